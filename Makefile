@@ -1,0 +1,35 @@
+# "make check" is what CI runs, all of it: see .ci/run for the steps.
+.PHONY: check test lint race soak fuzz bench benchmarks
+
+FUZZTIME ?= 5m
+SOAK ?= 20
+
+check:
+	.ci/run
+
+test:
+	.ci/run test
+
+lint:
+	.ci/run format vet lint
+
+race:
+	.ci/run race
+
+# The same tests again and again, with the race detector, in another order each time.
+soak:
+	go test -race -count=$(SOAK) -shuffle=on -timeout=6h work
+	ATHENS_SOAK=200 ATHENS_SEED=$$(date +%s) go test -run 'RandomRepositories|Memory' -timeout=2h ./fetcher
+
+# Each fuzz target for FUZZTIME.
+fuzz:
+	FUZZTIME=$(FUZZTIME) .ci/run fuzz
+
+# The servers as processes beside what they compete with, as a table of ratios with
+# their targets: see docs/performance.md. BENCHFLAGS=-quick shows that it runs.
+bench:
+	go test ./bench -v -count=1 -timeout=1h -run='^TestTable$$' -table $(BENCHFLAGS)
+
+# The benchmarks within the packages.
+benchmarks:
+	go test -run='^$$' -bench=. -benchmem work

@@ -1,0 +1,117 @@
+package house_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// mod is allowed everywhere: the go command's own ideas of paths, versions, zips.
+const mod = "golang.org/x/mod"
+
+// outside says which modules beside mod the packages under a folder may import;
+// the longest folder that matches counts. Whoever adds one here adds it to the
+// builds of everyone who imports that folder.
+var outside = map[string][]string{
+	".":                nil,
+	"storage":          {"github.com/spf13/afero", "golang.org/x/sys"},
+	"fetcher":          {"github.com/go-git/go-git/v5", "github.com/go-git/go-billy/v5", "golang.org/x/crypto"},
+	"redirect":         {"github.com/Masterminds/semver/v3"},
+	"fill":             nil,
+	"internal":         nil,
+	"internal/durable": {"github.com/spf13/afero", "golang.org/x/sys"},
+	"internal/modtest": {"github.com/rogpeppe/go-internal", "github.com/stretchr/testify"},
+	"examples":         {"github.com/spf13/afero"},
+	// The kits are for backends, whose builds they must not weigh down.
+	"storage/storagetest": nil,
+	"fetcher/fetchertest": nil,
+	"fill/filltest":       nil,
+}
+
+// forTests may be imported by any test beside what its package may import.
+var forTests = []string{
+	"github.com/stretchr/testify", "github.com/rogpeppe/go-internal", "github.com/spf13/afero", "github.com/go-git/go-git/v5",
+}
+
+// folders are the implementations of the contracts. None imports another.
+var folders = []string{"storage", "fetcher", "redirect", "fill", "ledger"}
+
+// within reports whether p is one of dirs or below one.
+func within(p string, dirs ...string) bool {
+	return slices.ContainsFunc(dirs, func(dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") })
+}
+
+// allowed is what dir may import from other modules.
+func allowed(dir string) []string {
+	best := "."
+	for under := range outside {
+		if within(dir, under) && len(under) >= len(best) {
+			best = under
+		}
+	}
+	return append([]string{mod}, outside[best]...)
+}
+
+// Imports run one way: examples, folders, root. What is under backends/ has its
+// own modules, and may import what it is there for.
+func TestImportsRunOneWay(t *testing.T) {
+	for _, f := range sources(t) {
+		if within(f.dir, "backends") {
+			continue
+		}
+		for _, p := range f.imports() {
+			own := within(p, self)
+			std := !strings.Contains(strings.Split(p, "/")[0], ".")
+			switch {
+			case std:
+			case own:
+				if why := wrongWay(f, strings.TrimPrefix(strings.TrimPrefix(p, self), "/")); why != "" {
+					t.Errorf("%s imports %s: %s", f.name, p, why)
+				}
+			case within(p, allowed(f.dir)...), f.test && within(p, forTests...):
+			default:
+				t.Errorf("%s imports %s, which is not on the list for %s", f.name, p, f.dir)
+			}
+		}
+	}
+}
+
+// wrongWay says why f may not import the package in folder to; "" is the root.
+func wrongWay(f *file, to string) string {
+	from := strings.Split(f.dir, "/")[0]
+	other := strings.Split(to, "/")[0]
+	switch {
+	case from == "examples", other == from, to == "":
+		return ""
+	case other == "examples":
+		return "nothing imports an example"
+	case other == "internal":
+		if within(to, "internal/modtest") && !f.test {
+			return "internal/modtest is for tests"
+		}
+		return ""
+	case f.test && (from == "." || from == "internal" || from == "bench"):
+		return "" // flows are tested, and measured, with everything in place
+	case f.test && within(to, "storage/storagetest", "fetcher/fetchertest", "fill/filltest"):
+		return "" // a kit is for every implementation
+	case slices.Contains(folders, from) && slices.Contains(folders, other):
+		return "a folder does not import its sibling"
+	}
+	return "imports run from examples to folders to the root"
+}
+
+// Who imports the contracts gets the standard library, x/mod and nothing else.
+func TestRootIsLight(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	for _, p := range strings.Fields(string(out)) {
+		if p != self && !within(p, self+"/internal", mod) {
+			t.Errorf("the root package depends on %s", p)
+		}
+	}
+}
