@@ -1,0 +1,177 @@
+// Package gitconfig reads what git's configuration says of servers: which URLs
+// stand for which others, and which HTTP headers a URL gets.
+//
+// It reads the files that git reads outside of any repository, and what the
+// environment adds. Of include directives those without a condition count:
+// includeIf depends on a repository, and there is none.
+//
+// See git-config(1).
+package gitconfig
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Bounds of a configuration. What is beyond them is an error.
+const (
+	MaxSize    = 1 << 20 // bytes of a file
+	MaxFiles   = 100     // read in all
+	MaxDepth   = 10      // of files that include others
+	MaxEnvVars = 1000    // GIT_CONFIG_COUNT
+)
+
+// Config is a whole configuration, in the order in which git reads it. Its zero
+// value has no variables.
+type Config struct {
+	vars  []Variable
+	home  string
+	files int
+}
+
+// Load reads the configuration of the system, of the user and of the
+// environment, whose variables getenv returns: GIT_CONFIG_SYSTEM,
+// GIT_CONFIG_NOSYSTEM, GIT_CONFIG_GLOBAL, XDG_CONFIG_HOME, HOME,
+// GIT_CONFIG_COUNT and the GIT_CONFIG_KEY_n and GIT_CONFIG_VALUE_n it counts.
+// Files that are not there are empty, and so are those of the user that may
+// not be read.
+func Load(getenv func(string) string) (*Config, error) {
+	c := &Config{home: getenv("HOME")}
+	if !isTrue(getenv("GIT_CONFIG_NOSYSTEM")) {
+		name := getenv("GIT_CONFIG_SYSTEM")
+		if name == "" {
+			name = "/etc/gitconfig"
+		}
+		if err := c.read(name, 0); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range userFiles(getenv) {
+		if err := c.read(name, 0); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return nil, err
+		}
+	}
+	return c, c.readEnv(getenv)
+}
+
+// LoadFile reads one file, and what it includes.
+func LoadFile(name string) (*Config, error) {
+	c := &Config{home: os.Getenv("HOME")}
+	return c, c.read(name, 0)
+}
+
+// userFiles are the files of the user, in order.
+func userFiles(getenv func(string) string) []string {
+	if name := getenv("GIT_CONFIG_GLOBAL"); name != "" {
+		return []string{name}
+	}
+	home, xdg := getenv("HOME"), getenv("XDG_CONFIG_HOME")
+	if xdg == "" && home != "" {
+		xdg = filepath.Join(home, ".config")
+	}
+	var names []string
+	if xdg != "" {
+		names = append(names, filepath.Join(xdg, "git", "config"))
+	}
+	if home != "" {
+		names = append(names, filepath.Join(home, ".gitconfig"))
+	}
+	return names
+}
+
+func isTrue(value string) bool {
+	switch strings.ToLower(value) {
+	case "", "false", "no", "off", "0":
+		return false
+	}
+	return true
+}
+
+// read adds a file's variables, and in their place those of included files.
+func (c *Config) read(name string, depth int) error {
+	if c.files++; c.files > MaxFiles || depth > MaxDepth {
+		return fmt.Errorf("%s: more than %d files, or more than %d that include each other", name, MaxFiles, MaxDepth)
+	}
+	data, err := readFile(name)
+	if err != nil {
+		return err
+	}
+	vars, err := Parse(string(data))
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	for _, v := range vars {
+		if err := c.add(v, filepath.Dir(name), depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readFile returns a file's text; one that is not there has none.
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err == nil && len(data) > MaxSize {
+		err = fmt.Errorf("%s is longer than %d bytes", name, MaxSize)
+	}
+	return data, err
+}
+
+// add adds a variable of a file in dir; an empty dir is the environment.
+func (c *Config) add(v Variable, dir string, depth int) error {
+	c.vars = append(c.vars, v)
+	if v.Section != "include" || v.Subsection != "" || v.Name != "path" || v.Value == "" {
+		return nil
+	}
+	name := v.Value
+	switch rest, home := strings.CutPrefix(name, "~/"); {
+	case home && c.home != "":
+		name = filepath.Join(c.home, rest)
+	case home, strings.HasPrefix(name, "~"):
+		return fmt.Errorf("include.path: the home folder in %q is not known", v.Value)
+	case !filepath.IsAbs(name) && dir == "":
+		return fmt.Errorf("include.path: %q of the environment is not absolute", v.Value)
+	case !filepath.IsAbs(name):
+		name = filepath.Join(dir, name)
+	}
+	return c.read(name, depth+1)
+}
+
+// readEnv adds the variables of the environment.
+func (c *Config) readEnv(getenv func(string) string) error {
+	count := getenv("GIT_CONFIG_COUNT")
+	if count == "" {
+		return nil
+	}
+	n, err := strconv.Atoi(count)
+	if err != nil || n < 0 || n > MaxEnvVars {
+		return fmt.Errorf("GIT_CONFIG_COUNT: %q is not a number from 0 to %d", count, MaxEnvVars)
+	}
+	for i := range n {
+		name := "GIT_CONFIG_KEY_" + strconv.Itoa(i)
+		v, err := parseKey(getenv(name))
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		v.Value = getenv("GIT_CONFIG_VALUE_" + strconv.Itoa(i))
+		if err := c.add(v, "", 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}

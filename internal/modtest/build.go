@@ -1,0 +1,107 @@
+package modtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// buildLimit bounds one build.
+const buildLimit = 5 * time.Minute
+
+// binaries are the programs that this test process has built, in a folder that
+// [Main] makes and removes. It is of the process because a build takes longer
+// than most tests.
+var binaries struct {
+	sync.Mutex
+	dir   string
+	built map[string]func() (string, error) // by package
+}
+
+// Main runs a package's tests with a place for what [Build] makes:
+//
+//	func TestMain(m *testing.M) { os.Exit(modtest.Main(m)) }
+//
+// m may also be what another package's Main takes, such as testscript's.
+func Main(m interface{ Run() int }) int {
+	dir, err := os.MkdirTemp("", "modtest-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "modtest:", err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	binaries.Lock()
+	binaries.dir, binaries.built = dir, map[string]func() (string, error){}
+	binaries.Unlock()
+	return m.Run()
+}
+
+// Build builds a main package of this module, such as "./examples/proxy", given
+// from the module's root, and returns the program's file. Each package is
+// built once a test process, with the race detector if the test has it. The
+// test's package needs a TestMain with [Main].
+func Build(t testing.TB, pkg string) string {
+	t.Helper()
+	binaries.Lock()
+	if binaries.dir == "" {
+		binaries.Unlock()
+		t.Fatal("modtest: Build needs a TestMain that calls modtest.Main")
+	}
+	build, ok := binaries.built[pkg]
+	if !ok {
+		bin := filepath.Join(binaries.dir, fmt.Sprint(len(binaries.built), "-", filepath.Base(pkg)))
+		build = sync.OnceValues(func() (string, error) { return bin, goBuild(pkg, bin) })
+		binaries.built[pkg] = build
+	}
+	binaries.Unlock()
+	bin, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+func goBuild(pkg, bin string) error {
+	root, err := moduleRoot()
+	if err != nil {
+		return err
+	}
+	args := []string{"build", "-buildvcs=false", "-o", bin}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), buildLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
+	}
+	return nil
+}
+
+// moduleRoot finds this module's root above the working directory, which for
+// a test is its package's folder. A nested module's go.mod is passed by.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && bytes.HasPrefix(mod, []byte("module github.com/athens-go/athens\n")) {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("modtest: no go.mod of this module above the working directory")
+		}
+		dir = filepath.Dir(dir)
+	}
+}

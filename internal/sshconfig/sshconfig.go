@@ -1,0 +1,318 @@
+// Package sshconfig reads how to reach a host from the files ssh_config(5)
+// describes.
+//
+// It knows Host, Include and of Match the criteria all, host, originalhost,
+// user and localuser. Others never match, for they depend on commands or on a
+// connection that is not there; so no command is ever run.
+package sshconfig
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Bounds of a configuration. What is beyond them is an error.
+const (
+	MaxSize  = 1 << 20 // bytes of a file
+	MaxFiles = 100     // read in all
+	MaxDepth = 16      // of files that include others
+)
+
+// A Host is what a configuration says of one host. A field that is empty was
+// not set.
+type Host struct {
+	HostName       string // to connect to
+	Port           string
+	User           string
+	IdentityFiles  []string // files of keys; their ~ is expanded
+	IdentitiesOnly bool     // of an agent's keys, only those of IdentityFiles
+	IdentityAgent  string   // socket of the agent, "none", or SSH_AUTH_SOCK
+	HostKeyAlias   string   // the name that known_hosts has
+	UserKnownHosts []string // files; their ~ is expanded
+	GlobalKnown    []string // files
+	Proxy          string   // ProxyJump or ProxyCommand, unless that is "none"
+}
+
+// A File is one file of a configuration. What it includes by a relative name
+// is in Dir.
+type File struct{ Name, Dir string }
+
+// A Question is what a configuration is asked for.
+type Question struct {
+	Host      string // as it was given
+	User      string // as it was given; may be empty
+	LocalUser string // who asks
+	Home      string // folder that ~ stands for
+}
+
+// Lookup asks the files, of which the first that sets something counts. Files
+// that are not there are empty.
+func Lookup(q Question, files ...File) (*Host, error) {
+	q.Host = strings.ToLower(q.Host)
+	r := reader{q: q, seen: make(map[string]bool)}
+	r.host.User = q.User
+	r.seen["user"] = q.User != ""
+	for _, f := range files {
+		if err := r.file(f, true, 0); err != nil {
+			return nil, err
+		}
+	}
+	h := &r.host
+	h.HostName = r.expand(h.HostName, q.Host)
+	if h.HostName == "" {
+		h.HostName = q.Host
+	}
+	for _, list := range [][]string{h.IdentityFiles, h.UserKnownHosts, h.GlobalKnown} {
+		for i, name := range list {
+			list[i] = r.path(name)
+		}
+	}
+	h.IdentityAgent = r.path(h.IdentityAgent)
+	return h, nil
+}
+
+type reader struct {
+	q     Question
+	host  Host
+	seen  map[string]bool // what is set
+	files int
+}
+
+// file reads one file. active says whether it was included where the host
+// matches.
+func (r *reader) file(f File, active bool, depth int) error {
+	if r.files++; r.files > MaxFiles || depth > MaxDepth {
+		return fmt.Errorf("%s: more than %d files, or more than %d that include each other", f.Name, MaxFiles, MaxDepth)
+	}
+	data, err := readFile(f.Name)
+	if err != nil {
+		return err
+	}
+	here := active
+	number := 0
+	for line := range strings.Lines(string(data)) {
+		number++
+		key, args, ok := split(line)
+		if !ok {
+			return fmt.Errorf("%s: line %d: a quote does not end", f.Name, number)
+		}
+		switch {
+		case key == "":
+		case key == "host":
+			here = active && matchAny(args, r.q.Host)
+		case key == "match":
+			here = active && r.match(args)
+		case key == "include":
+			for _, pattern := range args {
+				if err := r.include(f, pattern, here, depth); err != nil {
+					return err
+				}
+			}
+		case here && len(args) > 0:
+			r.set(key, args)
+		}
+	}
+	return nil
+}
+
+func (r *reader) include(f File, pattern string, active bool, depth int) error {
+	pattern = r.path(pattern)
+	if !filepath.IsAbs(pattern) {
+		pattern = filepath.Join(f.Dir, pattern)
+	}
+	names, err := filepath.Glob(pattern)
+	if err != nil {
+		return fmt.Errorf("%s: Include %s: %w", f.Name, pattern, err)
+	}
+	for _, name := range names {
+		if err := r.file(File{name, f.Dir}, active, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readFile returns a file's text. One that can't be opened has none, as for
+// ssh itself.
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, nil
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err == nil && len(data) > MaxSize {
+		err = fmt.Errorf("%s is longer than %d bytes", name, MaxSize)
+	}
+	return data, err
+}
+
+// set takes over a setting, unless it was set before. Files of keys add up.
+func (r *reader) set(key string, args []string) {
+	if key == "identityfile" {
+		r.host.IdentityFiles = append(r.host.IdentityFiles, args[0])
+		return
+	}
+	if key == "proxyjump" || key == "proxycommand" {
+		key = "proxy" // whichever comes first
+	}
+	if r.seen[key] {
+		return
+	}
+	r.seen[key] = true
+	h := &r.host
+	switch key {
+	case "hostname":
+		h.HostName = args[0]
+	case "port":
+		h.Port = args[0]
+	case "user":
+		h.User = args[0]
+	case "identitiesonly":
+		h.IdentitiesOnly = strings.EqualFold(args[0], "yes") || strings.EqualFold(args[0], "true")
+	case "identityagent":
+		h.IdentityAgent = args[0]
+	case "hostkeyalias":
+		h.HostKeyAlias = args[0]
+	case "userknownhostsfile":
+		h.UserKnownHosts = args
+	case "globalknownhostsfile":
+		h.GlobalKnown = args
+	case "proxy":
+		if !strings.EqualFold(args[0], "none") {
+			h.Proxy = args[0]
+		}
+	}
+}
+
+// match decides a Match line.
+func (r *reader) match(args []string) bool {
+	if len(args) == 0 {
+		return false
+	}
+	for len(args) > 0 {
+		criterion, negated := strings.CutPrefix(strings.ToLower(args[0]), "!")
+		args = args[1:]
+		if criterion == "all" {
+			if negated {
+				return false
+			}
+			continue
+		}
+		if len(args) == 0 {
+			return false
+		}
+		var against string
+		switch criterion {
+		case "host":
+			if against = r.expand(r.host.HostName, r.q.Host); against == "" {
+				against = r.q.Host
+			}
+		case "originalhost":
+			against = r.q.Host
+		case "user":
+			if against = r.host.User; against == "" {
+				against = r.q.LocalUser
+			}
+		case "localuser":
+			against = r.q.LocalUser
+		default:
+			return false
+		}
+		if matchAny(strings.Split(args[0], ","), against) == negated {
+			return false
+		}
+		args = args[1:]
+	}
+	return true
+}
+
+// expand replaces the tokens of a value.
+func (r *reader) expand(value, host string) string {
+	user := r.host.User
+	if user == "" {
+		user = r.q.LocalUser
+	}
+	return strings.NewReplacer("%%", "%", "%h", host, "%n", r.q.Host, "%r", user, "%u", r.q.LocalUser, "%d", r.q.Home).Replace(value)
+}
+
+// path replaces the tokens and the ~ of a file's name.
+func (r *reader) path(name string) string {
+	if rest, ok := strings.CutPrefix(name, "~/"); ok && r.q.Home != "" {
+		name = filepath.Join(r.q.Home, rest)
+	}
+	return r.expand(name, r.host.HostName)
+}
+
+// split takes a line apart into its keyword in lower case and its arguments,
+// which may stand in double quotes. It is not ok if a quote does not end.
+func split(line string) (key string, args []string, ok bool) {
+	line = strings.TrimSpace(line)
+	if line == "" || line[0] == '#' {
+		return "", nil, true
+	}
+	end := strings.IndexAny(line, " \t=")
+	if end < 0 {
+		return strings.ToLower(line), nil, true
+	}
+	key, line = strings.ToLower(line[:end]), strings.TrimLeft(line[end:], " \t")
+	line = strings.TrimLeft(strings.TrimPrefix(line, "="), " \t")
+	for line != "" && line[0] != '#' {
+		var arg string
+		if line[0] == '"' {
+			if arg, line, ok = strings.Cut(line[1:], `"`); !ok {
+				return "", nil, false
+			}
+		} else if end := strings.IndexAny(line, " \t"); end >= 0 {
+			arg, line = line[:end], line[end:]
+		} else {
+			arg, line = line, ""
+		}
+		args = append(args, arg)
+		line = strings.TrimLeft(line, " \t")
+	}
+	return key, args, true
+}
+
+// matchAny reports whether name matches one of the patterns, and none of those
+// that begin with "!".
+func matchAny(patterns []string, name string) bool {
+	matched := false
+	for _, p := range patterns {
+		p, negated := strings.CutPrefix(p, "!")
+		if !wildcard(p, name) {
+			continue
+		}
+		if negated {
+			return false
+		}
+		matched = true
+	}
+	return matched
+}
+
+// wildcard matches "*" with any text and "?" with any character. It goes back
+// to the last "*" only, so that it takes at most len(pattern)*len(name) steps.
+func wildcard(pattern, name string) bool {
+	p, n := 0, 0
+	star, mark := -1, 0
+	for n < len(name) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, n
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == name[n]):
+			p++
+			n++
+		case star >= 0:
+			mark++
+			p, n = star+1, mark
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}
