@@ -1,0 +1,41 @@
+//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
+
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// canLock says that several processes may share a folder on this system.
+const canLock = true
+
+// flock takes the exclusive lock on an open file, if no other open file has it,
+// and reports whether. The lock ends when f is closed, by whatever end of the
+// process too.
+func flock(f *os.File) (bool, error) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	var lockErr error
+	err = conn.Control(func(fd uintptr) {
+		for {
+			lockErr = syscall.Flock(int(fd), syscall.LOCK_EX|syscall.LOCK_NB)
+			if !errors.Is(lockErr, syscall.EINTR) {
+				return
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case errors.Is(lockErr, syscall.EWOULDBLOCK):
+		return false, nil
+	case lockErr != nil:
+		return false, fmt.Errorf("lock %s: %w", f.Name(), lockErr)
+	}
+	return true, nil
+}

@@ -1,0 +1,238 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/durable"
+	"github.com/athens-go/athens/internal/modcheck"
+	"golang.org/x/mod/module"
+	modzip "golang.org/x/mod/zip"
+)
+
+// Put stores .info and .mod. The version is held once the .mod has its name;
+// an error after that says that it, or the list, may not survive a power cut,
+// and another Put of the same puts that right.
+func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mod []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	base, err := s.base(m)
+	if err != nil {
+		return fault("put", m, err)
+	}
+	if info == nil || len(mod) == 0 {
+		return fault("put", m, errors.New("the .info or the .mod is empty"))
+	}
+	n := lockOf(m.Path)
+	unlock, err := s.locks.lock(ctx, n)
+	if err != nil {
+		return s.unlocked(ctx, "put", m, err)
+	}
+	defer unlock()
+	p := put{Store: s, m: m, base: base, lock: n, info: info, mod: mod}
+	held, err := s.exists(base + ext(athens.ModFile))
+	if err != nil {
+		return fault("put", m, err)
+	}
+	if held {
+		err = p.again(ctx)
+	} else {
+		err = p.first(ctx)
+	}
+	if err == nil {
+		err = s.writeList(n, m.Path, filepath.Dir(base))
+	}
+	return p.fault(ctx, err)
+}
+
+// unlocked is the error for a lock that could not be had.
+func (s *Store) unlocked(ctx context.Context, op string, m module.Version, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fault(op, m, err)
+}
+
+// put is one Put that has the module's lock.
+type put struct {
+	*Store
+	m    module.Version
+	base string
+	lock int
+	info *athens.Info
+	mod  []byte
+}
+
+// fault dresses err, unless it is one that the contract names.
+func (p *put) fault(ctx context.Context, err error) error {
+	var conflict *athens.ConflictError
+	var invalid *athens.InvalidError
+	if err == nil || errors.As(err, &conflict) || errors.As(err, &invalid) || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return fault("put", p.m, err)
+}
+
+// first stores a version that is not held. An .info that lies there already is
+// of a Put that was cut off, and may be of another commit.
+func (p *put) first(ctx context.Context) error {
+	data, err := p.encode()
+	if err != nil {
+		return err
+	}
+	if err := p.makeFolder(); err != nil {
+		return err
+	}
+	if err := p.writeFile(p.lock, p.base+ext(athens.InfoFile), data); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := p.writeFile(p.lock, p.base+ext(athens.ModFile), p.mod); err != nil {
+		return err
+	}
+	p.known.add(p.m, known{base: p.base, info: true, synced: true})
+	return nil
+}
+
+// makeFolder makes the module's folder, and puts it on the medium, once for the
+// life of the store.
+func (p *put) makeFolder() error {
+	dir, mark := filepath.Dir(p.base), module.Version{Path: p.m.Path}
+	if _, ok := p.known.get(mark); ok {
+		if _, err := p.fs.Stat(dir); err == nil {
+			return nil
+		}
+	}
+	err := durable.MkdirAll(p.fs, p.dir, dir)
+	if err == nil {
+		p.known.add(mark, known{})
+	}
+	return err
+}
+
+// encode returns the .info as the go command writes it.
+func (p *put) encode() ([]byte, error) {
+	info := *p.info
+	info.Time = info.Time.UTC()
+	data, err := json.Marshal(&info)
+	if err == nil && info.Version != p.m.Version {
+		err = fmt.Errorf("the .info names version %q", info.Version)
+	}
+	if err == nil && len(data) > maxInfo {
+		err = fmt.Errorf("the .info has %d bytes, more than %d", len(data), maxInfo)
+	}
+	if err != nil {
+		return nil, &athens.InvalidError{Path: p.m.Path, Version: p.m.Version, Err: err}
+	}
+	return data, nil
+}
+
+// again compares with what is held, and adds the .info if that is missing.
+func (p *put) again(ctx context.Context) error {
+	if err := p.compareMod(); err != nil {
+		return err
+	}
+	held, err := p.readInfo(p.m, p.base)
+	if err != nil {
+		return err
+	}
+	if held != nil {
+		if err := p.compareInfo(held); err != nil {
+			return err
+		}
+		return p.settle()
+	}
+	data, err := p.encode()
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := p.writeFile(p.lock, p.base+ext(athens.InfoFile), data); err != nil {
+		return err
+	}
+	return p.settle()
+}
+
+// settle puts on the medium what others wrote: they may have died before they
+// did, and the go command leaves that to the system.
+func (p *put) settle() error {
+	if k, ok := p.known.get(p.m); ok && k.synced {
+		return nil
+	}
+	dir := filepath.Dir(p.base)
+	for _, f := range []athens.File{athens.InfoFile, athens.ModFile} {
+		if err := durable.SyncFile(p.fs, p.base+ext(f)); err != nil {
+			return err
+		}
+	}
+	if err := durable.SyncDir(p.fs, dir); err != nil {
+		return err
+	}
+	if err := durable.MkdirAll(p.fs, p.dir, dir); err != nil {
+		return err
+	}
+	p.known.add(p.m, known{base: p.base, info: true, synced: true})
+	return nil
+}
+
+func (p *put) compareMod() error {
+	f, err := p.fs.Open(p.base + ext(athens.ModFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	held, err := io.ReadAll(io.LimitReader(f, max(modzip.MaxGoMod, int64(len(p.mod)))+1))
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(held, p.mod) {
+		return nil
+	}
+	heldHash, err := modcheck.ModHash(held)
+	if err != nil {
+		return err
+	}
+	gotHash, err := modcheck.ModHash(p.mod)
+	if err != nil {
+		return err
+	}
+	return p.conflict(athens.ModFile, heldHash, gotHash)
+}
+
+func (p *put) compareInfo(held *athens.Info) error {
+	if held.Version != p.info.Version {
+		return p.conflict(athens.InfoFile, "version "+held.Version, "version "+p.info.Version)
+	}
+	if !held.Time.Equal(p.info.Time) {
+		return p.conflict(athens.InfoFile, "of "+stamp(held.Time), "of "+stamp(p.info.Time))
+	}
+	if was, is := commit(held), commit(p.info); was != "" && is != "" && was != is {
+		return p.conflict(athens.InfoFile, "commit "+was, "commit "+is)
+	}
+	return nil
+}
+
+func (p *put) conflict(f athens.File, held, got string) error {
+	return &athens.ConflictError{Module: p.m, File: f, Held: held, Got: got}
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+func commit(info *athens.Info) string {
+	if info.Origin == nil {
+		return ""
+	}
+	return info.Origin.Hash
+}

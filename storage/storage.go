@@ -1,0 +1,171 @@
+// Package storage keeps module versions as files, in the layout that the go
+// command gives its own download cache and that GOPROXY=file://DIR serves:
+//
+//	DIR/example.com/!mod/@v/list            the versions held
+//	DIR/example.com/!mod/@v/v1.0.0.info     metadata
+//	DIR/example.com/!mod/@v/v1.0.0.mod      go.mod; where it is, the version is held
+//	DIR/example.com/!mod/@v/v1.0.0.ziphash  the zip's h1
+//	DIR/example.com/!mod/@v/v1.0.0.zip      source
+//	DIR/.athens/                            locks, and files on their way in
+//
+// [NewDisk] opens such a folder, [NewMemory] makes a store that is gone with
+// the process, and [New] works on any afero.Fs.
+//
+// # Life of a version
+//
+// Put writes the .info, then the .mod: a version is held from the instant that
+// its .mod has its name. A [Store.Stage] is a file in DIR/.athens that Commit
+// syncs and renames to the .zip, after the .ziphash. Each file is on the medium
+// before it gets its name, and its name before the next step, so a process that
+// is killed anywhere leaves a version absent, held without zip, or whole. The
+// list comes last; a crash can leave it one version short until the next Put
+// to the module, which matters to users of file:// only.
+//
+// # Several processes
+//
+// They may share a real folder: file locks (flock) guard a module while it
+// changes, and tell a dead process's files from a live one's. That holds on
+// Linux, macOS, the BSDs and illumos; elsewhere, and on any afero.Fs that is
+// not the operating system's, a folder belongs to one Store. On a network file
+// system it holds if flock does between its clients. Reading takes no lock.
+//
+// # Adopting a module cache
+//
+// A copy of a go command's cache/download, or the very folder, can be opened.
+// What is there is served: a .mod without an .info is a version whose .info is
+// a miss until it is Put. The go command leaves it to the system when its files
+// reach the medium, so a power cut may have left some torn: an .info that does
+// not parse or names another version counts as none, and so do an empty .mod or
+// .zip (Versions, which looks at names, still lists the empty .mod) and a
+// .ziphash that is no hash. Files of other kinds are ignored.
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/durable"
+	"github.com/spf13/afero"
+)
+
+// Options adjusts a [Store]. A nil *Options is the same as a zero one.
+type Options struct {
+	// Remember is how many held versions the store keeps in mind, so that
+	// opening a file of one costs a single open and a single fstat. One
+	// takes about 300 bytes. Zero means 16384.
+	Remember int
+}
+
+// Store is an [athens.Storage] over a file system.
+type Store struct {
+	fs     afero.Fs
+	dir    string
+	shared bool // with other processes, by file locks
+	locks  *locks
+	known  *memo
+	swept  atomic.Int64 // when, in Unix nanoseconds
+}
+
+var _ athens.Storage = (*Store)(nil)
+
+// NewDisk opens the store in a folder of the operating system and makes the
+// folder if there is none. It fails if the folder can't be made or opened; that
+// it can be written is for [Store.Writable] to say.
+func NewDisk(dir string, opts *Options) (*Store, error) {
+	if dir == "" {
+		return nil, errors.New("storage: no folder")
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
+	}
+	return New(afero.NewOsFs(), abs, opts)
+}
+
+// NewMemory makes an empty store that lives as long as the process.
+func NewMemory() *Store {
+	s, err := New(afero.NewMemMapFs(), string(filepath.Separator), nil)
+	if err != nil {
+		panic("storage: the root of a new memory file system can't be opened: " + err.Error())
+	}
+	return s
+}
+
+// New opens the store in the folder dir of fsys, as [NewDisk] does. A file of
+// an afero.BasePathFs is unwrapped, so that the body of an [athens.Object] is
+// an *os.File wherever the bytes are on disk. What earlier processes left
+// unfinished is swept away.
+func New(fsys afero.Fs, dir string, opts *Options) (*Store, error) {
+	if fsys == nil {
+		return nil, errors.New("storage: no file system")
+	}
+	if dir == "" {
+		return nil, errors.New("storage: no folder")
+	}
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if o.Remember < 0 {
+		return nil, fmt.Errorf("storage: Remember is %d, less than zero", o.Remember)
+	}
+	if o.Remember == 0 {
+		o.Remember = 16384
+	}
+	s := &Store{fs: fsys, dir: filepath.Clean(dir), known: newMemo(o.Remember)}
+	real, err := s.prepare()
+	if err != nil {
+		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
+	}
+	s.shared = real && canLock
+	s.locks = newLocks(s)
+	s.sweep()
+	return s, nil
+}
+
+// prepare makes the store's folder and reports whether it is one of the
+// operating system.
+func (s *Store) prepare() (real bool, err error) {
+	root, err := durable.Existing(s.fs, s.dir)
+	if err != nil {
+		return false, err
+	}
+	if err := durable.MkdirAll(s.fs, root, s.dir); err != nil {
+		return false, err
+	}
+	// What is there may have been made by a process that died before it could
+	// sync it. Where that is not allowed, it was not made by one like this.
+	for dir := s.dir; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		_ = durable.SyncDir(s.fs, filepath.Dir(dir))
+	}
+	f, err := s.fs.Open(s.dir)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	if !info.IsDir() {
+		return false, errors.New("not a directory")
+	}
+	_, real = unwrap(f).(*os.File)
+	return real, nil
+}
+
+// unwrap returns the file that a BasePathFs hides: the kernel can copy an
+// *os.File to a socket, and lock it.
+func unwrap(f afero.File) afero.File {
+	for {
+		w, ok := f.(*afero.BasePathFile)
+		if !ok {
+			return f
+		}
+		f = w.File
+	}
+}

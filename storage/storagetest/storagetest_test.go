@@ -1,0 +1,95 @@
+package storagetest_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/storage/storagetest"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// bugs are the toy's ways to be broken, by the case that must notice.
+var bugs = map[string][]string{
+	"missing":              {"missing is another error", "missing list is an error"},
+	"put":                  {"put forgets"},
+	"put-copies":           {"put keeps the slice"},
+	"same-again":           {"same-again is an error", "same-again overwrites", "same-again compares zones"},
+	"conflict-mod":         {"conflict-mod", "conflict-mod is another error"},
+	"conflict-mod-shorter": {"conflict-mod-shorter"},
+	"conflict-time":        {"conflict-time"},
+	"conflict-version":     {"conflict-version"},
+	"conflict-commit":      {"conflict-commit"},
+	"versions":             {"versions sort as text", "versions leave out pseudo", "versions of what lies below"},
+	"names":                {"names fold case"},
+	"object":               {"object has wrong size", "object has weak tag", "object can't seek"},
+	"canceled":             {"canceled Open", "canceled Put", "canceled Commit"},
+	"commit":               {"commit loses bytes"},
+	"commit-before-put":    {"commit-before-put is another error"},
+	"commit-again":         {"commit-again"},
+	"commit-conflict":      {"commit-conflict"},
+	"discard":              {"discard keeps", "discard, second Close"},
+	"close-committed":      {"close-committed"},
+	"read-beside":          {"read-beside lags", "read-beside ends early"},
+	"read-committed":       {"read-committed"},
+	"reopen":               {"reopen"},
+	"put-together":         {"put-together", "put-together, other order"},
+	"put-race":             {"put-race"},
+	"put-many":             {"put-many"},
+	"commit-together":      {"commit-together"},
+	"commit-same-race":     {"commit-same-race"},
+	"commit-race":          {"commit-race"},
+}
+
+// toys opens toys with that bug on one medium.
+func toys(bug string) storagetest.Open {
+	m := newMedium()
+	return func() (athens.Storage, error) {
+		t := &toy{medium: m, bug: bug}
+		if bug == "reopen" {
+			m = newMedium()
+		}
+		return t, nil
+	}
+}
+
+func TestToyPasses(t *testing.T) {
+	storagetest.Run(t, func(*testing.T) storagetest.Open { return toys("") })
+}
+
+func TestEachCaseCatchesItsBugs(t *testing.T) {
+	for _, c := range storagetest.Cases() {
+		require.NotEmpty(t, bugs[c.Name], "no broken store shows that the case %s works", c.Name)
+		for _, bug := range bugs[c.Name] {
+			t.Run(bug, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				err := c.Check(ctx, toys(bug))
+				assert.Error(t, err, "the case %s did not notice: %s", c.Name, c.Promise)
+				assert.NoError(t, ctx.Err(), "noticed by the clock only")
+			})
+		}
+	}
+	assert.Len(t, bugs, len(storagetest.Cases()), "a bug names no case")
+}
+
+func TestOpenFails(t *testing.T) {
+	for _, c := range storagetest.Cases() {
+		err := c.Check(t.Context(), func() (athens.Storage, error) { return nil, assert.AnError })
+		assert.ErrorIs(t, err, assert.AnError, c.Name)
+	}
+}
+
+// A backend's test is a Run and how the store is opened.
+func ExampleCases() {
+	for _, c := range storagetest.Cases()[:2] {
+		err := c.Check(context.Background(), toys(""))
+		fmt.Println(c.Name, err)
+	}
+	// Output:
+	// missing <nil>
+	// put <nil>
+}

@@ -1,0 +1,142 @@
+package storage
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/athens-go/athens/internal/durable"
+	"github.com/spf13/afero"
+)
+
+// Files on their way in lie in the stage folder. A small one has the number of
+// a lock in front of its name, NN-…, and whoever made it has that lock for as
+// long as it lies there. A zip takes longer than a module may be locked: its
+// name begins with zipPrefix, and its writer has a lock on the file itself.
+const zipPrefix = "zip-"
+
+// sweepEvery is how often a store that stages looks for what others left.
+const sweepEvery = time.Hour
+
+// create makes a new file in the stage folder.
+func (s *Store) create(prefix string) (afero.File, string, error) {
+	f, name, err := durable.Create(s.fs, s.inside(stageDir), prefix)
+	if isAbsent(err) {
+		if err := s.makeInside(stageDir); err != nil {
+			return nil, "", err
+		}
+		f, name, err = durable.Create(s.fs, s.inside(stageDir), prefix)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return unwrap(f), name, nil
+}
+
+// writeFile replaces dst by data, durably, for a caller that has lock n.
+func (s *Store) writeFile(n int, dst string, data []byte) error {
+	f, tmp, err := s.create(fmt.Sprintf("%02d-", n))
+	if err != nil {
+		return err
+	}
+	return durable.Write(s.fs, f, tmp, dst, data)
+}
+
+// createZip makes the file of a new stage and locks it.
+func (s *Store) createZip() (afero.File, string, error) {
+	for {
+		f, name, err := s.create(zipPrefix)
+		if err != nil || !s.shared {
+			return f, name, err
+		}
+		ok, err := s.own(f, name)
+		if ok {
+			return f, name, nil
+		}
+		f.Close()
+		if err != nil {
+			_ = s.fs.Remove(name)
+			return nil, "", err
+		}
+	}
+}
+
+// own locks the new file f, and reports whether that came before the sweep of
+// another process, which may have taken it for a dead one's in between.
+func (s *Store) own(f afero.File, name string) (bool, error) {
+	file, ok := f.(*os.File)
+	if !ok {
+		return true, nil
+	}
+	if ok, err := flock(file); !ok || err != nil {
+		return false, err
+	}
+	_, err := s.fs.Stat(name)
+	if isAbsent(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// sweep removes the files on their way in whose maker is dead. What can't be
+// removed stays for the next sweep: a store that may only be read opens too.
+func (s *Store) sweep() {
+	s.swept.Store(time.Now().UnixNano())
+	names, err := s.names(s.inside(stageDir))
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, zipPrefix) {
+			s.sweepZip(filepath.Join(s.inside(stageDir), name))
+		} else if n, ok := lockIn(name); ok {
+			s.sweepSmall(filepath.Join(s.inside(stageDir), name), n)
+		}
+	}
+}
+
+// sweepLater sweeps again if the last time is long ago. Without locks nobody
+// else writes here, and the sweep when the store was opened found everything.
+func (s *Store) sweepLater() {
+	was := s.swept.Load()
+	now := time.Now().UnixNano()
+	if s.shared && now-was >= int64(sweepEvery) && s.swept.CompareAndSwap(was, now) {
+		s.sweep()
+	}
+}
+
+// lockIn returns the number in front of a small file's name.
+func lockIn(name string) (n int, ok bool) {
+	number, _, ok := strings.Cut(name, "-")
+	n, err := strconv.Atoi(number)
+	return n, ok && err == nil && n >= 0 && n < lockCount
+}
+
+func (s *Store) sweepSmall(name string, n int) {
+	unlock, err := s.locks.tryLock(n)
+	if unlock == nil || err != nil {
+		return
+	}
+	defer unlock()
+	_ = s.fs.Remove(name)
+}
+
+func (s *Store) sweepZip(name string) {
+	if !s.shared {
+		_ = s.fs.Remove(name)
+		return
+	}
+	f, err := s.fs.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if file, ok := osFile(f); ok {
+		if ok, err := flock(file); ok && err == nil {
+			_ = s.fs.Remove(name)
+		}
+	}
+}

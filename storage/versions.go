@@ -1,0 +1,106 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/athens-go/athens"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+)
+
+// listName is the file that GOPROXY=file://DIR reads for @v/list.
+const listName = "list"
+
+// Versions lists the held versions of one module.
+func (s *Store) Versions(ctx context.Context, path string) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m := module.Version{Path: path}
+	dir, err := s.folder(path)
+	if err != nil {
+		return nil, fault("versions", m, err)
+	}
+	list, err := s.versions(path, dir)
+	if isAbsent(err) {
+		list, err = nil, s.alive()
+	}
+	if err != nil {
+		return nil, fault("versions", m, err)
+	}
+	return list, ctx.Err()
+}
+
+// versions looks for the .mod files in the folder of a module.
+func (s *Store) versions(path, dir string) ([]string, error) {
+	names, err := s.names(dir)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, name := range names {
+		if v, ok := versionOf(path, name, ext(athens.ModFile)); ok {
+			list = append(list, v)
+		}
+	}
+	semver.Sort(list)
+	return list, nil
+}
+
+// names returns the names in a folder but for those of its folders, where the
+// file system says which they are.
+func (s *Store) names(dir string) ([]string, error) {
+	f, err := s.fs.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	d, ok := unwrap(f).(fs.ReadDirFile)
+	if !ok {
+		return f.Readdirnames(-1)
+	}
+	entries, err := d.ReadDir(-1)
+	var names []string
+	for _, e := range entries {
+		if !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// writeList brings the list of a module up to date, for a caller that has its
+// lock n. As in the go command's own cache it names all versions held,
+// pseudo-versions too: @latest of file:// is found among them.
+func (s *Store) writeList(n int, path, dir string) error {
+	versions, err := s.versions(path, dir)
+	if err != nil {
+		return err
+	}
+	data := []byte(strings.Join(append(versions, ""), "\n"))
+	name := filepath.Join(dir, listName)
+	same, err := s.sameContent(name, data)
+	if err != nil || same {
+		return err
+	}
+	return s.writeFile(n, name, data)
+}
+
+// sameContent reports whether the file has these bytes.
+func (s *Store) sameContent(name string, data []byte) (bool, error) {
+	f, err := s.fs.Open(name)
+	if isAbsent(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	held, err := io.ReadAll(io.LimitReader(f, int64(len(data))+1))
+	return bytes.Equal(held, data), err
+}
