@@ -1,0 +1,129 @@
+package fetcher
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// staleAfter is the age at which what a fetch left behind must be of a process
+// that is gone.
+const staleAfter = 24 * time.Hour
+
+// sweep removes what fetches that were killed left behind.
+func (f *Fetcher) sweep() {
+	for _, pattern := range []string{gonePrefix + "*", filepath.Join("*", incomingPrefix+"*")} {
+		names, err := filepath.Glob(filepath.Join(f.dir, pattern))
+		if err != nil {
+			return // only of a folder's name that is a bad pattern
+		}
+		for _, name := range names {
+			if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) > staleAfter {
+				os.RemoveAll(name)
+			}
+		}
+	}
+}
+
+// trim removes the bare repositories that were not used for the longest
+// time, until all of them fit into Options.MaxCacheBytes. keep stays, and so
+// does what a question is being answered from.
+func (f *Fetcher) trim(keep *repo) {
+	f.trimming.Lock()
+	defer f.trimming.Unlock()
+	type kept struct {
+		dir  string
+		size int64
+		used time.Time
+	}
+	entries, err := os.ReadDir(f.dir)
+	if err != nil {
+		return
+	}
+	var list []kept
+	var total int64
+	for _, e := range entries {
+		dir := filepath.Join(f.dir, e.Name())
+		info, err := os.Stat(filepath.Join(dir, holdingFile))
+		if err != nil {
+			continue
+		}
+		size := folderSize(dir)
+		total += size
+		list = append(list, kept{dir, size, info.ModTime()})
+	}
+	slices.SortFunc(list, func(a, b kept) int { return cmp.Compare(a.used.UnixNano(), b.used.UnixNano()) })
+	for _, k := range list {
+		if total <= f.opts.MaxCacheBytes {
+			return
+		}
+		if k.dir != keep.dir && f.remove(k.dir) {
+			total -= k.size
+			f.opts.Logger.Info("git repository removed", "dir", k.dir, "bytes", k.size)
+		}
+	}
+}
+
+func folderSize(dir string) int64 {
+	var size int64
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil // what vanishes meanwhile has no size
+		}
+		if info, err := d.Info(); err == nil {
+			size += info.Size()
+		}
+		return nil
+	})
+	return size
+}
+
+// remove takes a bare repository away, unless it is in use.
+func (f *Fetcher) remove(dir string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key, r := range f.repos {
+		if r.dir != dir {
+			continue
+		}
+		if !r.retire() {
+			return false
+		}
+		delete(f.repos, key)
+	}
+	return f.erase(dir) == nil
+}
+
+// erase removes a bare repository. It is renamed first, so that nobody sees
+// half of it.
+func (f *Fetcher) erase(dir string) error {
+	gone, err := os.MkdirTemp(f.dir, gonePrefix)
+	if err != nil {
+		return err
+	}
+	err = os.Rename(dir, filepath.Join(gone, "repository"))
+	return errors.Join(err, os.RemoveAll(gone))
+}
+
+// gonePrefix begins the names of repositories that are being removed.
+const gonePrefix = "gone-"
+
+// repair removes a bare repository that an error shows to be damaged, by a lost
+// write for example, so that the next question fetches it anew.
+func (f *Fetcher) repair(r *repo, err error) {
+	if !errors.Is(err, errDamaged) {
+		return
+	}
+	f.opts.Logger.Error("git repository is damaged and removed", "url", r.name, "error", err)
+	if err := f.erase(r.dir); err != nil {
+		f.opts.Logger.Error("git repository can't be removed", "url", r.name, "error", err)
+	}
+	r.mu.Lock()
+	r.generation++
+	r.mu.Unlock()
+	r.closeIdle()
+}

@@ -1,0 +1,238 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Version control systems as go-import tags name them.
+const (
+	vcsGit = "git"
+	vcsMod = "mod" // a server that speaks the GOPROXY protocol
+)
+
+// A place says where the code of a module is.
+type place struct {
+	vcs    string
+	url    string // of the repository
+	root   string // import path of the repository's root, or of subdir
+	subdir string // folder in the repository, from a go-import tag
+	reach  reach
+}
+
+// A site is a hosting service, or a form of path, that needs no go-import page.
+type site struct {
+	prefix  string // paths under it that don't match are no modules
+	path    *regexp.Regexp
+	vcs     string
+	suffix  bool // a repository name may not end in .git and the like
+	anyHost bool // the host answers by one of several schemes
+}
+
+var vcsSuffix = regexp.MustCompile(`\.(bzr|fossil|git|hg|svn)$`)
+
+// sites are the go command's. The first group is the root, which is the
+// repository's URL too. The last one is for any host: its second group is the
+// repository's name without the suffix, and the third that suffix.
+var sites = []site{
+	{prefix: "github.com", vcs: vcsGit, suffix: true,
+		path: regexp.MustCompile(`^(github\.com/[\w.\-]+/[\w.\-]+)(?:/[\w.\-]+)*$`)},
+	{prefix: "bitbucket.org", vcs: vcsGit, suffix: true,
+		path: regexp.MustCompile(`^(bitbucket\.org/[\w.\-]+/[\w.\-]+)(?:/[\w.\-]+)*$`)},
+	{prefix: "hub.jazz.net/git", vcs: vcsGit, suffix: true,
+		path: regexp.MustCompile(`^(hub\.jazz\.net/git/[a-z0-9]+/[\w.\-]+)(?:/[\w.\-]+)*$`)},
+	{prefix: "git.apache.org", vcs: vcsGit,
+		path: regexp.MustCompile(`^(git\.apache\.org/[a-z0-9_.\-]+\.git)(?:/[\w.\-]+)*$`)},
+	{prefix: "git.openstack.org", vcs: vcsGit,
+		path: regexp.MustCompile(`^(git\.openstack\.org/[\w.\-]+/[\w.\-]+)(?:\.git)?(?:/[\w.\-]+)*$`)},
+	{prefix: "chiselapp.com", vcs: "fossil",
+		path: regexp.MustCompile(`^(chiselapp\.com/user/[A-Za-z0-9]+/repository/[\w.\-]+)$`)},
+	{anyHost: true,
+		path: regexp.MustCompile(`(((?:[a-z0-9.\-]+\.)+[a-z0-9.\-]+(?::[0-9]+)?(?:/~?[\w.\-]+)+?)\.(bzr|fossil|git|hg|svn))(?:/~?[\w.\-]+)*$`)},
+}
+
+// locate says where a module's code is, from what is remembered or by asking.
+func (f *Fetcher) locate(ctx context.Context, path string) (*place, error) {
+	if p, err, ok := f.located.get(path, time.Now()); ok {
+		return p, err
+	}
+	return f.locating.Do(ctx, path, func(ctx context.Context) (*place, error) {
+		p, err := f.lookUp(ctx, path)
+		switch {
+		case err == nil:
+			f.located.put(path, p, nil, time.Now().Add(f.opts.DiscoveryTTL))
+		case errors.As(err, new(absent)):
+			f.located.put(path, nil, err, time.Now().Add(f.opts.MissTTL))
+		}
+		return p, err
+	})
+}
+
+func (f *Fetcher) lookUp(ctx context.Context, path string) (*place, error) {
+	to := f.reachOf(path)
+	p, err := f.wellKnown(ctx, path, to)
+	if p != nil || err != nil {
+		return p, err
+	}
+	p, err = f.discover(ctx, path, to)
+	if err != nil {
+		return nil, err
+	}
+	p.reach = to
+	if p.vcs != vcsGit && p.vcs != vcsMod {
+		return nil, brokenf("%s is a %s repository: %w", p.root, p.vcs, errors.ErrUnsupported)
+	}
+	return p, nil
+}
+
+// wellKnown finds paths whose form says where the repository is. It returns
+// nil if path has no such form.
+func (f *Fetcher) wellKnown(ctx context.Context, path string, to reach) (*place, error) {
+	for _, s := range sites {
+		if s.prefix != "" && !hasPathPrefix(path, s.prefix) {
+			continue
+		}
+		m := s.path.FindStringSubmatch(path)
+		if m == nil {
+			if s.prefix == "" {
+				continue
+			}
+			return nil, absentf("%q is not an import path of %s", path, s.prefix)
+		}
+		if s.suffix && vcsSuffix.MatchString(m[1]) {
+			return nil, absentf("a path of %s can't end in a version control suffix", s.prefix)
+		}
+		vcs := s.vcs
+		if s.anyHost {
+			vcs = m[3]
+		}
+		if vcs != vcsGit {
+			return nil, brokenf("%s is a %s repository: %w", m[1], vcs, errors.ErrUnsupported)
+		}
+		if !s.anyHost {
+			return &place{vcs: vcs, url: "https://" + m[1], root: m[1], reach: to}, nil
+		}
+		repo, err := f.probe(ctx, m[2], to)
+		if err != nil {
+			return nil, err
+		}
+		return &place{vcs: vcs, url: repo, root: m[1], reach: to}, nil
+	}
+	return nil, nil
+}
+
+// probe finds the scheme by which a repository, given without one, answers. By
+// ssh only hosts that known_hosts knows are asked.
+func (f *Fetcher) probe(ctx context.Context, repo string, to reach) (string, error) {
+	schemes := []string{"https"}
+	if to.insecure {
+		schemes = append(schemes, "http")
+	}
+	var outage, missing error
+	for _, scheme := range append(schemes, "git+ssh") {
+		name := scheme + "://" + repo
+		r := f.borrow(name, to)
+		_, err := r.refs(ctx, 0)
+		r.done()
+		switch {
+		case err == nil:
+			return name, nil
+		case errors.Is(err, errUnknownHost), errors.Is(err, errNoSSH):
+		case errors.As(err, new(absent)):
+			missing = err
+		case scheme == "git+ssh" && missing != nil && !errors.As(err, new(serverSays)):
+			return "", err // what is not there by https may be there by ssh
+		case missing == nil && outage == nil:
+			outage = err
+		}
+	}
+	// What answered "no" over http outweighs that https is not there.
+	if outage != nil && (missing == nil || !to.insecure) {
+		return "", outage
+	}
+	return "", missing
+}
+
+// discover asks the path's own host for its go-import page.
+func (f *Fetcher) discover(ctx context.Context, path string, to reach) (*place, error) {
+	at, tags, err := f.goImports(ctx, path, to)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := matchGoImport(tags, path)
+	if err != nil {
+		return nil, absentf("%s: %v", at, err)
+	}
+	// Whoever owns a sub-path does not own the prefix: its page must agree.
+	if tag.prefix != path {
+		rootAt, rootTags, err := f.goImports(ctx, tag.prefix, to)
+		if err != nil {
+			return nil, err
+		}
+		rootTag, err := matchGoImport(rootTags, path)
+		if err != nil || rootTag != tag {
+			return nil, absentf("%s and %s disagree about the go-import tag of %s", at, rootAt, tag.prefix)
+		}
+	}
+	if strings.HasPrefix(tag.subdir, "/") || strings.HasPrefix(tag.subdir, "-") {
+		return nil, absentf("%s: invalid folder %q", at, tag.subdir)
+	}
+	u, err := url.Parse(tag.repo)
+	switch {
+	case err != nil:
+		return nil, absentf("%s: the repository's URL %q is not valid", at, tag.repo)
+	case u.Scheme == "" || u.Scheme == "file":
+		return nil, absentf("%s: the repository's URL %q must have a network scheme", at, tag.repo)
+	}
+	switch tag.vcs {
+	case vcsGit, vcsMod, "hg", "svn", "bzr", "fossil":
+	default:
+		return nil, absentf("%s: unknown version control system %q", at, tag.vcs)
+	}
+	return &place{vcs: tag.vcs, url: tag.repo, root: tag.prefix, subdir: tag.subdir}, nil
+}
+
+// goImports returns the tags of the go-import page of a path, and that page's
+// URL.
+func (f *Fetcher) goImports(ctx context.Context, path string, to reach) (string, []goImport, error) {
+	host, rest, _ := strings.Cut(path, "/")
+	if !strings.Contains(host, ".") {
+		return "", nil, absentf("%q does not begin with a host name", path)
+	}
+	u := &url.URL{Host: host, Path: "/" + rest, RawQuery: "go-get=1"}
+	p, err := f.getImportPage(ctx, u, to)
+	if err != nil {
+		return "", nil, err
+	}
+	tags, err := parseGoImports(p.body)
+	if len(tags) > 0 {
+		return p.url, tags, nil
+	}
+	if p.status != http.StatusOK {
+		return "", nil, statusError(p.url, p.status)
+	}
+	if err != nil {
+		return "", nil, absentf("%s: %v", p.url, err)
+	}
+	return "", nil, absentf("%s has no go-import tag", p.url)
+}
+
+// statusError says what it means that a server answered with a status: only
+// some mean that there is no such thing.
+func statusError(source string, status int) error {
+	text := fmt.Errorf("%d %s", status, http.StatusText(status))
+	switch {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
+		return down(source, fmt.Errorf("%w: credentials are missing, or they do not suffice", text))
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests,
+		status < 400, status >= 500:
+		return down(source, text)
+	}
+	return absentf("%s: %w", source, text)
+}

@@ -1,0 +1,180 @@
+package fetcher_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/fetcher"
+	"github.com/athens-go/athens/internal/modtest"
+)
+
+// libRepo is what the pages of this file point at.
+const libRepo = `# A module whose path is elsewhere.
+repo git.test/lib
+import none
+write go.mod "module corp.test/lib\n"
+write in/go.mod "module corp.test/lib/in\n"
+write in/in.go "package in\n"
+write lib.go "package lib\n"
+commit 2022-01-01T10:00:00Z Begin
+tag v1.0.0
+tag in/v1.0.0
+`
+
+func tag(content string) string {
+	return fmt.Sprintf(`<html><head><meta name="go-import" content="%s"></head></html>`, content)
+}
+
+const libTag = `corp.test/lib git http://git.test/lib`
+
+// A pageCase is what a host answers about a module path, by the path asked.
+type pageCase struct {
+	name   string
+	path   string
+	pages  map[string]string // by path; one that begins with "!NNN " has that status, "->" redirects
+	ok     bool              // for the reader; the go command decides
+	outage bool              // the refusal is no definite one
+}
+
+var pageCases = []pageCase{
+	{name: "plain", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag)}, ok: true},
+	{name: "none", path: "corp.test/lib", pages: map[string]string{"/lib": "<html></html>"}},
+	{name: "empty", path: "corp.test/lib", pages: map[string]string{"/lib": ""}},
+	{name: "404", path: "corp.test/lib", pages: map[string]string{}},
+	{name: "404 with a tag", path: "corp.test/lib", pages: map[string]string{"/lib": "!404 " + tag(libTag)}, ok: true},
+	{name: "500 with a tag", path: "corp.test/lib", pages: map[string]string{"/lib": "!500 " + tag(libTag)}, ok: true},
+	{name: "500", path: "corp.test/lib", pages: map[string]string{"/lib": "!500 oops"}, outage: true},
+	{name: "403", path: "corp.test/lib", pages: map[string]string{"/lib": "!403 no"}, outage: true},
+	{name: "410", path: "corp.test/lib", pages: map[string]string{"/lib": "!410 gone"}},
+	{name: "redirect", path: "corp.test/lib", pages: map[string]string{"/lib": "->/other", "/other": tag(libTag)}, ok: true},
+	{name: "redirects for ever", path: "corp.test/lib", pages: map[string]string{"/lib": "->/lib"}},
+	{name: "sub-path", path: "corp.test/lib/in", pages: map[string]string{"/lib": tag(libTag), "/lib/in": tag(libTag)}, ok: true},
+	{name: "sub-path without root", path: "corp.test/lib/in", pages: map[string]string{"/lib/in": tag(libTag)}},
+	{name: "sub-path and root disagree", path: "corp.test/lib/in", pages: map[string]string{"/lib": tag("corp.test/lib git http://git.test/other"), "/lib/in": tag(libTag)}},
+	{name: "sub-path of its own", path: "corp.test/lib/in", pages: map[string]string{"/lib/in": tag("corp.test/lib/in git http://git.test/lib")}, ok: true},
+	{name: "another prefix", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/li git http://git.test/lib")}},
+	{name: "several, one fits", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/a git http://git.test/a") + tag(libTag)}},
+	{name: "several in one head", path: "corp.test/lib", pages: map[string]string{"/lib": `<head><meta name="go-import" content="corp.test/a git http://git.test/a"><meta name="go-import" content="` + libTag + `">`}, ok: true},
+	{name: "two fit", path: "corp.test/lib", pages: map[string]string{"/lib": `<head><meta name="go-import" content="corp.test git http://git.test/a"><meta name="go-import" content="` + libTag + `">`}},
+	{name: "in the body", path: "corp.test/lib", pages: map[string]string{"/lib": `<head></head><body><meta name="go-import" content="` + libTag + `">`}},
+	{name: "no head", path: "corp.test/lib", pages: map[string]string{"/lib": `<meta name="go-import" content="` + libTag + `">`}, ok: true},
+	{name: "not well-formed", path: "corp.test/lib", pages: map[string]string{"/lib": `<!DOCTYPE html><head><link rel=x><br><META NAME="go-import" CONTENT="` + libTag + `"><p></head>`}, ok: true},
+	{name: "a name in capitals", path: "corp.test/lib", pages: map[string]string{"/lib": `<meta name="GO-IMPORT" content="` + libTag + `">`}},
+	{name: "broken before", path: "corp.test/lib", pages: map[string]string{"/lib": `<a <b <meta name="go-import" content="` + libTag + `">`}},
+	{name: "charset", path: "corp.test/lib", pages: map[string]string{"/lib": `<?xml version="1.0" encoding="ISO-8859-1"?>` + tag(libTag)}},
+	{name: "entities", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test&#47;lib git http://git.test/lib")}, ok: true},
+	{name: "two words", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git")}},
+	{name: "five words", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + " a b")}},
+	{name: "a folder", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + " in")}, ok: true},
+	{name: "a folder that is absolute", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + " /in")}},
+	{name: "a folder above", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + " ../x")}},
+	{name: "no scheme", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git git.test/lib")}},
+	{name: "file scheme", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git file:///git.test/lib")}},
+	{name: "unknown system", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib cvs http://git.test/lib")}},
+	{name: "no repository there", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git http://git.test/none")}},
+	{name: "mod wins", path: "corp.test/lib", pages: map[string]string{"/lib": `<head><meta name="go-import" content="` + libTag + `"><meta name="go-import" content="corp.test/lib mod http://goproxy.test/x">`}},
+	{name: "mod", path: "corp.test/pm", pages: map[string]string{"/pm": tag("corp.test/pm mod http://goproxy.test")}, ok: true},
+	{name: "the host alone", path: "corp.test", pages: map[string]string{"/": tag("corp.test git http://git.test/lib")}, ok: true},
+	{name: "no dot", path: "corp/lib", pages: map[string]string{}},
+}
+
+func (c pageCase) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	page, ok := c.pages[r.URL.Path]
+	status := http.StatusOK
+	if !ok {
+		status = http.StatusNotFound
+	}
+	if to, redirects := strings.CutPrefix(page, "->"); redirects {
+		http.Redirect(w, r, to+"?go-get=1", http.StatusFound)
+		return
+	}
+	if rest, coded := strings.CutPrefix(page, "!"); coded {
+		_, err := fmt.Sscanf(rest[:3], "%d", &status)
+		if err != nil {
+			panic(err)
+		}
+		page = rest[4:]
+	}
+	w.WriteHeader(status)
+	fmt.Fprint(w, page)
+}
+
+// TestPages compares what becomes of go-import pages with the go command.
+func TestPages(t *testing.T) {
+	repo := modtest.NewRepo(t, libRepo)
+	for _, c := range pageCases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			net := modtest.NewInternet(t, repo)
+			net.Handle("corp.test", c)
+			proxy := modtest.NewGoProxy(t, modtest.NewVersion(t, "corp.test/pm", "v1.0.0", map[string]string{"go.mod": "module corp.test/pm\n"}))
+			net.Handle("goproxy.test", proxy)
+			f := newFetcher(t, net, nil)
+
+			direct := modtest.NewGo(t, net).Download(c.path + "@v1.0.0")[0]
+			got, err := fetchAll(t, f, c.path, "v1.0.0")
+			assert.Equal(t, c.ok, direct.Error == "", "the go command says %q", direct.Error)
+			if direct.Error == "" {
+				require.NoError(t, err)
+				assert.Equal(t, direct.Sum, got.sum)
+				latest, err := f.Resolve(t.Context(), c.path, "latest")
+				require.NoError(t, err)
+				assert.Equal(t, "v1.0.0", latest.Version)
+				list, err := f.Versions(t.Context(), c.path)
+				require.NoError(t, err)
+				assert.Equal(t, []string{"v1.0.0"}, list)
+				return
+			}
+			require.Error(t, err, "the go command says %q", direct.Error)
+			if c.outage {
+				assert.ErrorAs(t, err, new(*athens.UnavailableError))
+			} else {
+				assert.ErrorAs(t, err, new(*athens.MissingError))
+			}
+		})
+	}
+}
+
+func TestOtherVersionControlIsNotMissing(t *testing.T) {
+	net := modtest.NewInternet(t)
+	net.Handle("corp.test", pageCase{pages: map[string]string{"/lib": tag("corp.test/lib hg http://hg.test/lib")}})
+	f := newFetcher(t, net, nil)
+	for _, path := range []string{"corp.test/lib", "code.test/x.svn/sub", "chiselapp.com/user/a/repository/b"} {
+		_, err := f.Versions(t.Context(), path)
+		assert.ErrorAs(t, err, new(*athens.InvalidError), path)
+		assert.ErrorContains(t, err, "repository: unsupported", path)
+	}
+}
+
+func TestWithoutInsecureNothingIsAskedOverHTTP(t *testing.T) {
+	net := modtest.NewInternet(t, modtest.NewRepo(t, libRepo))
+	net.Handle("corp.test", pageCase{pages: map[string]string{"/lib": tag(libTag)}})
+	f := newFetcher(t, net, func(o *fetcher.Options) { o.Insecure = "none" })
+	_, err := f.Versions(t.Context(), "corp.test/lib")
+	assert.ErrorAs(t, err, new(*athens.UnavailableError))
+	_, err = f.Versions(t.Context(), "git.test/lib.git")
+	assert.ErrorAs(t, err, new(*athens.UnavailableError))
+	for _, r := range net.Requests("") {
+		assert.Equal(t, http.MethodConnect, r.Method, "%s", r)
+	}
+}
+
+func TestRedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
+	net := modtest.NewInternet(t, modtest.NewRepo(t, libRepo))
+	net.Secure("corp.test")
+	net.Handle("corp.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://plain.test/lib?go-get=1", http.StatusFound)
+	}))
+	net.Handle("plain.test", pageCase{pages: map[string]string{"/lib": tag(libTag)}})
+	f := newFetcher(t, net, func(o *fetcher.Options) { o.Insecure = "none" })
+	_, err := f.Versions(t.Context(), "corp.test/lib")
+	assert.ErrorAs(t, err, new(*athens.MissingError))
+	assert.ErrorContains(t, err, "redirected from https")
+	assert.Zero(t, net.Count("plain.test"))
+}

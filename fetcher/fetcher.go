@@ -1,0 +1,198 @@
+// Package fetcher gets module versions straight from git repositories, with
+// neither git nor the go command on the machine: the .info, .mod and .zip, the
+// lists and the answers to queries are those that "GOPROXY=direct go mod
+// download" makes of the same repository, to the bit.
+//
+// A question goes through these steps, each in a file of its own:
+//
+//   - discover.go finds the repository of a module path, by its form or by a
+//     go-import page (meta.go);
+//   - refs.go asks the repository for its branches and tags, once for many
+//     questions;
+//   - revision.go finds the commit that a tag, a branch or a hash means, and
+//     repo.go and pack.go fetch it: without its history where that is enough;
+//   - module.go finds the module in the commit, version.go gives the commit its
+//     version, and pseudo.go checks a pseudo-version; list.go and resolve.go
+//     answer the other questions;
+//   - content.go gives the three files out, zip.go with attributes.go makes the
+//     zip as "git archive" would.
+//
+// Each repository is kept as a bare one in a folder, so that what was fetched
+// once is not fetched again. Several processes can share the folder.
+package fetcher
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/flight"
+)
+
+// Fetcher is an [athens.Fetcher] of git repositories.
+//
+// Missing is what a server said is not there, and what the go command refuses
+// to make a version of. A server that can't be reached, fails, or asks for
+// credentials that are not known is an outage: a private repository must not
+// look as if it did not exist.
+type Fetcher struct {
+	dir    string
+	opts   Options
+	routes map[reach]*route
+	places *places
+	stop   context.CancelFunc
+
+	locating *flight.Calls[string, *place]
+	listings *flight.Calls[string, *refSet]
+	fetches  *flight.Calls[string, struct{}]
+
+	located  *memory[*place]
+	refusals *memory[struct{}] // repositories that are not there
+
+	received atomic.Int64 // bytes since the cache was last measured
+	trimming sync.Mutex
+	mu       sync.Mutex
+	repos    map[string]*repo
+}
+
+var _ athens.Fetcher = (*Fetcher)(nil)
+
+// New returns a Fetcher that keeps its bare repositories in dir, which it makes
+// if it is not there.
+func New(dir string, opts *Options) (*Fetcher, error) {
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, fmt.Errorf("fetcher: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("fetcher: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	f := &Fetcher{
+		dir: dir, opts: o, stop: stop,
+		routes:   newRoutes(&o),
+		places:   newPlaces(o.Concurrency),
+		locating: flight.NewCalls[string, *place](ctx),
+		listings: flight.NewCalls[string, *refSet](ctx),
+		fetches:  flight.NewCalls[string, struct{}](ctx),
+		located:  newMemory[*place](maxRemembered),
+		refusals: newMemory[struct{}](maxRemembered),
+		repos:    make(map[string]*repo),
+	}
+	f.sweep()
+	return f, nil
+}
+
+// maxRemembered bounds how many paths and repositories are remembered.
+const maxRemembered = 10_000
+
+// Close ends what is under way and closes the files that are open. After it,
+// questions fail.
+func (f *Fetcher) Close() error {
+	f.stop()
+	for _, r := range f.routes {
+		r.client.CloseIdleConnections()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forgetRepos()
+	return nil
+}
+
+// Versions implements [athens.Fetcher].
+func (f *Fetcher) Versions(ctx context.Context, path string) ([]string, error) {
+	return ask(ctx, f, path, "", (*source).versions, func(ctx context.Context, g *goproxy) ([]string, error) {
+		return g.versions(ctx)
+	})
+}
+
+// Resolve implements [athens.Fetcher]. "latest" leaves out what the module
+// retracts, as the go command does.
+func (f *Fetcher) Resolve(ctx context.Context, path, query string) (*athens.Info, error) {
+	return ask(ctx, f, path, query, func(s *source, ctx context.Context) (*athens.Info, error) {
+		return s.resolve(ctx, query)
+	}, func(ctx context.Context, g *goproxy) (*athens.Info, error) {
+		return g.resolve(ctx, query)
+	})
+}
+
+// Fetch implements [athens.Fetcher].
+func (f *Fetcher) Fetch(ctx context.Context, m module.Version) (athens.Content, error) {
+	if err := module.Check(m.Path, m.Version); err != nil {
+		return nil, &athens.MissingError{Path: m.Path, Query: m.Version, Err: err}
+	}
+	return ask(ctx, f, m.Path, m.Version, func(s *source, ctx context.Context) (athens.Content, error) {
+		v, err := s.find(ctx, m.Version)
+		if err != nil {
+			return nil, err
+		}
+		if v.version != m.Version {
+			return nil, absentf("resolves to %s", v.version)
+		}
+		return &content{module: m, source: s, found: v}, nil
+	}, func(ctx context.Context, g *goproxy) (athens.Content, error) {
+		return g.content(m), nil
+	})
+}
+
+// ask finds the module's source and puts a question to it: to a repository, or
+// to the GOPROXY server that its go-import page names. "No" is believed only of
+// fresh references.
+func ask[T any](ctx context.Context, f *Fetcher, path, query string,
+	git func(*source, context.Context) (T, error), proxy func(context.Context, *goproxy) (T, error)) (answer T, err error) {
+	defer func() { err = outward(path, query, err) }()
+	if err := checkPath(path); err != nil {
+		return answer, err
+	}
+	p, err := f.locate(ctx, path)
+	if err != nil {
+		return answer, err
+	}
+	if p.vcs == vcsMod {
+		g, err := f.goproxy(p, path)
+		if err != nil {
+			return answer, err
+		}
+		return proxy(ctx, g)
+	}
+	r := f.borrow(p.url, p.reach)
+	defer r.done()
+	for maxAge := f.opts.RefsTTL; ; maxAge = f.opts.MissTTL {
+		rs, err := r.refs(ctx, maxAge)
+		if err != nil {
+			return answer, err
+		}
+		s, err := newSource(p, path, r, rs)
+		if err != nil {
+			return answer, err
+		}
+		answer, err = git(s, ctx)
+		f.repair(r, err)
+		if !isAbsent(err) || time.Since(rs.asked) <= f.opts.MissTTL || maxAge == f.opts.MissTTL {
+			return answer, err
+		}
+	}
+}
+
+// checkPath refuses what no repository can hold.
+func checkPath(path string) error {
+	if err := module.CheckPath(path); err != nil {
+		return absent{err}
+	}
+	// The toolchains are modules of a GOPROXY only.
+	if path == "golang.org/toolchain" || strings.Contains(path, "...") {
+		return absentf("it is not kept in version control")
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package fetcher_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/cgi"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/fetcher"
+	"github.com/athens-go/athens/fetcher/gocmd"
+	"github.com/athens-go/athens/internal/modtest"
+)
+
+// stub is a Fetcher that says one thing.
+type stub struct {
+	err   error
+	asked *int
+}
+
+func (s stub) Versions(context.Context, string) ([]string, error) {
+	*s.asked++
+	return []string{"v1.0.0"}, s.err
+}
+
+func (s stub) Resolve(context.Context, string, string) (*athens.Info, error) {
+	*s.asked++
+	return &athens.Info{Version: "v1.0.0"}, s.err
+}
+
+func (s stub) Fetch(context.Context, module.Version) (athens.Content, error) {
+	*s.asked++
+	return nil, s.err
+}
+
+func TestFirst(t *testing.T) {
+	unable := &athens.InvalidError{Err: fmt.Errorf("a hg repository: %w", errors.ErrUnsupported)}
+	for name, c := range map[string]struct {
+		errs  []error
+		asked []int
+	}{
+		"the first answers":        {[]error{nil, nil}, []int{3, 0}},
+		"the first can't":          {[]error{unable, nil}, []int{3, 3}},
+		"only the third can":       {[]error{unable, unable, nil}, []int{3, 3, 3}},
+		"missing is an answer":     {[]error{&athens.MissingError{}, nil}, []int{3, 0}},
+		"an outage is an answer":   {[]error{&athens.UnavailableError{}, nil}, []int{3, 0}},
+		"blocked is an answer":     {[]error{&athens.BlockedError{}, nil}, []int{3, 0}},
+		"broken is an answer":      {[]error{&athens.InvalidError{Err: errors.New("a broken pack")}, nil}, []int{3, 0}},
+		"nobody can":               {[]error{unable, unable}, []int{3, 3}},
+		"the second's is the last": {[]error{unable, &athens.MissingError{}}, []int{3, 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := make([]int, len(c.errs))
+			var all []athens.Fetcher
+			var want error
+			for i, err := range c.errs {
+				all = append(all, stub{err, &asked[i]})
+				if c.asked[i] > 0 {
+					want = err
+				}
+			}
+			f := fetcher.First(all[0], all[1:]...)
+			clear(all[1:]) // First has its own copy
+			_, err := f.Versions(t.Context(), "corp.test/m")
+			assert.Equal(t, want, err)
+			_, err = f.Resolve(t.Context(), "corp.test/m", "latest")
+			assert.Equal(t, want, err)
+			_, err = f.Fetch(t.Context(), module.Version{Path: "corp.test/m", Version: "v1.0.0"})
+			assert.Equal(t, want, err)
+			assert.Equal(t, c.asked, asked)
+		})
+	}
+}
+
+// TestFirstWithGoCommand puts a Fetcher and one that asks a go command together:
+// the one can't read a repository with SHA-256 hashes, or Mercurial's.
+func TestFirstWithGoCommand(t *testing.T) {
+	tagged := modtest.NewRepo(t, kitTagged)
+	net := modtest.NewInternet(t, tagged)
+	serveSHA256(t, net)
+	page(net, "corp.test/hg", "hg", "http://nosuch.test/hg")
+	goCmd, err := gocmd.New(&gocmd.Options{Dir: t.TempDir(), Env: modtest.NewGo(t, net).Env()})
+	require.NoError(t, err)
+	defer goCmd.Close()
+	git := newFetcher(t, net, nil)
+	f := fetcher.First(git, goCmd)
+
+	_, err = git.Resolve(t.Context(), "corp.test/sha256", "latest")
+	assert.ErrorIs(t, err, errors.ErrUnsupported)
+	list, err := f.Versions(t.Context(), "corp.test/sha256")
+	assert.NoError(t, err)
+	assert.Equal(t, []string{"v1.0.0"}, list)
+	for _, path := range []string{"corp.test/sha256", "corp.test/tagged"} {
+		info, err := f.Resolve(t.Context(), path, "latest")
+		require.NoError(t, err, path)
+		want := modtest.NewGo(t, net).MustDownload(path + "@" + info.Version)
+		got, err := fetchAll(t, f, path, info.Version)
+		require.NoError(t, err, path)
+		assert.Equal(t, asJSON(t, modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: want.Origin}), asJSON(t, got.info), path)
+		assert.Equal(t, want.Sum, got.sum, path)
+	}
+	// Without a second opinion this would be "not supported". With hg on the
+	// machine there is no repository, without it there is no answer.
+	_, err = f.Resolve(t.Context(), "corp.test/hg", "latest")
+	assert.NotErrorIs(t, err, errors.ErrUnsupported)
+	assert.ErrorContains(t, err, "hg")
+	_, err = f.Resolve(t.Context(), "corp.test/nosuch", "latest")
+	var missing *athens.MissingError
+	assert.ErrorAs(t, err, &missing)
+}
+
+// serveSHA256 serves corp.test/sha256, whose hashes are of the new kind.
+func serveSHA256(t *testing.T, net *modtest.Internet) {
+	t.Helper()
+	dir := t.TempDir()
+	repo := filepath.Join(dir, "repo")
+	require.NoError(t, os.Mkdir(repo, 0o777))
+	require.NoError(t, os.WriteFile(filepath.Join(repo, "go.mod"), []byte("module corp.test/sha256\n"), 0o666))
+	for _, args := range [][]string{
+		{"init", "-q", "-b", "main", "--object-format=sha256"}, {"add", "."}, {"commit", "-q", "-m", "Begin"}, {"tag", "v1.0.0"},
+	} {
+		cmd := exec.Command("git", args...)
+		cmd.Dir = repo
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@corp.test",
+			"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@corp.test", "GIT_AUTHOR_DATE=2024-05-01T12:00:00Z", "GIT_COMMITTER_DATE=2024-05-01T12:00:00Z")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	git, err := exec.LookPath("git")
+	require.NoError(t, err)
+	backend := &cgi.Handler{
+		Path: git, Args: []string{"http-backend"}, Stderr: t.Output(),
+		Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1"}, InheritEnv: []string{"PATH"},
+	}
+	net.Handle("new.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// CGI knows no chunked requests.
+		var body bytes.Buffer
+		_, _ = body.ReadFrom(r.Body)
+		r.Body, r.ContentLength, r.TransferEncoding = http.NoBody, int64(body.Len()), nil
+		if body.Len() > 0 {
+			r.Body = readCloser{&body}
+		}
+		backend.ServeHTTP(w, r)
+	}))
+	page(net, "corp.test/sha256", "git", "http://new.test/repo/.git")
+}
+
+type readCloser struct{ *bytes.Buffer }
+
+func (readCloser) Close() error { return nil }

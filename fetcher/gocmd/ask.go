@@ -1,0 +1,175 @@
+package gocmd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+
+	"github.com/athens-go/athens"
+)
+
+// head is a query that the tools answer, or refuse, from the repository alone.
+const head = "HEAD"
+
+// in makes a temporary folder for one question and removes it after.
+func (f *Fetcher) in(ask func(dir string) error) error {
+	dir, err := f.newFolder()
+	if err != nil {
+		return err
+	}
+	defer f.remove(dir)
+	return ask(dir)
+}
+
+// list asks for the tagged versions.
+func (f *Fetcher) list(ctx context.Context, path string) (list []string, err error) {
+	command := []string{"list", "-m", "-e", "-versions", "-retracted", "-json", path}
+	err = f.in(func(dir string) error {
+		answer, err := f.run(ctx, dir, path, 1, command...)
+		if err == nil && answer[0].Error != "" {
+			err = f.refusal(ctx, dir, module.Version{Path: path}, answer[0])
+		}
+		if err == nil {
+			list = answer[0].Versions
+		}
+		return err
+	})
+	if err != nil || len(list) > 0 {
+		return tagged(list), err
+	}
+	// The go command takes a failure of hg or svn to list tags for a repository
+	// without tags. So the list counts when the repository says something else
+	// too, and the clone of that, where there is one, has the tags.
+	err = f.in(func(dir string) error {
+		answer, err := f.run(ctx, dir, path, 1, "list", "-m", "-e", "-json", path+"@"+head)
+		if err == nil && !reached(path, answer[0]) {
+			err = f.silent(dir, path, answer[0])
+		}
+		if err != nil {
+			return err
+		}
+		if answer, err = f.run(ctx, dir, path, 1, command...); err == nil && answer[0].Error != "" {
+			err = f.refusal(ctx, dir, module.Version{Path: path}, answer[0])
+		}
+		if err == nil {
+			list = answer[0].Versions
+		}
+		return err
+	})
+	return tagged(list), err
+}
+
+// tagged is what the contract lists of the go command's list.
+func tagged(list []string) []string {
+	list = slices.DeleteFunc(list, func(v string) bool { return v != module.CanonicalVersion(v) || module.IsPseudoVersion(v) })
+	semver.Sort(list)
+	return list
+}
+
+// resolve asks what a query means.
+func (f *Fetcher) resolve(ctx context.Context, m module.Version) (info *athens.Info, err error) {
+	err = f.in(func(dir string) error {
+		info, _, err = f.stat(ctx, dir, m)
+		return err
+	})
+	return info, err
+}
+
+// stat asks what a version or query means, and for the file with its go.mod; the
+// go command leaves that out when it can't be read.
+func (f *Fetcher) stat(ctx context.Context, dir string, m module.Version) (info *athens.Info, gomod string, err error) {
+	answer, err := f.run(ctx, dir, m.Path, 1, "list", "-m", "-e", "-json", m.Path+"@"+m.Version)
+	if err != nil {
+		return nil, "", err
+	}
+	p := answer[0]
+	if p.Error != "" {
+		return nil, "", f.refusal(ctx, dir, m, p)
+	}
+	if p.Version == "" || p.Version != module.CanonicalVersion(p.Version) || module.Check(m.Path, p.Version) != nil {
+		return nil, "", fmt.Errorf("the go command resolves %s to %q", m.Version, presentable(p.Version, dir))
+	}
+	if p.Origin != nil {
+		p.Origin.URL = withoutLogins(p.Origin.URL)
+	}
+	return &athens.Info{Version: p.Version, Time: p.Time.UTC(), Origin: p.Origin}, p.GoMod, nil
+}
+
+// refusal is the error for what the go command says instead of an answer.
+func (f *Fetcher) refusal(ctx context.Context, dir string, m module.Version, p piece) error {
+	words := errors.New(presentable(bare(m.Path, string(p.Error)), dir))
+	missing := &athens.MissingError{Path: m.Path, Query: m.Version, Err: words}
+	switch judge(m.Path, string(p.Error)) {
+	case absent:
+		return missing
+	case doubtful:
+		if !keepsClone(p) {
+			if err := f.confirm(ctx, m); err != nil {
+				return err
+			}
+		}
+		return missing
+	case invalid:
+		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: words}
+	case tooNew:
+		words = fmt.Errorf("the go command on this server is too old: %w", words)
+	}
+	if tool := noTool.FindStringSubmatch(string(p.Error)); tool != nil {
+		words = fmt.Errorf("it needs %s, which is not installed on this server: %w", presentable(tool[1], dir), words)
+	}
+	return &athens.UnavailableError{Source: "version control of " + m.Path, Err: words}
+}
+
+// keepsClone reports whether the go command reads the repository from a clone,
+// whose making would have failed in other words.
+func keepsClone(p piece) bool {
+	return p.Origin != nil && slices.Contains([]string{"git", "hg", "bzr", "fossil"}, p.Origin.VCS)
+}
+
+// confirm asks again, and for something else too, so that a server which did
+// not answer is not taken for one that said no.
+func (f *Fetcher) confirm(ctx context.Context, m module.Version) error {
+	query := cmp.Or(m.Version, "latest")
+	return f.in(func(dir string) error {
+		answer, err := f.run(ctx, dir, m.Path, 2, "list", "-m", "-e", "-json", m.Path+"@"+query, m.Path+"@"+head)
+		if err != nil {
+			return err
+		}
+		again := judge(m.Path, string(answer[0].Error))
+		if answer[0].Error == "" || again != doubtful && again != absent || !reached(m.Path, answer[1]) {
+			return f.silent(dir, m.Path, answer[1])
+		}
+		return nil
+	})
+}
+
+var unknownHead = regexp.MustCompile(`unknown revision ` + head + `$`)
+
+// reached reports whether the answer about [head] came from the repository.
+func reached(path string, p piece) bool {
+	switch judge(path, string(p.Error)) {
+	case absent:
+		return true
+	case doubtful:
+		return keepsClone(p) || !unknownHead.MatchString(string(p.Error))
+	}
+	return p.Error == ""
+}
+
+// silent is the outage of a repository that can't be told from one that says no.
+func (f *Fetcher) silent(dir, path string, p piece) error {
+	why := errors.New("its answers can't be told from an outage")
+	if p.Error != "" {
+		why = fmt.Errorf("%w: %s", why, presentable(bare(path, string(p.Error)), dir))
+	}
+	if p.Origin != nil && p.Origin.VCS != "" && !hasTool(f.env, p.Origin.VCS) {
+		why = fmt.Errorf("it needs %s, which is not installed on this server", p.Origin.VCS)
+	}
+	return &athens.UnavailableError{Source: "version control of " + path, Err: why}
+}

@@ -1,0 +1,218 @@
+package gocmd
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+	modzip "golang.org/x/mod/zip"
+
+	"github.com/athens-go/athens"
+)
+
+// errGone says that a version's folder was removed meanwhile.
+var errGone = errors.New("what was fetched is gone again")
+
+// version returns a version that was fetched a moment ago, or fetches it.
+func (f *Fetcher) version(ctx context.Context, m module.Version) (*version, error) {
+	return f.fetches.Do(ctx, m, func(ctx context.Context) (*version, error) {
+		if v := f.find(m); v != nil {
+			return v, nil
+		}
+		dir, err := f.newFolder()
+		if err != nil {
+			return nil, err
+		}
+		v := &version{module: m, dir: dir}
+		if err := f.fill(ctx, v); err != nil {
+			f.remove(dir)
+			return nil, err
+		}
+		f.keep(v)
+		return v, nil
+	})
+}
+
+// fill gets the .info and .mod of a version into its folder.
+func (f *Fetcher) fill(ctx context.Context, v *version) error {
+	info, gomod, err := f.stat(ctx, v.dir, v.module)
+	if err != nil {
+		return err
+	}
+	if info.Version != v.module.Version {
+		return &athens.MissingError{Path: v.module.Path, Query: v.module.Version, Err: fmt.Errorf("resolves to %s", info.Version)}
+	}
+	v.info = info
+	if gomod == "" {
+		// Why, only "go mod download" says.
+		p, err := f.download(ctx, v)
+		if p.GoMod == "" {
+			v.modErr = err
+			return nil
+		}
+		gomod = p.GoMod
+	}
+	if v.mod, err = readAtMost(gomod, modzip.MaxGoMod); err != nil {
+		return err
+	}
+	if info.Origin != nil && info.Origin.VCS == "svn" && legacy(v.module, v.mod) {
+		return f.checkLegacy(ctx, v)
+	}
+	return nil
+}
+
+// download makes the zip of a version. After an error the piece may tell of the
+// files that were made before.
+func (f *Fetcher) download(ctx context.Context, v *version) (piece, error) {
+	answer, err := f.run(ctx, v.dir, v.module.Path, 1, "mod", "download", "-json", v.module.Path+"@"+v.module.Version)
+	if err != nil {
+		return piece{}, err
+	}
+	p := answer[0]
+	switch {
+	case p.Error != "":
+		err = f.refusal(ctx, v.dir, v.module, p)
+	case p.Zip == "":
+		err = errors.New("the go command names no zip")
+	}
+	if p.Dir != "" {
+		_ = os.RemoveAll(p.Dir) // the unpacked zip, which nobody needs
+	}
+	return p, err
+}
+
+// legacy reports whether a .mod is the one that is made up for a module without.
+func legacy(m module.Version, mod []byte) bool {
+	return string(mod) == "module "+modfile.AutoQuote(m.Path)+"\n"
+}
+
+// checkLegacy finds out by the zip whether a module really has no go.mod: the go
+// command also makes one up when svn fails to read it.
+func (f *Fetcher) checkLegacy(ctx context.Context, v *version) error {
+	p, err := f.download(ctx, v)
+	if err != nil {
+		return err
+	}
+	r, err := zip.OpenReader(p.Zip)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for _, file := range r.File {
+		if file.Name == v.module.Path+"@"+v.module.Version+"/go.mod" && file.UncompressedSize64 != uint64(len(v.mod)) {
+			return errors.New("the go.mod could not be read")
+		}
+	}
+	v.zip = p.Zip
+	return nil
+}
+
+// content is a version bound to its commit.
+type content struct {
+	f *Fetcher
+	v *version
+}
+
+// Info implements [athens.Content].
+func (c *content) Info(ctx context.Context) (*athens.Info, error) {
+	return clone(c.v.info), context.Cause(ctx)
+}
+
+// Mod implements [athens.Content].
+func (c *content) Mod(ctx context.Context) ([]byte, error) {
+	if c.v.modErr != nil {
+		return nil, c.f.outward(ctx, c.v.module.Path, c.v.modErr)
+	}
+	return bytes.Clone(c.v.mod), context.Cause(ctx)
+}
+
+// Zip implements [athens.Content]. When what Fetch got was removed meanwhile, it
+// is fetched again, and must be of the same commit.
+func (c *content) Zip(ctx context.Context, w io.Writer) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	v, err := c.held(ctx)
+	if err == nil {
+		defer c.f.release(v)
+		err = c.f.copyZip(ctx, v, w)
+	}
+	return c.f.outward(ctx, c.v.module.Path, err)
+}
+
+// held returns the version with its folder, for the caller to release.
+func (c *content) held(ctx context.Context) (*version, error) {
+	v := c.v
+	for range 3 {
+		if c.f.hold(v) {
+			return v, nil
+		}
+		var err error
+		if v, err = c.f.version(ctx, c.v.module); err != nil {
+			return nil, err
+		}
+		if !same(v.info, c.v.info) || !bytes.Equal(v.mod, c.v.mod) {
+			return nil, errors.New("the version became another one while it was read: its tag was moved")
+		}
+	}
+	return nil, errGone
+}
+
+// same reports whether two answers are about the same commit.
+func same(a, b *athens.Info) bool {
+	if a.Version != b.Version || !a.Time.Equal(b.Time) {
+		return false
+	}
+	return a.Origin == nil || b.Origin == nil || a.Origin.Hash == b.Origin.Hash
+}
+
+// copyZip makes the zip of a version that the caller holds, if nobody did, and
+// writes it.
+func (f *Fetcher) copyZip(ctx context.Context, v *version, w io.Writer) error {
+	name, err := f.zips.Do(ctx, v, func(ctx context.Context) (string, error) {
+		if !f.hold(v) { // the one who asked may have left
+			return "", errGone
+		}
+		defer f.release(v)
+		f.mu.Lock()
+		name := v.zip
+		f.mu.Unlock()
+		if name != "" {
+			return name, nil
+		}
+		p, err := f.download(ctx, v)
+		if err == nil {
+			f.grown(v, p.Zip)
+		}
+		return p.Zip, err
+	})
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = io.Copy(w, &patient{ctx, file})
+	return err
+}
+
+// patient is a reader that ends with its context.
+type patient struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	if p.ctx.Err() != nil {
+		return 0, context.Cause(p.ctx)
+	}
+	return p.r.Read(b)
+}

@@ -1,0 +1,181 @@
+package gocmd
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+)
+
+// prefix begins the names of temporary folders.
+const prefix = "athens-gocmd-"
+
+// staleAfter is the age, beyond the longest possible one, at which a folder must
+// be of a process that is gone.
+const staleAfter = 24 * time.Hour
+
+// maxKept bounds how many folders are kept.
+const maxKept = 1000
+
+// newFolder makes the folder of one question: work for the command to start in,
+// which holds no go.mod, and tmp for temporary files. The command makes the rest.
+func (f *Fetcher) newFolder() (string, error) {
+	dir, err := os.MkdirTemp(f.opts.Dir, prefix)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range []string{"work", "tmp"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o777); err != nil {
+			f.remove(dir)
+			return "", err
+		}
+	}
+	return dir, nil
+}
+
+// remove removes a folder. A tool that was killed a moment ago may still write
+// a last file, so there is a second try.
+func (f *Fetcher) remove(dir string) {
+	err := os.RemoveAll(dir)
+	if err != nil {
+		err = os.RemoveAll(dir)
+	}
+	if err != nil {
+		f.opts.Logger.Warn("a temporary folder stays", "dir", dir, "err", err)
+	}
+}
+
+// sweep removes the folders that killed processes left behind.
+func (f *Fetcher) sweep() {
+	names, err := filepath.Glob(filepath.Join(f.opts.Dir, prefix+"*"))
+	if err != nil {
+		return
+	}
+	limit := staleAfter + f.opts.Timeout + f.opts.KeepFor
+	for _, name := range names {
+		if info, err := os.Lstat(name); err == nil && info.IsDir() && time.Since(info.ModTime()) > limit {
+			f.remove(name)
+		}
+	}
+}
+
+// version is a fetched version with its folder, which is there while someone
+// holds it or it is kept.
+type version struct {
+	module module.Version
+	dir    string
+	info   *athens.Info
+	mod    []byte
+	modErr error // why there is no .mod
+
+	// The Fetcher's mu guards these.
+	zip    string // its file, once it was made
+	users  int
+	gone   bool // not kept any more
+	size   int64
+	since  time.Time
+	expiry *time.Timer
+}
+
+// keep keeps a version for as long as the options say.
+func (f *Fetcher) keep(v *version) {
+	v.size = sizeOf(v.dir)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v.since = time.Now()
+	v.expiry = time.AfterFunc(f.opts.KeepFor, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.retire(v)
+	})
+	f.kept[v.module] = v
+	f.trim(v)
+}
+
+// grown says that the zip of a version, which the caller holds, was made.
+func (f *Fetcher) grown(v *version, zip string) {
+	size := sizeOf(v.dir)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v.zip, v.size = zip, size
+	f.trim(v)
+}
+
+// find returns what is kept of a version, or nil.
+func (f *Fetcher) find(m module.Version) *version {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.kept[m]
+}
+
+// hold keeps a version's folder from being removed until release, and reports
+// whether it is still there.
+func (f *Fetcher) hold(v *version) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if v.gone {
+		return false
+	}
+	v.users++
+	return true
+}
+
+// release ends a hold.
+func (f *Fetcher) release(v *version) {
+	f.mu.Lock()
+	v.users--
+	f.discard(v)
+	f.trim(v)
+	f.mu.Unlock()
+}
+
+// retire keeps a version no longer. The caller has mu.
+func (f *Fetcher) retire(v *version) {
+	if v.gone {
+		return
+	}
+	v.gone = true
+	v.expiry.Stop()
+	delete(f.kept, v.module)
+	f.discard(v)
+}
+
+// discard removes the folder that nobody needs any more. The caller has mu.
+func (f *Fetcher) discard(v *version) {
+	switch {
+	case !v.gone || v.users > 0:
+	case f.closed:
+		f.remove(v.dir) // Close waits no more
+	default:
+		f.removing.Go(func() { f.remove(v.dir) })
+	}
+}
+
+// trim retires the oldest versions that nobody holds, until the others are few
+// and small enough. The latest stays in any case: someone is about to ask for
+// its zip. The caller has mu.
+func (f *Fetcher) trim(latest *version) {
+	for {
+		var total int64
+		var oldest *version
+		for _, v := range f.kept {
+			if v.users > 0 {
+				continue
+			}
+			total += v.size
+			if v == latest {
+				continue
+			}
+			if oldest == nil || v.since.Before(oldest.since) {
+				oldest = v
+			}
+		}
+		if oldest == nil || total <= f.opts.MaxKeptBytes && len(f.kept) <= maxKept {
+			return
+		}
+		f.retire(oldest)
+	}
+}

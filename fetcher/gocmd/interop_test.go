@@ -1,0 +1,147 @@
+package gocmd_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb/dirhash"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/fetcher/gocmd"
+	"github.com/athens-go/athens/internal/modtest"
+)
+
+// newFetcher makes a Fetcher whose commands live in an internet.
+func newFetcher(t testing.TB, net *modtest.Internet, change func(*gocmd.Options)) *gocmd.Fetcher {
+	t.Helper()
+	opts := &gocmd.Options{Dir: t.TempDir(), Env: modtest.NewGo(t, net).Env()}
+	if change != nil {
+		change(opts)
+	}
+	f, err := gocmd.New(opts)
+	require.NoError(t, err)
+	closeAtEnd(t, f, opts.Dir)
+	return f
+}
+
+// closeAtEnd closes a Fetcher at the end of the test, when nothing may be left
+// of its folders.
+func closeAtEnd(t testing.TB, f *gocmd.Fetcher, dir string) {
+	t.Cleanup(func() {
+		assert.NoError(t, f.Close())
+		left, err := os.ReadDir(dir)
+		assert.NoError(t, err)
+		assert.Empty(t, left, "what is left of the temporary folders")
+	})
+}
+
+// TestInterop asks, for repositories of several shapes, a Fetcher and a go
+// command of the test's own: both give the same, or both refuse.
+func TestInterop(t *testing.T) {
+	for _, name := range []string{"subdir", "incompatible", "names", "retracted", "vanity"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			repo := modtest.Ready(t, name)[0]
+			net := modtest.NewInternet(t, repo)
+			f := newFetcher(t, net, nil)
+			direct := func() *modtest.Go { return modtest.NewGo(t, net) }
+			for _, ref := range repo.Offers {
+				compare(t, direct, f, ref)
+			}
+			path, _, _ := strings.Cut(repo.Offers[0], "@")
+			compareLists(t, direct(), f, path)
+		})
+	}
+}
+
+// compareLists compares Versions with what "go list" says, and returns them.
+func compareLists(t *testing.T, direct *modtest.Go, f athens.Fetcher, path string) []string {
+	t.Helper()
+	stdout, stderr, err := direct.Run("list", "-m", "-versions", "-retracted", "-json", path)
+	require.NoError(t, err, stderr)
+	var want struct{ Versions []string }
+	require.NoError(t, json.Unmarshal([]byte(stdout), &want))
+	got, err := f.Versions(t.Context(), path)
+	require.NoError(t, err)
+	assert.Equal(t, want.Versions, got, "versions of %s", path)
+	return got
+}
+
+// compare compares what path@query resolves to and its three files with what
+// "go mod download" makes of it, each time on a machine that knows nothing.
+func compare(t *testing.T, direct func() *modtest.Go, f athens.Fetcher, ref string) {
+	t.Helper()
+	path, query, _ := strings.Cut(ref, "@")
+	want := direct().Download(ref)[0]
+	version := query
+	if query != module.CanonicalVersion(query) || module.Check(path, query) != nil {
+		info, err := f.Resolve(t.Context(), path, query)
+		if want.Error != "" {
+			assert.Error(t, err, "%s: the go command refuses: %s", ref, want.Error)
+			return
+		}
+		require.NoError(t, err, ref)
+		assert.Equal(t, asJSON(t, modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: want.Origin}), asJSON(t, info), ref)
+		version = want.Version
+		want = direct().Download(path + "@" + version)[0]
+	}
+	got, err := fetchAll(t, f, path, version)
+	if want.Error != "" {
+		assert.Error(t, err, "%s: the go command refuses: %s", ref, want.Error)
+		return
+	}
+	require.NoError(t, err, ref)
+	assert.Equal(t, asJSON(t, modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: want.Origin}), asJSON(t, got.info), ref)
+	assert.Equal(t, readFile(t, want.GoMod), string(got.mod), ref)
+	assert.Equal(t, want.Sum, got.sum, ref)
+}
+
+type files struct {
+	info *athens.Info
+	mod  []byte
+	sum  string // h1 of the zip
+}
+
+func fetchAll(t testing.TB, f athens.Fetcher, path, version string) (got files, err error) {
+	t.Helper()
+	c, err := f.Fetch(t.Context(), module.Version{Path: path, Version: version})
+	if err != nil {
+		return got, err
+	}
+	if got.info, err = c.Info(t.Context()); err != nil {
+		return got, err
+	}
+	if got.mod, err = c.Mod(t.Context()); err != nil {
+		return got, err
+	}
+	var zip bytes.Buffer
+	if err := c.Zip(t.Context(), &zip); err != nil {
+		return got, err
+	}
+	name := filepath.Join(t.TempDir(), "m.zip")
+	require.NoError(t, os.WriteFile(name, zip.Bytes(), 0o600))
+	got.sum, err = dirhash.HashZip(name, dirhash.Hash1)
+	require.NoError(t, err)
+	return got, nil
+}
+
+func asJSON(t testing.TB, v any) string {
+	t.Helper()
+	data, err := json.MarshalIndent(v, "", " ")
+	require.NoError(t, err)
+	return string(data)
+}
+
+func readFile(t testing.TB, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	require.NoError(t, err)
+	return string(data)
+}

@@ -1,0 +1,124 @@
+package gocmd
+
+import (
+	"regexp"
+	"strings"
+)
+
+// verdict is what the go command's words mean.
+type verdict uint8
+
+const (
+	// outage is what every text means that is not known: the network, the
+	// credentials, a tool that is not installed, a policy.
+	outage verdict = iota
+	// absent is a definite "there is no such thing".
+	absent
+	// doubtful is absent, unless the tool asks the server for each file and
+	// the go command can't tell "no" from "no answer": that is svn.
+	doubtful
+	// invalid is a version whose files make no valid module zip.
+	invalid
+	// tooNew is a module that demands a newer go command.
+	tooNew
+)
+
+// phrases are the known texts, whole ones: what a server says can't be taken
+// for one of them, because the go command quotes servers and tools only behind
+// words of its own. They are those of cmd/go/internal/modfetch, its codehost,
+// vcs and modload. A "." does not match a line's end.
+var phrases = []struct {
+	verdict verdict
+	text    *regexp.Regexp
+}{
+	// The repository has no such version: modfetch/codehost, modload/query.go.
+	{doubtful, whole(`unknown revision \S+`)},
+	{doubtful, whole(`no matching versions for query "[^"\n]*"`)},
+	{absent, whole(`no commits`)},
+	{absent, whole(`ambiguous revision \S+`)},
+
+	// The commit has no such module: modfetch/coderepo.go.
+	{doubtful, whole(`missing \S*go\.mod( and \S*go\.mod)? at revision \S+`)},
+	{doubtful, whole(`\S*go\.mod is missing module path( \(and \S+ does not exist\))? at revision \S+`)},
+	{doubtful, whole(`\S*go\.mod has (non-|post-|malformed )\S* ?module path ".*"( \(and \S+ does not exist\))? at revision \S+`)},
+	{doubtful, whole(`\S*go\.mod and \S*go\.mod both have \S+ module paths at revision \S+`)},
+	{doubtful, whole(`module contains a go\.mod file, so module path must match major version \(".*"\)`)},
+	{absent, whole(`module path includes a major version suffix, so major version must match`)},
+	{absent, whole(`\+incompatible suffix not allowed: major version \S+ is compatible`)},
+	{doubtful, whole(`resolves to version \S+ \(\S+ is not a tag\)`)},
+	{absent, whole(`mismatched repo: found \S+ for \S+`)},
+	{absent, whole(`repository rooted at \S+ cannot contain module \S+`)},
+	{absent, whole(`should be v\S+, not v\d+`)},
+
+	// The pseudo-version is not that commit's: validatePseudoVersion there.
+	{absent, whole(`revision is (longer|shorter) than canonical \(expected \S+\)`)},
+	{absent, whole(`does not match short name of revision \(expected \S+\)`)},
+	{absent, whole(`does not match version-control timestamp \(expected \d+\)`)},
+	{absent, whole(`major version without preceding tag must be v0, not v1`)},
+	{absent, whole(`tag \(\S+\) found on revision \S+ is already canonical, so should not be replaced with a pseudo-version derived from that tag`)},
+	{doubtful, whole(`preceding tag \(\S+\) not found`)},
+	{absent, whole(`(revision \S+ is )?not a descendent of preceding tag \(\S+\)`)},
+	{absent, whole(`(malformed time|lacks base version, but has build metadata) "\S*"`)},
+	{absent, whole(`version before \S+ would have negative patch number`)},
+
+	// The path leads to no repository: vcs.go. A page's text follows the
+	// status in further lines.
+	{absent, whole(`invalid \S+ import path "\S+"`)},
+	{absent, whole(`malformed (module|import) path ".*": .*`)},
+	{absent, regexp.MustCompile(`^` + unrecognized + `reading https?://\S+: (404|410) `)},
+	{absent, regexp.MustCompile(`^reading https?://\S+: (404|410) `)}, // of a go-import tag's own proxy
+	{absent, whole(unrecognized + `parse https?://\S+: no go-import meta tags \(.*\)`)},
+	{absent, whole(unrecognized + `parse (https?:)?//\S+: multiple meta tags match import path "\S+"`)},
+	{absent, whole(unrecognized + `fetching \S+: no go-import meta tag found in https?://\S+`)},
+	{absent, whole(unrecognized + `https?://\S+ and (https?:)?//\S+ disagree about go-import for \S+`)},
+	{absent, whole(unrecognized + `https?://\S+: invalid repo root ".*": (no scheme|file scheme disallowed)`)},
+	{absent, whole(unrecognized + `https?://\S+: invalid subdirectory ".*": leading (slash|hyphen)`)},
+	{absent, whole(unrecognized + `https?://\S+: unknown vcs ".*"`)},
+	{absent, whole(unrecognized + `import path does not begin with hostname`)},
+
+	// The server has no such repository: what git and hg make of a 404.
+	{absent, whole(`git ls-remote -q --end-of-options \S+ in \S+: exit status 128:(\n\tremote: .*)*\n\tfatal: repository '.*' not found`)},
+	{absent, whole(`hg pull -f in \S+: exit status 255:(\n\tpulling from \S+)?\n\tabort: HTTP Error (404|410): .*`)},
+
+	// The files make no zip: x/mod/zip, with a line for each of them.
+	{invalid, regexp.MustCompile(`^create zip: .*: (malformed file path ".*": |case-insensitive file name collision: |` +
+		`go\.mod files must have lowercase names|(go\.mod|LICENSE) file too large \(max|file path is not (clean|relative))`)},
+	{invalid, regexp.MustCompile(`^create zip: .*(entry ".*" is both a file and a directory|multiple entries for file ".*")`)},
+	{invalid, whole(`create zip: module source tree too large \(max size is \d+ bytes\)`)},
+	{invalid, whole(`downloaded zip file too large`)},
+
+	{tooNew, whole(`\S+ requires go >= \S+ \(running go \S+; GOTOOLCHAIN=local\)`)},
+}
+
+const unrecognized = `unrecognized import path "\S+": `
+
+func whole(pattern string) *regexp.Regexp { return regexp.MustCompile(`^(?:` + pattern + `)$`) }
+
+// bare takes from an error text what it is about, in any order: "path@version",
+// "module path" and "invalid version", perhaps more than once.
+func bare(path, text string) string {
+	text = strings.TrimSpace(text)
+	for range 4 {
+		text = strings.TrimPrefix(text, "module "+path+": ")
+		if rest, ok := strings.CutPrefix(text, path+"@"); ok {
+			if version, words, ok := strings.Cut(rest, ": "); ok && !strings.ContainsAny(version, " \t\n") {
+				text = words
+			}
+		}
+		text = strings.TrimPrefix(text, "invalid version: ")
+		text = strings.TrimPrefix(text, "invalid pseudo-version: ")
+	}
+	return text
+}
+
+// judge says what the go command means with the error text of a question about
+// a module path.
+func judge(path, text string) verdict {
+	text = bare(path, text)
+	for _, p := range phrases {
+		if p.text.MatchString(text) {
+			return p.verdict
+		}
+	}
+	return outage
+}

@@ -1,0 +1,210 @@
+package gocmd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/athens-go/athens"
+)
+
+const (
+	// maxStderr bounds what is kept of a command's complaints, in bytes.
+	maxStderr = 64 << 10
+	// maxPieces bounds how many modules one answer describes.
+	maxPieces = 16
+	// watchEvery is how often the size of a command's folder is looked at.
+	watchEvery = 250 * time.Millisecond
+	// waitDelay is how long a command that is over may keep its output open
+	// by what it left running.
+	waitDelay = 5 * time.Second
+)
+
+// piece describes a module as "go list -m -json" and "go mod download -json"
+// print it.
+type piece struct {
+	Path     string
+	Version  string
+	Versions []string
+	Time     time.Time
+	Error    complaint
+	Origin   *athens.Origin
+	GoMod    string
+	Info     string
+	Zip      string
+	Dir      string
+}
+
+// complaint is an error as "go list" prints it, an object, or as "go mod
+// download" does, a string.
+type complaint string
+
+func (c *complaint) UnmarshalJSON(data []byte) error {
+	var text string
+	if json.Unmarshal(data, &text) == nil {
+		*c = complaint(text)
+		return nil
+	}
+	var object struct{ Err string }
+	err := json.Unmarshal(data, &object)
+	*c = complaint(object.Err)
+	return err
+}
+
+// errDisk says that a command put too much on disk.
+var errDisk = errors.New("it needs more disk than is allowed")
+
+// run runs the go command in a folder and returns what it prints about the module
+// path, want times. Its error says that it gave no answer; an answer can still
+// be that there is none.
+func (f *Fetcher) run(ctx context.Context, dir, path string, want int, args ...string) ([]piece, error) {
+	select {
+	case f.places <- struct{}{}:
+		defer func() { <-f.places }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	begun := time.Now()
+	stdout, stderr, err := f.execute(ctx, dir, args)
+	f.opts.Logger.Info("go command", "args", args, "ms", time.Since(begun).Milliseconds(), "err", err)
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return nil, err
+	}
+	list, bad := pieces(stdout, path, want)
+	switch {
+	case bad == nil:
+		return list, nil
+	case err != nil:
+		return nil, fmt.Errorf("%w: %s", err, presentable(string(stderr), dir))
+	}
+	return nil, fmt.Errorf("the go command's answer makes no sense: %w", bad)
+}
+
+// pieces reads the JSON objects that a go command printed.
+func pieces(stdout []byte, path string, want int) ([]piece, error) {
+	var list []piece
+	for in := json.NewDecoder(bytes.NewReader(stdout)); len(list) <= maxPieces; {
+		var p piece
+		err := in.Decode(&p)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if p.Path != path {
+			return nil, fmt.Errorf("it speaks of the module %q", presentable(p.Path, ""))
+		}
+		list = append(list, p)
+	}
+	if len(list) != want {
+		return nil, fmt.Errorf("it speaks of %d modules, not %d", len(list), want)
+	}
+	return list, nil
+}
+
+// execute runs the go command and everything that it starts as one group, which
+// dies with it, when ctx is done, or when it takes too much of time or disk.
+func (f *Fetcher) execute(ctx context.Context, dir string, args []string) (stdout, stderr []byte, err error) {
+	slow := &athens.UnavailableError{Source: "the go command", Err: fmt.Errorf("it took longer than %s: %w", f.opts.Timeout, context.DeadlineExceeded)}
+	ctx, cancel := context.WithTimeoutCause(ctx, f.opts.Timeout, slow)
+	defer cancel()
+	ctx, kill := context.WithCancelCause(ctx)
+	defer kill(nil)
+	out := &capped{max: f.opts.MaxOutputBytes, full: func() { kill(fmt.Errorf("it printed more than %d bytes", f.opts.MaxOutputBytes)) }}
+	problems := &capped{max: maxStderr, full: func() {}}
+	cmd := exec.CommandContext(ctx, f.program, args...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = filepath.Join(dir, "work"), inFolder(f.env, dir), out, problems, waitDelay
+	ownGroup(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, nil, fmt.Errorf("start the go command: %w", err)
+	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		f.watch(ctx, dir, kill)
+	}()
+	err = cmd.Wait()
+	cause := context.Cause(ctx)
+	kill(nil)
+	<-over
+	switch {
+	case errors.Is(err, exec.ErrWaitDelay):
+		err = nil // the command is done, whatever it left running
+	case err != nil && cause != nil:
+		err = cause
+	}
+	return out.kept.Bytes(), problems.kept.Bytes(), err
+}
+
+// watch kills a command whose folder becomes too large.
+func (f *Fetcher) watch(ctx context.Context, dir string, kill context.CancelCauseFunc) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if sizeOf(dir) > f.opts.MaxBytes {
+				kill(fmt.Errorf("%w: %d bytes", errDisk, f.opts.MaxBytes))
+				return
+			}
+		}
+	}
+}
+
+// sizeOf adds up the files below a folder. What vanishes meanwhile has no size.
+func sizeOf(dir string) (size int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			if info, err := d.Info(); err == nil {
+				size += info.Size()
+			}
+		}
+		return nil
+	})
+	return size
+}
+
+// capped keeps the beginning of what is written to it, and calls full once when
+// there was more.
+type capped struct {
+	kept bytes.Buffer
+	max  int64
+	full func()
+	over bool
+}
+
+func (c *capped) Write(p []byte) (int, error) {
+	room := max(c.max-int64(c.kept.Len()), 0)
+	if int64(len(p)) > room && !c.over {
+		c.over = true
+		c.full()
+	}
+	c.kept.Write(p[:min(int64(len(p)), room)])
+	return len(p), nil
+}
+
+// readAtMost reads a small file that the go command made.
+func readAtMost(name string, most int64) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", filepath.Base(name), most)
+	}
+	return data, err
+}

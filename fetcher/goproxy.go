@@ -1,0 +1,202 @@
+package fetcher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+	modzip "golang.org/x/mod/zip"
+
+	"github.com/athens-go/athens"
+)
+
+// goproxy is a module whose go-import page names a GOPROXY server instead of a
+// repository. What that server answers is passed on as it is.
+type goproxy struct {
+	f     *Fetcher
+	base  *url.URL // up to and without "/@v"
+	name  string   // base without credentials
+	reach reach
+}
+
+func (f *Fetcher) goproxy(p *place, path string) (*goproxy, error) {
+	escaped, err := module.EscapePath(path)
+	if err != nil {
+		return nil, absent{err}
+	}
+	u, err := url.Parse(p.url)
+	if err != nil {
+		return nil, absent{err}
+	}
+	if u.Scheme != "https" && u.Scheme != "http" {
+		return nil, brokenf("%s: the scheme %q is not supported: %w", withoutLogin(p.url), u.Scheme, errors.ErrUnsupported)
+	}
+	if u.Scheme == "http" && !p.reach.insecure {
+		return nil, absentf("the URL %s is not secure", withoutLogin(p.url))
+	}
+	base := u.JoinPath(escaped)
+	return &goproxy{f: f, base: base, name: shown(base), reach: p.reach}, nil
+}
+
+// get opens one file of the protocol.
+func (g *goproxy) get(ctx context.Context, file string) (io.ReadCloser, error) {
+	u := g.base.JoinPath(file)
+	release, err := g.f.places.acquire(ctx, u.Host)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	resp, err := g.f.get(ctx, g.f.page(reach{private: g.reach.private}, u.Scheme), u, g.reach)
+	if err != nil {
+		return nil, down(g.name, cause(err))
+	}
+	if resp.StatusCode != http.StatusOK {
+		resp.Body.Close()
+		return nil, statusError(shown(u), resp.StatusCode)
+	}
+	return resp.Body, nil
+}
+
+// read returns one small file of the protocol.
+func (g *goproxy) read(ctx context.Context, file string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.f.opts.PageTimeout)
+	defer cancel()
+	body, err := g.get(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	data, err := io.ReadAll(io.LimitReader(body, maxGoMod+1))
+	if err != nil {
+		return nil, down(g.name, cause(err))
+	}
+	if len(data) > maxGoMod {
+		return nil, brokenf("%s/%s is too large", g.name, file)
+	}
+	return data, nil
+}
+
+func (g *goproxy) readInfo(ctx context.Context, file string) (*athens.Info, error) {
+	data, err := g.read(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	var info athens.Info
+	if err := json.Unmarshal(data, &info); err != nil {
+		return nil, brokenf("%s/%s: %w", g.name, file, err)
+	}
+	if info.Version != module.CanonicalVersion(info.Version) || info.Version == "" {
+		return nil, brokenf("%s/%s: %q is not a canonical version", g.name, file, info.Version)
+	}
+	return &info, nil
+}
+
+func (g *goproxy) versions(ctx context.Context) ([]string, error) {
+	data, err := g.read(ctx, "@v/list")
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for line := range strings.Lines(string(data)) {
+		words := strings.Fields(line)
+		if len(words) > 0 && semver.IsValid(words[0]) && !module.IsPseudoVersion(words[0]) {
+			list = append(list, words[0])
+		}
+	}
+	semver.Sort(list)
+	return list, nil
+}
+
+func (g *goproxy) resolve(ctx context.Context, query string) (*athens.Info, error) {
+	if query != "latest" && !isPrefix(query) {
+		escaped, err := module.EscapeVersion(query)
+		if err != nil {
+			return nil, absent{err}
+		}
+		return g.readInfo(ctx, "@v/"+escaped+".info")
+	}
+	list, err := g.versions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	best := ""
+	for _, v := range list {
+		fits := query == "latest" || strings.HasPrefix(v, query+".") && semver.Compare(v, query) >= 0
+		if fits && (best == "" || semver.Prerelease(v) == "" || semver.Prerelease(best) != "") {
+			best = v
+		}
+	}
+	if best == "" && query != "latest" {
+		return nil, absentf("no version begins with %s", query)
+	}
+	if best == "" {
+		return g.readInfo(ctx, "@latest")
+	}
+	return g.resolve(ctx, best)
+}
+
+func (g *goproxy) content(m module.Version) athens.Content { return &proxyContent{g, m} }
+
+// proxyContent is one version on a GOPROXY server.
+type proxyContent struct {
+	*goproxy
+	module module.Version
+}
+
+func (c *proxyContent) file(extension string) (string, error) {
+	escaped, err := module.EscapeVersion(c.module.Version)
+	if err != nil {
+		return "", absent{err}
+	}
+	return "@v/" + escaped + extension, nil
+}
+
+func (c *proxyContent) outward(err error) error {
+	return outward(c.module.Path, c.module.Version, err)
+}
+
+// Info implements [athens.Content].
+func (c *proxyContent) Info(ctx context.Context) (*athens.Info, error) {
+	file, err := c.file(".info")
+	if err != nil {
+		return nil, c.outward(err)
+	}
+	info, err := c.readInfo(ctx, file)
+	return info, c.outward(err)
+}
+
+// Mod implements [athens.Content].
+func (c *proxyContent) Mod(ctx context.Context) ([]byte, error) {
+	file, err := c.file(".mod")
+	if err != nil {
+		return nil, c.outward(err)
+	}
+	data, err := c.read(ctx, file)
+	return data, c.outward(err)
+}
+
+// Zip implements [athens.Content].
+func (c *proxyContent) Zip(ctx context.Context, w io.Writer) error {
+	file, err := c.file(".zip")
+	if err != nil {
+		return c.outward(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.f.opts.FetchTimeout)
+	defer cancel()
+	body, err := c.get(ctx, file)
+	if err != nil {
+		return c.outward(err)
+	}
+	defer body.Close()
+	n, err := io.Copy(w, io.LimitReader(body, modzip.MaxZipFile+1))
+	if err == nil && n > modzip.MaxZipFile {
+		err = brokenf("the zip is larger than %d bytes", modzip.MaxZipFile)
+	}
+	return c.outward(err)
+}

@@ -1,0 +1,237 @@
+package fetcher_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb/dirhash"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/fetcher"
+	"github.com/athens-go/athens/internal/modtest"
+)
+
+// newFetcher makes a Fetcher that lives in an internet.
+func newFetcher(t testing.TB, net *modtest.Internet, change func(*fetcher.Options)) *fetcher.Fetcher {
+	t.Helper()
+	opts := &fetcher.Options{Transport: net.Transport(), Insecure: modtest.Insecure, Netrc: "none", GitConfig: "none", SSHDir: "none"}
+	if change != nil {
+		change(opts)
+	}
+	f, err := fetcher.New(t.TempDir(), opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, f.Close()) })
+	return f
+}
+
+// TestInterop asks, for each of the repositories in testdata/repos and those of
+// modtest, a Fetcher and the real go command for all that the script offers:
+// both must give the same version or both must refuse. A new case is a new
+// file, or a word in its offer line, where {REV} stands for a commit's hash,
+// {REV:N} for its first N digits and {pseudo:BASE:REV} for a pseudo-version.
+func TestInterop(t *testing.T) {
+	files, err := filepath.Glob("testdata/repos/*.txt")
+	require.NoError(t, err)
+	for _, name := range modtest.ReadyNames() {
+		t.Run("modtest-"+name, func(t *testing.T) {
+			t.Parallel()
+			interop(t, modtest.Ready(t, name)[0])
+		})
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			script, err := os.ReadFile(file)
+			require.NoError(t, err)
+			interop(t, modtest.NewRepo(t, string(script)))
+		})
+	}
+}
+
+func interop(t *testing.T, repo *modtest.Repo) {
+	net := modtest.NewInternet(t, repo)
+	if strings.HasPrefix(repo.Path, "github.com/") || strings.HasPrefix(repo.Path, "gopkg.in/") {
+		host, _, _ := strings.Cut(repo.Path, "/")
+		net.Secure(host)
+	}
+	f := newFetcher(t, net, nil)
+	lists := make(map[string]bool)
+	downloads := &direct{net: net, held: make(map[string]modtest.Download)}
+	for _, offer := range repo.Offers {
+		ref := expand(repo, offer)
+		path, query, _ := strings.Cut(ref, "@")
+		t.Run(strings.ReplaceAll(ref, "/", "|"), func(t *testing.T) {
+			if !lists[path] {
+				lists[path] = true
+				compareLists(t, net, f, path)
+			}
+			compareQuery(t, downloads, f, path, query)
+		})
+	}
+}
+
+var placeholder = regexp.MustCompile(`\{[^}]*\}`)
+
+func expand(repo *modtest.Repo, offer string) string {
+	return placeholder.ReplaceAllStringFunc(offer, func(s string) string {
+		s = strings.Trim(s, "{}")
+		if rest, ok := strings.CutPrefix(s, "pseudo:"); ok {
+			base, rev, _ := strings.Cut(rest, ":")
+			return pseudo(repo, base, rev)
+		}
+		rev, digits, ok := strings.Cut(s, ":")
+		hash := repo.Hash(rev)
+		if ok {
+			n := 0
+			for _, c := range digits {
+				n = 10*n + int(c-'0')
+			}
+			hash = hash[:n]
+		}
+		return hash
+	})
+}
+
+// compareLists compares Versions with "go list -m -versions", which leaves out
+// what is retracted unless it is told not to.
+func compareLists(t *testing.T, net *modtest.Internet, f *fetcher.Fetcher, path string) {
+	goCmd := modtest.NewGo(t, net)
+	stdout, stderr, err := goCmd.Run("list", "-m", "-versions", "-retracted", "-json", path)
+	var want struct{ Versions []string }
+	if err == nil {
+		require.NoError(t, json.Unmarshal([]byte(stdout), &want))
+	}
+	got, gotErr := f.Versions(t.Context(), path)
+	if err != nil {
+		// The go command also asks for the latest version's go.mod then.
+		t.Logf("go list: %v\n%s; Athens: %v, %v", err, stderr, got, gotErr)
+		return
+	}
+	if assert.NoError(t, gotErr) {
+		assert.Equal(t, want.Versions, got, "list")
+	}
+}
+
+// compareQuery compares what a query resolves to, and the three files of that
+// version.
+func compareQuery(t *testing.T, downloads *direct, f *fetcher.Fetcher, path, query string) {
+	direct := downloads.get(t, path+"@"+query)
+	version := query
+	var resolved *athens.Info
+	var err error
+	if query != module.CanonicalVersion(query) || module.Check(path, query) != nil {
+		resolved, err = f.Resolve(t.Context(), path, query)
+		if err == nil {
+			version = resolved.Version
+		}
+	}
+	var got files
+	if err == nil {
+		got, err = fetchAll(t, f, path, version)
+	}
+	if direct.Error != "" {
+		t.Logf("go: %s\nAthens: %v", direct.Error, err)
+		assert.Error(t, err, "the go command refuses: %s", direct.Error)
+		var outage *athens.UnavailableError
+		assert.NotErrorAs(t, err, &outage)
+		return
+	}
+	require.NoError(t, err, "the go command resolves it to %s", direct.Version)
+	require.Equal(t, direct.Version, version)
+	if resolved != nil {
+		assert.Equal(t, asJSON(t, modtest.Info{Version: direct.Version, Time: direct.Stored.Time, Origin: direct.Origin}), asJSON(t, resolved), "query")
+		direct = downloads.get(t, path+"@"+version)
+	}
+	assert.Equal(t, asJSON(t, modtest.Info{Version: direct.Version, Time: direct.Stored.Time, Origin: direct.Origin}), asJSON(t, got.info), ".info")
+	modSum, err := dirhash.Hash1([]string{"go.mod"}, func(string) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(got.mod)), nil
+	})
+	require.NoError(t, err)
+	assert.Equal(t, direct.GoModSum, modSum, "h1 of the .mod")
+	assert.Equal(t, direct.Sum, got.sum, "h1 of the zip")
+}
+
+// direct remembers what the go command said of a reference, each time with an
+// empty module cache.
+type direct struct {
+	net  *modtest.Internet
+	held map[string]modtest.Download
+}
+
+func (d *direct) get(t *testing.T, ref string) modtest.Download {
+	if _, ok := d.held[ref]; !ok {
+		d.held[ref] = modtest.NewGo(t, d.net).Download(ref)[0]
+	}
+	return d.held[ref]
+}
+
+type files struct {
+	info *athens.Info
+	mod  []byte
+	sum  string
+}
+
+// fetchAll fetches a version and hashes its zip.
+func fetchAll(t testing.TB, f athens.Fetcher, path, version string) (files, error) {
+	t.Helper()
+	c, err := f.Fetch(t.Context(), module.Version{Path: path, Version: version})
+	if err != nil {
+		return files{}, err
+	}
+	var got files
+	if got.info, err = c.Info(t.Context()); err != nil {
+		return got, err
+	}
+	if got.mod, err = c.Mod(t.Context()); err != nil {
+		return got, err
+	}
+	var zip bytes.Buffer
+	if err := c.Zip(t.Context(), &zip); err != nil {
+		return got, err
+	}
+	name := filepath.Join(t.TempDir(), "m.zip")
+	require.NoError(t, os.WriteFile(name, zip.Bytes(), 0o600))
+	got.sum, err = dirhash.HashZip(name, dirhash.Hash1)
+	require.NoError(t, err)
+	return got, nil
+}
+
+func asJSON(t testing.TB, v any) string {
+	t.Helper()
+	data, err := json.MarshalIndent(v, "", " ")
+	require.NoError(t, err)
+	return string(data)
+}
+
+// pseudo makes a pseudo-version of a commit of a repository.
+func pseudo(repo *modtest.Repo, base, rev string) string {
+	major := ""
+	if m, ok := strings.CutSuffix(base, ".none"); ok {
+		major, base = m, ""
+	}
+	return module.PseudoVersion(major, base, commitTime(repo, rev), repo.Hash(rev)[:12])
+}
+
+func commitTime(repo *modtest.Repo, rev string) time.Time {
+	out, err := exec.Command("git", "-C", repo.Dir(), "show", "-s", "--format=%ct", rev).Output()
+	if err != nil {
+		panic(err)
+	}
+	seconds, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	return time.Unix(seconds, 0).UTC()
+}

@@ -1,0 +1,131 @@
+package fetcher
+
+import (
+	"context"
+	"strings"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+)
+
+// versions lists the module's tagged versions as the go command does. The list
+// can hold versions that can't be fetched, because their go.mod is not right.
+func (s *source) versions(ctx context.Context) ([]string, error) { return s.versionsWith(ctx, "") }
+
+// versionsWith lists those versions that begin with prefix. Only their tags
+// decide on "+incompatible", so that the list is not a part of the whole one.
+func (s *source) versionsWith(ctx context.Context, prefix string) ([]string, error) {
+	// gopkg.in's unstable modules share the tags of the stable ones, which
+	// are not theirs.
+	if strings.HasPrefix(s.path, "gopkg.in/") && strings.HasSuffix(s.path, "-unstable") {
+		return nil, nil
+	}
+	var list, others []string
+	for _, tag := range s.refs.tags(s.tagPrefix() + prefix) {
+		v := tag[len(s.tagPrefix()):]
+		if v == "" || v != semver.Canonical(v) || module.IsPseudoVersion(v) {
+			continue
+		}
+		if module.CheckPathMajor(v, s.major) == nil {
+			list = append(list, v)
+		} else if s.dir == "" && s.major == "" && semver.Major(v) > "v1" {
+			others = append(others, v)
+		}
+	}
+	semver.Sort(list)
+	semver.Sort(others)
+	more, err := s.incompatibleVersions(ctx, list, others)
+	return append(list, more...), err
+}
+
+// incompatibleVersions returns those of others, the sorted tags of major
+// versions that the path does not have, that are versions with
+// "+incompatible": none if the last compatible version has a go.mod, and none
+// of a major version whose last one has.
+func (s *source) incompatibleVersions(ctx context.Context, compatible, others []string) ([]string, error) {
+	if len(others) == 0 {
+		return nil, nil
+	}
+	if len(compatible) > 0 {
+		has, err := s.tagHasGoMod(ctx, compatible[len(compatible)-1])
+		if has || err != nil {
+			return nil, err
+		}
+	}
+	var list []string
+	for len(others) > 0 {
+		n := 0
+		for n < len(others) && semver.Major(others[n]) == semver.Major(others[0]) {
+			n++
+		}
+		has, err := s.tagHasGoMod(ctx, others[n-1])
+		if err != nil {
+			return nil, err
+		}
+		if !has {
+			for _, v := range others[:n] {
+				list = append(list, v+incompatible)
+			}
+		}
+		others = others[n:]
+	}
+	return list, nil
+}
+
+func (s *source) tagHasGoMod(ctx context.Context, tag string) (bool, error) {
+	rev, err := s.stat(ctx, tag)
+	if err != nil {
+		return false, err
+	}
+	return s.hasFile(rev, "go.mod")
+}
+
+// retractions returns which versions the module's highest version retracts. It
+// retracts nothing if that version is not right.
+func (s *source) retractions(ctx context.Context) (func(version string) bool, error) {
+	nothing := func(string) bool { return false }
+	versions, err := s.versions(ctx)
+	if isAbsent(err) {
+		return nothing, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	highest := ""
+	for _, v := range versions {
+		if strings.HasSuffix(v, incompatible) {
+			break // these have no go.mod, and are the end of the list
+		}
+		if highest == "" || semver.Prerelease(v) == "" || semver.Prerelease(highest) != "" {
+			highest = v
+		}
+	}
+	if highest == "" {
+		return nothing, nil
+	}
+	t, err := s.findDir(ctx, highest)
+	if isAbsent(err) {
+		return nothing, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return retracts(t.gomod), nil
+}
+
+// retracts returns which versions a go.mod retracts.
+func retracts(gomod []byte) func(version string) bool {
+	file, err := modfile.ParseLax("go.mod", gomod, nil)
+	if err != nil {
+		return func(string) bool { return false }
+	}
+	return func(v string) bool {
+		for _, r := range file.Retract {
+			if semver.Compare(r.Low, v) <= 0 && semver.Compare(v, r.High) <= 0 {
+				return true
+			}
+		}
+		return false
+	}
+}

@@ -1,0 +1,118 @@
+package fetcher
+
+import (
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// goImport is one <meta name="go-import" content="…"> tag.
+type goImport struct {
+	prefix, vcs, repo, subdir string
+}
+
+// parseGoImports returns the go-import tags of a page, as far as its head
+// goes: those of the GOPROXY protocol ("mod") first, and none of another kind
+// that has the same prefix as one of those. An error is only reported when
+// there is no tag before it.
+func parseGoImports(body []byte) ([]goImport, error) {
+	d := xml.NewDecoder(bytes.NewReader(body))
+	d.Strict = false
+	d.CharsetReader = func(charset string, r io.Reader) (io.Reader, error) {
+		switch strings.ToLower(charset) {
+		case "utf-8", "ascii":
+			return r, nil
+		}
+		return nil, fmt.Errorf("the page's charset %q is not supported", charset)
+	}
+	var (
+		mods, others []goImport
+		err          error
+	)
+	for {
+		var token xml.Token
+		if token, err = d.RawToken(); err != nil {
+			break
+		}
+		if end, ok := token.(xml.EndElement); ok && strings.EqualFold(end.Name.Local, "head") {
+			break
+		}
+		start, ok := token.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		if strings.EqualFold(start.Name.Local, "body") {
+			break
+		}
+		if !strings.EqualFold(start.Name.Local, "meta") || attribute(start, "name") != "go-import" {
+			continue
+		}
+		words := strings.Fields(attribute(start, "content"))
+		if len(words) != 3 && len(words) != 4 {
+			continue
+		}
+		tag := goImport{prefix: words[0], vcs: words[1], repo: words[2]}
+		if len(words) == 4 {
+			tag.subdir = words[3]
+		}
+		if tag.vcs == vcsMod {
+			mods = append(mods, tag)
+		} else {
+			others = append(others, tag)
+		}
+	}
+	covered := make(map[string]bool)
+	for _, tag := range mods {
+		covered[tag.prefix] = true
+	}
+	tags := mods
+	for _, tag := range others {
+		if !covered[tag.prefix] {
+			tags = append(tags, tag)
+		}
+	}
+	if err != nil && err != io.EOF && len(tags) == 0 {
+		return nil, err
+	}
+	return tags, nil
+}
+
+// attribute returns the value of an element's attribute, whatever its case.
+func attribute(e xml.StartElement, name string) string {
+	for _, a := range e.Attr {
+		if strings.EqualFold(a.Name.Local, name) {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+// matchGoImport returns the one tag that path lies under. A "mod" tag is
+// preferred; otherwise two that match are an error.
+func matchGoImport(tags []goImport, path string) (goImport, error) {
+	var match *goImport
+	for i, tag := range tags {
+		if !hasPathPrefix(path, tag.prefix) {
+			continue
+		}
+		if match != nil {
+			if match.vcs == vcsMod && tag.vcs != vcsMod {
+				break
+			}
+			return goImport{}, fmt.Errorf("several go-import tags match %q", path)
+		}
+		match = &tags[i]
+	}
+	if match == nil {
+		return goImport{}, fmt.Errorf("no go-import tag matches %q", path)
+	}
+	return *match, nil
+}
+
+// hasPathPrefix reports whether path is prefix or lies under it.
+func hasPathPrefix(path, prefix string) bool {
+	rest, ok := strings.CutPrefix(path, prefix)
+	return ok && (rest == "" || prefix == "" || rest[0] == '/' || strings.HasSuffix(prefix, "/"))
+}

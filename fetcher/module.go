@@ -1,0 +1,217 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strings"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+)
+
+// The go command's limits for single files, in bytes.
+const (
+	maxGoMod   = 16 << 20
+	maxLicense = 16 << 20
+)
+
+// A source is one module in its repository, seen in one state of the
+// repository's references. It serves one question.
+type source struct {
+	path        string
+	root        string // import path of the repository's root
+	dir         string // folder in which the module is looked for
+	prefix      string // path without its major version suffix
+	major       string // that suffix: "", "/v2" or ".v2"
+	pseudoMajor string // major version that pseudo-versions begin with: "" or "v2"
+
+	repo *repo
+	refs *refSet
+	revs map[string]*revision // what was asked of the repository already
+}
+
+// newSource says where in a repository a module is.
+func newSource(p *place, modPath string, r *repo, rs *refSet) (*source, error) {
+	if !hasPathPrefix(modPath, p.root) {
+		return nil, absentf("the repository is %s", p.root)
+	}
+	prefix, major, ok := module.SplitPathVersion(modPath)
+	if !ok {
+		return nil, absentf("invalid module path")
+	}
+	s := &source{
+		path: modPath, root: p.root, prefix: prefix, major: major,
+		pseudoMajor: module.PathMajorPrefix(major),
+		repo:        r, refs: rs, revs: make(map[string]*revision),
+	}
+	switch {
+	case p.root == modPath:
+		s.prefix = modPath
+	case !hasPathPrefix(prefix, p.root):
+		return nil, absentf("a repository rooted at %s can't contain it", p.root)
+	default:
+		s.dir = strings.Trim(prefix[len(p.root):], "/")
+	}
+	if p.subdir != "" {
+		s.dir = path.Join(s.dir, p.subdir)
+	}
+	return s, nil
+}
+
+// tagPrefix is what the module's tags begin with.
+func (s *source) tagPrefix() string {
+	if s.dir == "" {
+		return ""
+	}
+	return s.dir + "/"
+}
+
+// stat is the repository's stat, asked once for each revision.
+func (s *source) stat(ctx context.Context, rev string) (*revision, error) {
+	if r, ok := s.revs[rev]; ok {
+		return r, nil
+	}
+	r, err := s.repo.stat(ctx, s.refs, rev)
+	if err == nil {
+		s.revs[rev] = r
+	}
+	return r, err
+}
+
+// revOf returns the tag, or the hash, that a version stands for. What is no
+// version stands for itself.
+func (s *source) revOf(version string) string {
+	switch {
+	case !semver.IsValid(version):
+		return version
+	case module.IsPseudoVersion(version):
+		rev, _ := module.PseudoVersionRev(version)
+		return rev
+	}
+	return s.tagPrefix() + strings.TrimSuffix(version, incompatible)
+}
+
+const incompatible = "+incompatible"
+
+// hasFile reports whether a revision has a file; the error is an outage.
+func (s *source) hasFile(rev *revision, name string) (bool, error) {
+	_, err := s.repo.readFile(rev, name, maxGoMod)
+	if err == nil || errors.As(err, new(broken)) {
+		return true, nil
+	}
+	if errors.Is(err, errNoFile) {
+		return false, nil
+	}
+	return false, err
+}
+
+// A tree is where a version of a module is: a folder of a commit, and the
+// go.mod there, which is nil if there is none.
+type tree struct {
+	rev   *revision
+	dir   string
+	gomod []byte
+}
+
+// findDir finds the module in a version's commit, by the go command's rules:
+// its go.mod is in the folder that the path says, or for "/v2" and above in a
+// folder of that name below it, and it must declare the right major version. A
+// repository's root may lack a go.mod.
+func (s *source) findDir(ctx context.Context, version string) (*tree, error) {
+	if !semver.IsValid(version) {
+		return nil, absentf("%q is not a version", version)
+	}
+	rev, err := s.stat(ctx, s.revOf(version))
+	if err != nil {
+		return nil, err
+	}
+	file1 := path.Join(s.dir, "go.mod")
+	gomod1, err1 := s.repo.readFile(rev, file1, maxGoMod)
+	if err1 != nil && !errors.Is(err1, errNoFile) {
+		return nil, err1
+	}
+	declared1 := modfile.ModulePath(gomod1)
+	found1 := err1 == nil && (majorFits(declared1, s.major) ||
+		s.major == "" && strings.HasPrefix(declared1, "gopkg.in/"))
+
+	hasSecond := s.major != "" && s.root != s.path && !strings.HasPrefix(s.major, ".")
+	if hasSecond {
+		dir2 := path.Join(s.dir, s.major[1:])
+		gomod2, err2 := s.repo.readFile(rev, path.Join(dir2, "go.mod"), maxGoMod)
+		if err2 != nil && !errors.Is(err2, errNoFile) {
+			return nil, err2
+		}
+		declared2 := modfile.ModulePath(gomod2)
+		found2 := err2 == nil && majorFits(declared2, s.major)
+		switch {
+		case found1 && found2:
+			return nil, absentf("%s and %s/go.mod both declare a path with %s", file1, dir2, s.major)
+		case found2:
+			return &tree{rev, dir2, orEmpty(gomod2)}, nil
+		case err2 == nil && declared2 == "":
+			return nil, absentf("%s/go.mod declares no module path", dir2)
+		case err2 == nil:
+			return nil, absentf("%s/go.mod declares the module path %q, which does not end in %s", dir2, declared2, s.major)
+		}
+	}
+	switch {
+	case found1:
+		return &tree{rev, s.dir, orEmpty(gomod1)}, nil
+	case err1 == nil:
+		return nil, s.mismatch(file1, declared1, version)
+	case s.dir == "" && (s.major == "" || strings.HasPrefix(s.major, ".")):
+		return &tree{rev, "", nil}, nil
+	case hasSecond:
+		return nil, absentf("there is neither %s nor %s", file1, path.Join(s.dir, s.major[1:], "go.mod"))
+	}
+	return nil, absentf("there is no %s", file1)
+}
+
+// mismatch says why a go.mod that is there is not the module's.
+func (s *source) mismatch(file, declared, version string) error {
+	if declared == "" {
+		return absentf("%s declares no module path", file)
+	}
+	if s.major != "" {
+		return absentf("%s declares the module path %q, which does not end in %s", file, declared, s.major)
+	}
+	return absentf("%s declares the module path %q, which does not fit %s", file, declared, semver.Major(version))
+}
+
+func orEmpty(data []byte) []byte {
+	if data == nil {
+		return []byte{}
+	}
+	return data
+}
+
+// majorFits reports whether the module path that a go.mod declares allows the
+// major versions of the suffix major.
+func majorFits(declared, major string) bool {
+	if declared == "" {
+		return false
+	}
+	_, own, ok := module.SplitPathVersion(declared)
+	switch {
+	case !ok:
+		return false
+	case major == "":
+		p := module.PathMajorPrefix(own)
+		return p == "" || p == "v0" || p == "v1"
+	case own == "":
+		return false
+	}
+	// "/v2" and ".v2" have the same rules.
+	return major[1:] == own[1:]
+}
+
+// goMod returns the .mod: the go.mod as it is stored, or the one made up where
+// there is none.
+func (s *source) goMod(t *tree) []byte {
+	if t.gomod != nil {
+		return t.gomod
+	}
+	return []byte("module " + modfile.AutoQuote(s.path) + "\n")
+}

@@ -1,0 +1,190 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/athens-go/athens/internal/netrc"
+)
+
+// Options configures a [Fetcher]. A nil *Options means all defaults; so does
+// each field's zero value.
+type Options struct {
+	// Transport sends all HTTP requests. If it is nil, a clone of
+	// [http.DefaultTransport] does, which takes HTTP_PROXY, HTTPS_PROXY,
+	// NO_PROXY and SSL_CERT_FILE from the environment.
+	Transport http.RoundTripper
+
+	// Insecure has GOINSECURE's syntax: the module paths that may be looked
+	// up and fetched without TLS or with a certificate that is not valid. If
+	// it is empty, the environment's GOINSECURE counts; "none" is no path.
+	Insecure string
+
+	// Private says which module paths may be fetched from addresses that are
+	// not public: loopback, link-local, private and reserved ones. On behalf
+	// of all others such an address is never dialed, whatever a go-import
+	// page, a redirect or the DNS says; the answer is an
+	// [*athens.BlockedError]. It must say the same of a path each time. If it
+	// is nil, no path is private.
+	//
+	// What an HTTP proxy is asked for is not judged, nor is what a Transport
+	// dials that is not an [*http.Transport].
+	Private func(path string) bool
+
+	// Netrc names the file with logins. If it is empty, NETRC's value is it,
+	// else ~/.netrc; "none" is no file. It is read anew for each session, so
+	// that a login that was replaced is found.
+	Netrc string
+
+	// Credentials returns the headers, such as Authorization, that a request
+	// to u needs; see [BasicAuth]. Nil headers say that it knows none, and
+	// the netrc file is asked. It is called often and at the same time for
+	// different URLs, once more if a server refuses what it returned (see
+	// [Refused]), and never for a URL without TLS unless Insecure covers
+	// the path. If it is nil, only the netrc file is asked.
+	Credentials func(ctx context.Context, u *url.URL) (http.Header, error)
+
+	// GitConfig names the file with git's configuration, of which insteadOf
+	// and extraHeader count. If it is empty, the files and variables of the
+	// environment are read that git itself reads; "none" is no configuration.
+	// It is read anew for each session.
+	GitConfig string
+
+	// SSHDir is the folder with config, known_hosts and keys for ssh. If it is
+	// empty, it is ~/.ssh; "none" switches ssh off. Keys are also those of the
+	// agent that SSH_AUTH_SOCK names. A host that known_hosts does not know is
+	// not connected to.
+	SSHDir string
+
+	// RefsTTL is for how long a repository's list of branches and tags is
+	// believed; zero means one minute.
+	RefsTTL time.Duration
+
+	// MissTTL is for how long "there is no such module, version or branch" is
+	// believed, so that a version that was just pushed is soon found; zero
+	// means ten seconds.
+	MissTTL time.Duration
+
+	// DiscoveryTTL is for how long a path's repository is believed; zero
+	// means ten minutes.
+	DiscoveryTTL time.Duration
+
+	// PageTimeout bounds a request for a go-import page or a list of
+	// references; zero means one minute.
+	PageTimeout time.Duration
+
+	// FetchTimeout bounds one fetch of a repository's content; zero means 15
+	// minutes.
+	FetchTimeout time.Duration
+
+	// MaxPageBytes bounds a go-import page; zero means 1 MiB.
+	MaxPageBytes int64
+
+	// MaxRefsBytes bounds a repository's list of references; zero means
+	// 64 MiB.
+	MaxRefsBytes int64
+
+	// MaxFetchBytes bounds what one fetch of a repository's content receives;
+	// zero means 4 GiB.
+	MaxFetchBytes int64
+
+	// MaxCacheBytes bounds all bare repositories together: above it, those
+	// that were not used for the longest time are removed after a fetch, but
+	// none that is in use. Zero means 20 GiB.
+	MaxCacheBytes int64
+
+	// MaxRedirects bounds how often one request is redirected; zero means 10.
+	MaxRedirects int
+
+	// Concurrency bounds how many requests to one host run at once; zero
+	// means 16. To all hosts together four times as many run. Who waits longer
+	// than 30 seconds for a place gets an [*athens.UnavailableError].
+	Concurrency int
+
+	// Logger gets one record for each fetch from a repository. If it is nil,
+	// there is no log.
+	Logger *slog.Logger
+}
+
+// withDefaults returns a copy of o in which every zero has its meaning.
+func (o *Options) withDefaults() (Options, error) {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.Transport == nil {
+		transport, ok := http.DefaultTransport.(*http.Transport)
+		if !ok {
+			transport = &http.Transport{}
+		}
+		transport = transport.Clone()
+		transport.Proxy = http.ProxyFromEnvironment
+		transport.DialContext = nil // each route has its own
+		c.Transport = transport
+	}
+	c.readEnvironment()
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, c.numbers()
+}
+
+// numbers gives each number its default.
+func (o *Options) numbers() error {
+	return errors.Join(
+		orDefault(&o.RefsTTL, time.Minute),
+		orDefault(&o.MissTTL, 10*time.Second),
+		orDefault(&o.DiscoveryTTL, 10*time.Minute),
+		orDefault(&o.PageTimeout, time.Minute),
+		orDefault(&o.FetchTimeout, 15*time.Minute),
+		orDefault(&o.MaxPageBytes, 1<<20),
+		orDefault(&o.MaxRefsBytes, 64<<20),
+		orDefault(&o.MaxFetchBytes, 4<<30),
+		orDefault(&o.MaxCacheBytes, 20<<30),
+		orDefault(&o.MaxRedirects, 10),
+		orDefault(&o.Concurrency, 16),
+	)
+}
+
+// readEnvironment finds what the fields mean that are about this machine.
+func (o *Options) readEnvironment() {
+	if o.Insecure == "" {
+		o.Insecure = os.Getenv("GOINSECURE")
+	}
+	if o.Insecure == none {
+		o.Insecure = ""
+	}
+	if o.Netrc == "" {
+		o.Netrc = netrc.DefaultPath()
+	}
+	if o.Netrc == none {
+		o.Netrc = ""
+	}
+	switch o.SSHDir {
+	case none:
+		o.SSHDir = ""
+	case "":
+		if home, err := os.UserHomeDir(); err == nil {
+			o.SSHDir = filepath.Join(home, ".ssh")
+		}
+	}
+}
+
+const none = "none"
+
+func orDefault[T int | int64 | time.Duration](field *T, value T) error {
+	if *field < 0 {
+		return fmt.Errorf("fetcher: an option is negative: %v", *field)
+	}
+	if *field == 0 {
+		*field = value
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package fetcher
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"strings"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+
+	"github.com/athens-go/athens"
+)
+
+// origin says where a version came from and what the answer depends on: a
+// pseudo-version also on the tags, which could give the commit another name.
+func (s *source) origin(rev *revision, ref, version, query string) *athens.Origin {
+	o := &athens.Origin{VCS: vcsGit, URL: s.repo.name, Subdir: s.dir, Hash: rev.commit, Ref: ref}
+	if module.IsPseudoVersion(version) && (version != query || !strings.HasPrefix(version, "v0.0.0-")) {
+		prefix := s.tagPrefix()
+		if s.major != "" {
+			prefix += s.major[1:] + "."
+		}
+		o.TagPrefix, o.TagSum = prefix, s.refs.tagSum(prefix)
+	}
+	return o
+}
+
+// listOrigin says what a list of the versions that begin with prefix depends
+// on.
+func (s *source) listOrigin(prefix string) *athens.Origin {
+	prefix = s.tagPrefix() + prefix
+	return &athens.Origin{VCS: vcsGit, URL: s.repo.name, Subdir: s.dir, TagPrefix: prefix, TagSum: s.refs.tagSum(prefix)}
+}
+
+// tagSum is the go command's checksum over the tags with a prefix that can
+// matter to versions.
+func (rs *refSet) tagSum(prefix string) string {
+	folder := prefix[:strings.LastIndex(prefix, "/")+1]
+	h := sha256.New()
+	for _, tag := range rs.tags(prefix) {
+		version := strings.TrimPrefix(tag, folder)
+		c := semver.Canonical(version)
+		if c != "" && strings.HasPrefix(version, c) && !module.IsPseudoVersion(version) {
+			fmt.Fprintf(h, "%q %s\n", tag, rs.commits[tagsPrefix+tag])
+		}
+	}
+	return "t1:" + base64.StdEncoding.EncodeToString(h.Sum(nil))
+}
+
+// mergeOrigins joins what two steps of one answer depend on. If they contradict
+// each other, the answer's origin is not known, and nil.
+func mergeOrigins(a, b *athens.Origin) *athens.Origin {
+	if a == nil || b == nil || a.VCS != b.VCS || a.URL != b.URL || a.Subdir != b.Subdir {
+		return nil
+	}
+	merged := *a
+	if b.TagSum != "" && a.TagSum != "" && a.TagPrefix != b.TagPrefix {
+		return nil
+	}
+	for _, f := range []struct {
+		to   *string
+		from string
+	}{
+		{&merged.Hash, b.Hash}, {&merged.TagSum, b.TagSum}, {&merged.RepoSum, b.RepoSum}, {&merged.Ref, b.Ref},
+	} {
+		if f.from != "" && *f.to != "" && f.from != *f.to {
+			return nil
+		}
+		if f.from != "" {
+			*f.to = f.from
+		}
+	}
+	if b.TagSum != "" {
+		merged.TagPrefix = b.TagPrefix
+	}
+	return &merged
+}

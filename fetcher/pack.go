@@ -1,0 +1,249 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+
+	"github.com/athens-go/athens/internal/durable"
+)
+
+// An order is what one fetch asks a server for.
+type order struct {
+	wants    []string // objects that references name
+	haves    []string // commits that need not be sent again
+	shallows []string // of those that are held, the ones without history
+	depth    int      // of the history that is sent; zero is all of it
+	last     []string // commits: each shows that all of it is there
+}
+
+// thin reports whether the server may send differences to what is held. Without
+// history it would send everything again otherwise.
+func (o *order) thin() bool { return o.depth > 0 && len(o.haves) > 0 }
+
+// init makes the bare repository if it is not there. A half-made one, which a
+// crash can leave, is made whole.
+func (r *repo) init() error {
+	if _, err := os.Stat(filepath.Join(r.dir, "objects", "pack")); err == nil {
+		return nil
+	}
+	storage := filesystem.NewStorage(osfs.New(r.dir), cache.NewObjectLRU(0))
+	if _, err := git.Init(storage, nil); err != nil && !errors.Is(err, git.ErrRepositoryAlreadyExists) {
+		return fmt.Errorf("make a bare repository: %w", err)
+	}
+	return os.MkdirAll(filepath.Join(r.dir, "objects", "pack"), 0o777)
+}
+
+// receive fetches an order into a folder of its own and then moves what came
+// into the bare repository, so that nothing of a fetch that fails stays.
+func (r *repo) receive(ctx context.Context, rs *refSet, o *order) (int64, error) {
+	release, err := r.f.places.acquire(ctx, r.host())
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	resp, pack, err := r.request(ctx, rs, o)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Close()
+
+	incoming, err := os.MkdirTemp(r.dir, incomingPrefix)
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(incoming)
+	n, err := r.unpack(ctx, incoming, pack, o.thin())
+	if err == nil {
+		err = r.checkArrived(incoming, o.wants)
+	}
+	if err != nil || n <= emptyPackBytes {
+		return n, err
+	}
+	return n, r.adopt(incoming, o.last)
+}
+
+// unpack takes a pack over: it is kept as it comes, beside an index. A thin
+// one is taken apart, because its objects can be differences to those that the
+// bare repository has.
+func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin bool) (n int64, err error) {
+	defer guard(&err)
+	folder := filepath.Join(incoming, "objects", "pack")
+	if err := os.MkdirAll(folder, 0o777); err != nil {
+		return 0, err
+	}
+	tmp, n, err := spool(folder, readerWith(ctx, pack))
+	if err != nil || n <= emptyPackBytes {
+		return n, err
+	}
+	defer tmp.Close()
+	u := &unpacker{ctx: ctx, limits: r.unpackLimits(), pack: tmp, size: n, dir: filepath.Dir(folder), thin: thin}
+	if thin {
+		if u.held, err = r.open(); err != nil {
+			return n, err
+		}
+		defer u.held.close()
+	}
+	if err := u.run(); err != nil {
+		return n, err
+	}
+	if thin {
+		return n, os.Remove(tmp.Name())
+	}
+	name := filepath.Join(folder, fmt.Sprintf("pack-%x", u.packSum))
+	if err := writePackIndex(name+".idx", u.list, u.packSum); err != nil {
+		return n, err
+	}
+	return n, os.Rename(tmp.Name(), name+".pack")
+}
+
+// spool writes a pack into a new file and rewinds it. If there is an error, or
+// the pack is empty, the file is closed.
+func spool(folder string, pack io.Reader) (*os.File, int64, error) {
+	tmp, err := os.CreateTemp(folder, "pack-")
+	if err != nil {
+		return nil, 0, err
+	}
+	n, err := io.Copy(tmp, pack)
+	if err == nil {
+		_, err = tmp.Seek(0, io.SeekStart)
+	}
+	if err != nil || n <= emptyPackBytes {
+		tmp.Close()
+	}
+	return tmp, n, err
+}
+
+// guard turns a panic of go-git's, which hostile data can cause, into an error.
+func guard(err *error) {
+	if v := recover(); v != nil {
+		*err = brokenf("what the repository sent can't be read: %v", v)
+	}
+}
+
+const (
+	incomingPrefix = "incoming-"
+	packCacheBytes = 8 << 20
+	emptyPackBytes = 12 + 20 // header and checksum, no objects
+)
+
+// request sends an order and returns the response, and its pack alone.
+func (r *repo) request(ctx context.Context, rs *refSet, o *order) (io.Closer, io.Reader, error) {
+	req := packp.NewUploadPackRequestFromCapabilities(rs.caps)
+	req.Wants = hashes(o.wants)
+	req.Haves = hashes(o.haves)
+	if o.depth > 0 {
+		req.Depth = packp.DepthCommits(o.depth)
+		req.Shallows = hashes(o.shallows)
+		if err := req.Capabilities.Set(capability.Shallow); err != nil {
+			return nil, nil, err
+		}
+	}
+	if o.thin() {
+		if err := req.Capabilities.Set(capability.ThinPack); err != nil {
+			return nil, nil, err
+		}
+	}
+	if rs.caps.Supports(capability.NoProgress) {
+		if err := req.Capabilities.Set(capability.NoProgress); err != nil {
+			return nil, nil, err
+		}
+	}
+	resp, err := rs.session.UploadPack(ctx, req)
+	if err != nil {
+		return nil, nil, r.listError(err)
+	}
+	switch {
+	case req.Capabilities.Supports(capability.Sideband64k):
+		return resp, sideband.NewDemuxer(sideband.Sideband64k, resp), nil
+	case req.Capabilities.Supports(capability.Sideband):
+		return resp, sideband.NewDemuxer(sideband.Sideband, resp), nil
+	}
+	return resp, resp, nil
+}
+
+// checkArrived makes sure that what was asked for is in the pack, or was here
+// before.
+func (r *repo) checkArrived(incoming string, wants []string) (err error) {
+	defer guard(&err)
+	storage := filesystem.NewStorage(osfs.New(incoming), cache.NewObjectLRU(packCacheBytes))
+	for _, want := range wants {
+		if storage.HasEncodedObject(plumbing.NewHash(want)) == nil {
+			continue
+		}
+		if ok, err := r.has(want); !ok {
+			return errors.Join(fmt.Errorf("the server did not send %s", want), err)
+		}
+	}
+	return nil
+}
+
+// adopt moves what came from the incoming folder: single objects, those that
+// show that all is there at the end, and a pack after its index, because a
+// pack without one would be an error to readers.
+func (r *repo) adopt(incoming string, last []string) error {
+	var names []string
+	for _, pattern := range []string{"??/*", "pack/*.idx", "pack/*.pack"} {
+		list, err := filepath.Glob(filepath.Join(incoming, "objects", pattern))
+		if err != nil {
+			return err
+		}
+		names = append(names, list...)
+	}
+	isLast := func(name string) int {
+		dir, file := filepath.Split(name)
+		return boolInt(slices.Contains(last, filepath.Base(dir)+file))
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return isLast(a) - isLast(b) })
+	for _, name := range names {
+		rel, err := filepath.Rel(incoming, name)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(rel, "pack") {
+			err = durable.SyncFile(disk{}, name)
+		} else {
+			err = os.MkdirAll(filepath.Join(r.dir, filepath.Dir(rel)), 0o777)
+		}
+		if err == nil {
+			err = os.Rename(name, filepath.Join(r.dir, rel))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	r.generation++
+	r.mu.Unlock()
+	r.closeIdle()
+	return nil
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func hashes(list []string) []plumbing.Hash {
+	out := make([]plumbing.Hash, len(list))
+	for i, h := range list {
+		out[i] = plumbing.NewHash(h)
+	}
+	return out
+}

@@ -1,0 +1,86 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+)
+
+// checkPseudo checks that a pseudo-version says of its commit what is true: its
+// hash in twelve digits, its time, and a base that is a tag before it.
+// Otherwise anybody could make up a high version of an old commit.
+func (n *namer) checkPseudo(ctx context.Context, version string) error {
+	rev, err := module.PseudoVersionRev(version)
+	if err != nil {
+		return absent{err}
+	}
+	short := shortHash(n.rev.commit)
+	switch {
+	case rev == short:
+	case strings.HasPrefix(rev, short):
+		return absentf("the revision is longer than it has to be (expected %s)", short)
+	case strings.HasPrefix(short, rev):
+		return absentf("the revision is shorter than it has to be (expected %s)", short)
+	default:
+		return absentf("the revision is not a short hash (expected %s)", short)
+	}
+	t, err := module.PseudoVersionTime(version)
+	if err != nil {
+		return absent{err}
+	}
+	if !t.Equal(n.rev.time.Truncate(time.Second)) {
+		return absentf("the time is not the commit's (expected %s)", n.rev.time.Format(module.PseudoVersionTimestampFormat))
+	}
+	base, err := module.PseudoVersionBase(strings.TrimSuffix(version, incompatible))
+	if err != nil {
+		return absent{err}
+	}
+	if base == "" {
+		if n.pseudoMajor == "" && semver.Major(version) == "v1" {
+			return absentf("without a tag before it the major version must be v0, not v1")
+		}
+		return nil
+	}
+	return n.checkBase(ctx, base, rev)
+}
+
+// checkBase checks that a tag of version base is an ancestor of the revision,
+// and not a canonical tag of the revision itself, which would be its version.
+func (n *namer) checkBase(ctx context.Context, base, short string) error {
+	prefix := n.tagPrefix()
+	for _, tag := range n.rev.tags {
+		if strings.TrimPrefix(tag, prefix) == base {
+			return absentf("revision %s has the tag %s, which is its version", short, tag)
+		}
+	}
+	last := ""
+	for _, tag := range n.refs.tags(prefix + base) {
+		if semver.Compare(strings.TrimPrefix(tag, prefix), base) != 0 {
+			continue
+		}
+		last = tag
+		ok, err := n.repo.descends(ctx, n.refs, n.rev, tag)
+		if ok || err != nil {
+			return err
+		}
+	}
+	if last == "" {
+		return absentf("there is no tag %s before it", base)
+	}
+	return absentf("revision %s does not descend from the tag %s", short, last)
+}
+
+// isRevision reports whether a string can name a branch, a tag or a commit.
+func isRevision(s string) error {
+	if s == "" || len(s) > 1024 {
+		return errors.New("a query has 1 to 1024 bytes")
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\`, r) }) {
+		return errors.New("not a name that git allows")
+	}
+	return nil
+}

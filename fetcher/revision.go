@@ -1,0 +1,287 @@
+package fetcher
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"golang.org/x/mod/semver"
+)
+
+// A revision is a commit, and how it was found.
+type revision struct {
+	commit string // full hash
+	tree   string
+	time   time.Time // of the commit, UTC
+	ref    string    // reference that named it, in full; empty if a hash did
+	tag    string    // what was asked, if that is the name of a tag
+	tags   []string  // all tags of the commit, sorted
+	tip    string    // object to ask the server for; empty if a hash found it
+	byHash bool      // found in the history, not as the target of a reference
+}
+
+// Hashes that are shorter are not taken for one; pseudo-versions have twelve
+// digits, which no two commits of a repository share by accident.
+const (
+	minHashDigits = 7
+	pseudoDigits  = 12
+	hashDigits    = 40
+)
+
+// shortHash is how pseudo-versions name a commit.
+func shortHash(commit string) string { return commit[:min(pseudoDigits, len(commit))] }
+
+// allHex reports whether s consists of lower-case hexadecimal digits.
+func allHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
+
+// stat finds what a tag, a branch, "HEAD" or a hash means, in this order, and
+// makes sure that the commit is here.
+func (r *repo) stat(ctx context.Context, rs *refSet, rev string) (*revision, error) {
+	var ref string
+	isHash := len(rev) >= minHashDigits && len(rev) <= hashDigits && allHex(rev)
+	switch {
+	case rs.commits[tagsPrefix+rev] != "":
+		ref = tagsPrefix + rev
+	case rs.commits[headsPrefix+rev] != "":
+		ref = headsPrefix + rev
+	case rev == "HEAD" && rs.commits["HEAD"] != "":
+		ref = "HEAD"
+	case isHash:
+		for _, name := range rs.names {
+			switch h := rs.commits[name]; {
+			case !strings.HasPrefix(h, rev):
+			case ref == "":
+				ref = name
+			case h != rs.commits[ref]:
+				return nil, absentf("ambiguous revision %s", rev)
+			}
+		}
+	default:
+		return nil, absentf("unknown revision %s", rev)
+	}
+	if ref == "" {
+		return r.statHash(ctx, rs, rev)
+	}
+	hash := rs.commits[ref]
+	if err := r.need(ctx, rs, hash, rs.tips[ref]); err != nil {
+		return nil, err
+	}
+	found, err := r.describe(rs, hash)
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		return nil, absentf("unknown revision %s: %s is not a commit", rev, ref)
+	}
+	if err != nil {
+		return nil, err
+	}
+	found.tip = rs.tips[ref]
+	if ref != "HEAD" {
+		found.ref = ref
+	}
+	if ref == tagsPrefix+rev {
+		found.tag = rev
+	}
+	return found, nil
+}
+
+// statHash finds a commit that no reference names, by its hash or the first
+// digits of it.
+func (r *repo) statHash(ctx context.Context, rs *refSet, prefix string) (*revision, error) {
+	find := func() ([]string, error) {
+		o, err := r.open()
+		if err != nil {
+			return nil, err
+		}
+		defer o.close()
+		return o.commitsWithPrefix(prefix)
+	}
+	var list []string
+	var err error
+	if len(prefix) >= pseudoDigits {
+		if list, err = find(); err != nil {
+			return nil, err
+		}
+	}
+	if len(list) != 1 {
+		if err := r.needHistory(ctx, rs); err != nil {
+			return nil, err
+		}
+		if list, err = find(); err != nil {
+			return nil, err
+		}
+	}
+	if len(list) != 1 {
+		return nil, absentf("unknown revision %s", prefix)
+	}
+	found, err := r.describe(rs, list[0])
+	if err != nil {
+		return nil, err
+	}
+	found.byHash = true
+	return found, nil
+}
+
+// commitsWithPrefix returns the commits that are here and whose hash, or whose
+// annotated tag's hash, begins with prefix.
+func (o *objects) commitsWithPrefix(prefix string) (list []string, err error) {
+	defer guard(&err)
+	whole, err := hex.DecodeString(prefix[:len(prefix)&^1])
+	if err != nil {
+		return nil, err
+	}
+	all, err := o.storage.HashesWithPrefix(whole)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range all {
+		if !strings.HasPrefix(h.String(), prefix) {
+			continue
+		}
+		commit, err := o.peel(h.String())
+		if err != nil {
+			return nil, err
+		}
+		if commit != "" && !slices.Contains(list, commit) {
+			list = append(list, commit)
+		}
+	}
+	return list, nil
+}
+
+// peel follows annotated tags to a commit; it returns "" for anything else.
+func (o *objects) peel(hash string) (string, error) {
+	for range 100 {
+		obj, err := o.storage.EncodedObject(plumbing.AnyObject, plumbing.NewHash(hash))
+		if errors.Is(err, plumbing.ErrObjectNotFound) {
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		switch obj.Type() {
+		case plumbing.CommitObject:
+			return hash, nil
+		case plumbing.TagObject:
+			data, err := o.read(plumbing.TagObject, hash)
+			if err != nil {
+				return "", err
+			}
+			line, _, _ := strings.Cut(string(data), "\n")
+			if hash = strings.TrimPrefix(line, "object "); !plumbing.IsHash(hash) {
+				return "", nil
+			}
+		default:
+			return "", nil
+		}
+	}
+	return "", nil
+}
+
+// describe reads a commit that is here.
+func (r *repo) describe(rs *refSet, hash string) (*revision, error) {
+	o, err := r.open()
+	if err != nil {
+		return nil, err
+	}
+	defer o.close()
+	c, err := o.commit(hash)
+	if err != nil {
+		return nil, err
+	}
+	return &revision{commit: hash, tree: c.tree, time: c.time, tags: rs.tagsOf(hash)}, nil
+}
+
+// readFile returns a file of a revision as it is stored.
+func (r *repo) readFile(rev *revision, name string, limit int64) ([]byte, error) {
+	o, err := r.open()
+	if err != nil {
+		return nil, err
+	}
+	defer o.close()
+	return o.file(rev.tree, name, limit)
+}
+
+// ancestry calls visit for a revision and its ancestors until that returns
+// false. It fetches the history where it is not here, and fails rather than
+// leave anything out; then visit is called anew for all.
+func (r *repo) ancestry(ctx context.Context, rs *refSet, rev *revision, visit func(hash string) bool) error {
+	walk := func() error {
+		o, err := r.open()
+		if err != nil {
+			return err
+		}
+		defer o.close()
+		return o.walk(ctx, rev.commit, visit)
+	}
+	err := walk()
+	if !errors.Is(err, errCut) {
+		return err
+	}
+	if err := r.needHistory(ctx, rs); err != nil {
+		return err
+	}
+	if err = walk(); errors.Is(err, errCut) {
+		return fmt.Errorf("%s: %w", r.name, err)
+	}
+	return err
+}
+
+// descends reports whether a tag is a revision or one of its ancestors.
+func (r *repo) descends(ctx context.Context, rs *refSet, rev *revision, tag string) (bool, error) {
+	found := false
+	err := r.ancestry(ctx, rs, rev, func(hash string) bool {
+		found = found || hash == rs.commits[tagsPrefix+tag]
+		return !found
+	})
+	return found, err
+}
+
+// recentTag returns the highest of the tags with a prefix that allowed accepts
+// and that a revision descends from, or "". A tag of the commit itself is
+// preferred to a higher one before it, unless the commit was found by its
+// hash: the go command does so too, since it looks into the history only then.
+func (r *repo) recentTag(ctx context.Context, rs *refSet, rev *revision, prefix string, allowed func(tag string) bool) (string, error) {
+	highest := func(tags []string) string {
+		best := ""
+		for _, tag := range tags {
+			version, ok := strings.CutPrefix(tag, prefix)
+			if ok && allowed(tag) && (best == "" || semver.Compare(version, best) > 0) {
+				best = version
+			}
+		}
+		return best
+	}
+	if !rev.byHash {
+		if best := highest(rev.tags); best != "" {
+			return prefix + best, nil
+		}
+	}
+	byCommit := make(map[string][]string)
+	for _, tag := range rs.tags(prefix) {
+		if allowed(tag) {
+			hash := rs.commits[tagsPrefix+tag]
+			byCommit[hash] = append(byCommit[hash], tag)
+		}
+	}
+	if len(byCommit) == 0 {
+		return "", nil
+	}
+	top := highest(rs.tags(prefix))
+	best := ""
+	err := r.ancestry(ctx, rs, rev, func(hash string) bool {
+		for _, tag := range byCommit[hash] {
+			if version := tag[len(prefix):]; best == "" || semver.Compare(version, best) > 0 {
+				best = version
+			}
+		}
+		return best == "" || semver.Compare(best, top) < 0
+	})
+	if best == "" || err != nil {
+		return "", err
+	}
+	return prefix + best, nil
+}

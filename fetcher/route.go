@@ -1,0 +1,88 @@
+package fetcher
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+)
+
+// A route is how requests of one reach travel.
+type route struct {
+	client *http.Client        // for pages; without TLS's checks where the reach is insecure
+	git    transport.Transport // for repositories by HTTP
+}
+
+// newRoutes makes a route for each reach. None shares a connection with one
+// that goes further.
+func newRoutes(o *Options) map[reach]*route {
+	routes := make(map[reach]*route)
+	for _, private := range []bool{false, true} {
+		judged := guarded
+		if private {
+			judged = func(base http.RoundTripper) http.RoundTripper { return base }
+		}
+		verified := judged(o.Transport)
+		git := githttp.NewClient(&http.Client{
+			Transport: &limitedTransport{base: verified, refs: o.MaxRefsBytes, packs: o.MaxFetchBytes},
+			CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+				return tooManyRedirects(via, o.MaxRedirects)
+			},
+		})
+		routes[reach{private: private}] = &route{newClient(verified, o.MaxRedirects), git}
+		routes[reach{private: private, insecure: true}] = &route{
+			newClient(judged(insecureTransport(o.Transport)), o.MaxRedirects), git,
+		}
+	}
+	return routes
+}
+
+// page returns the client for a page or a file at a URL of that scheme.
+func (f *Fetcher) page(to reach, scheme string) *http.Client {
+	if scheme != "https" {
+		to.insecure = false // there is nothing to leave unchecked
+	}
+	return f.routes[to].client
+}
+
+func tooManyRedirects(via []*http.Request, most int) error {
+	if len(via) >= most {
+		return absent{fmt.Errorf("stopped after %d redirects", most)}
+	}
+	return nil
+}
+
+// newClient makes a client that never goes from https to http, never takes
+// credentials to another host and gives up after a number of redirects.
+func newClient(transport http.RoundTripper, redirects int) *http.Client {
+	return &http.Client{
+		Transport: transport,
+		CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			first := via[0]
+			if first.URL.Scheme == "https" && req.URL.Scheme != "https" {
+				return absentf("redirected from https to %s", shown(req.URL))
+			}
+			if req.URL.Host != first.URL.Host {
+				req.Header = http.Header{}
+			}
+			return tooManyRedirects(via, redirects)
+		},
+	}
+}
+
+// insecureTransport is transport without the verification of certificates,
+// where it is of a kind that has it.
+func insecureTransport(transport http.RoundTripper) http.RoundTripper {
+	t, ok := transport.(*http.Transport)
+	if !ok {
+		return transport
+	}
+	t = t.Clone()
+	if t.TLSClientConfig == nil {
+		t.TLSClientConfig = &tls.Config{}
+	}
+	t.TLSClientConfig.InsecureSkipVerify = true
+	return t
+}

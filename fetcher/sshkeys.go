@@ -1,0 +1,187 @@
+package fetcher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+)
+
+// A keyring offers the keys that a login may use: those of an agent, and those
+// in files, in the order in which ssh tries them.
+type keyring struct {
+	agent net.Conn // nil without an agent
+	list  []ssh.Signer
+	why   []string // of those that can't be used
+}
+
+// keyNames are the files that are tried where the configuration names none.
+var keyNames = []string{"id_ed25519", "id_ecdsa", "id_rsa"}
+
+// maxKeyBytes bounds a file with a key.
+const maxKeyBytes = 1 << 20
+
+// openKeys collects the keys. That an agent or a file can't be used is not an
+// error yet: another key may do.
+func openKeys(ctx context.Context, conf *sshHost) (*keyring, error) {
+	k := &keyring{}
+	files := conf.IdentityFiles
+	if files == nil {
+		for _, name := range keyNames {
+			files = append(files, filepath.Join(conf.dir, name))
+		}
+	}
+	held := k.askAgent(ctx, conf)
+	var named [][]byte // public keys of the files
+	var own []ssh.Signer
+	for _, name := range files {
+		public := publicKey(name)
+		signer, err := loadKey(name)
+		switch {
+		case signer != nil:
+			own = append(own, signer)
+			public = signer.PublicKey().Marshal()
+		case err != nil && !holds(held, public):
+			k.why = append(k.why, err.Error())
+		}
+		if public != nil {
+			named = append(named, public)
+		}
+	}
+	preferred := func(s ssh.Signer) bool {
+		return slices.ContainsFunc(named, func(p []byte) bool { return bytes.Equal(p, s.PublicKey().Marshal()) })
+	}
+	for _, want := range []bool{true, false} {
+		for _, s := range held {
+			if preferred(s) == want && (want || !conf.IdentitiesOnly) {
+				k.list = append(k.list, s)
+			}
+		}
+	}
+	for _, s := range own {
+		if !holds(held, s.PublicKey().Marshal()) {
+			k.list = append(k.list, s)
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		k.close()
+		return nil, err
+	}
+	return k, nil
+}
+
+func holds(list []ssh.Signer, public []byte) bool {
+	return public != nil && slices.ContainsFunc(list, func(s ssh.Signer) bool { return bytes.Equal(public, s.PublicKey().Marshal()) })
+}
+
+// askAgent returns the keys of the agent, if there is one.
+func (k *keyring) askAgent(ctx context.Context, conf *sshHost) []ssh.Signer {
+	socket := conf.IdentityAgent
+	if name, ok := strings.CutPrefix(socket, "$"); ok {
+		socket = os.Getenv(strings.Trim(name, "{}"))
+	}
+	if socket == "" || socket == "SSH_AUTH_SOCK" {
+		socket = os.Getenv("SSH_AUTH_SOCK")
+	}
+	if socket == "" || socket == none {
+		return nil
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		k.why = append(k.why, fmt.Sprintf("the ssh agent can't be reached: %v", errors.Unwrap(err)))
+		return nil
+	}
+	// The deadline bounds an agent that does not answer.
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	list, err := agent.NewClient(conn).Signers()
+	if err != nil {
+		conn.Close()
+		k.why = append(k.why, "the ssh agent does not tell its keys")
+		return nil
+	}
+	if len(list) == 0 {
+		k.why = append(k.why, "the ssh agent has no key")
+	}
+	k.agent = conn
+	return list
+}
+
+// loadKey reads a private key. Nil without an error means that there is none.
+func loadKey(name string) (ssh.Signer, error) {
+	data, err := readKeyFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	base := filepath.Base(name)
+	if err != nil {
+		return nil, fmt.Errorf("the key %s can't be read", base)
+	}
+	signer, err := ssh.ParsePrivateKey(data)
+	var locked *ssh.PassphraseMissingError
+	if errors.As(err, &locked) {
+		return nil, fmt.Errorf("the key %s is encrypted: only an ssh agent can use it", base)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the key %s is not one that can be used", base)
+	}
+	return signer, nil
+}
+
+// publicKey returns the public key beside a private one, or nil.
+func publicKey(name string) []byte {
+	data, err := readKeyFile(name + ".pub")
+	if err != nil {
+		return nil
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey(data)
+	if err != nil {
+		return nil
+	}
+	return key.Marshal()
+}
+
+func readKeyFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxKeyBytes))
+}
+
+func (k *keyring) signers() ([]ssh.Signer, error) { return k.list, nil }
+
+// describe says what was offered, for when it did not suffice.
+func (k *keyring) describe() string {
+	var s strings.Builder
+	switch len(k.list) {
+	case 0:
+		s.WriteString("there is no key to offer")
+	case 1:
+		s.WriteString("the one key there is does not suffice")
+	default:
+		fmt.Fprintf(&s, "none of %d keys suffices", len(k.list))
+	}
+	for _, why := range k.why {
+		s.WriteString("; " + why)
+	}
+	return s.String()
+}
+
+func (k *keyring) close() {
+	if k.agent != nil {
+		k.agent.Close()
+	}
+}

@@ -1,0 +1,96 @@
+package fetcher
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// A page is what a server answered to a question for a small document.
+type page struct {
+	url    string // where it came from in the end, without credentials
+	status int
+	body   []byte
+}
+
+// insecureTimeout bounds the TLS attempt at a host that may well have none.
+const insecureTimeout = 5 * time.Second
+
+// getImportPage gets u, whose scheme is empty: by https, and by http only
+// where that fails and the path may do without TLS. Any status is an answer.
+func (f *Fetcher) getImportPage(ctx context.Context, u *url.URL, to reach) (*page, error) {
+	secure := *u
+	secure.Scheme = "https"
+	p, err := f.getPage(ctx, &secure, to)
+	if err == nil || !to.insecure || ctx.Err() != nil {
+		return p, err
+	}
+	plain := *u
+	plain.Scheme = "http"
+	return f.getPage(ctx, &plain, to)
+}
+
+// getPage gets one small document. The error is one of reaching the server.
+func (f *Fetcher) getPage(ctx context.Context, u *url.URL, to reach) (*page, error) {
+	timeout := f.opts.PageTimeout
+	if to.insecure && u.Scheme == "https" {
+		timeout = min(timeout, insecureTimeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	release, err := f.places.acquire(ctx, u.Host)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+
+	resp, err := f.get(ctx, f.page(to, u.Scheme), u, to)
+	if err != nil {
+		return nil, down(shown(u), cause(err))
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, f.opts.MaxPageBytes))
+	if err != nil {
+		return nil, down(shown(u), cause(err))
+	}
+	return &page{url: shown(resp.Request.URL), status: resp.StatusCode, body: body}, nil
+}
+
+// cause takes the URL out of an HTTP client's error, which the caller adds
+// without credentials.
+func cause(err error) error {
+	if e := (*url.Error)(nil); errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
+// withoutLogin returns a URL that may be shown.
+func withoutLogin(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		_, rest, found := strings.Cut(rawURL, "@")
+		if !found {
+			return rawURL
+		}
+		return rest
+	}
+	return shown(u)
+}
+
+// shown is a URL without what logs in: over HTTP the user's name too, for it
+// can be a token.
+func shown(u *url.URL) string {
+	if u.User == nil {
+		return u.String()
+	}
+	bare := *u
+	bare.User = nil
+	if u.Scheme != "http" && u.Scheme != "https" {
+		bare.User = url.User(u.User.Username())
+	}
+	return bare.String()
+}
