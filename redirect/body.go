@@ -1,0 +1,98 @@
+package redirect
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// slowError says that nothing came in time.
+type slowError struct {
+	what string
+	in   time.Duration
+}
+
+func (e slowError) Error() string { return fmt.Sprintf("%s within %v", e.what, e.in) }
+
+// Timeout makes it a timeout, see [athens.UnavailableError].
+func (e slowError) Timeout() bool { return true }
+
+// largeError says that an answer is larger than what is accepted, in bytes.
+type largeError int64
+
+func (e largeError) Error() string { return fmt.Sprintf("the answer has more than %d bytes", int64(e)) }
+
+// writeError is one of the writer, which is not the server's fault.
+type writeError struct{ err error }
+
+func (e writeError) Error() string { return e.err.Error() }
+
+// idleReader cancels a request whose body pauses for too long. The time that
+// the reader's caller takes between two reads does not count.
+type idleReader struct {
+	r      io.Reader
+	idle   time.Duration
+	cancel func(error)
+	timer  *time.Timer
+}
+
+func (b *idleReader) Read(p []byte) (int, error) {
+	if b.timer == nil {
+		b.timer = time.AfterFunc(b.idle, func() { b.cancel(slowError{"no data", b.idle}) })
+	} else {
+		b.timer.Reset(b.idle)
+	}
+	n, err := b.r.Read(p)
+	b.timer.Stop()
+	return n, err
+}
+
+// copyBody copies a body of length bytes (unknown if negative) and at most
+// limit. Not more than that is written.
+func copyBody(w io.Writer, r io.Reader, length, limit int64) error {
+	if length > limit {
+		return largeError(limit)
+	}
+	var (
+		buf  = make([]byte, bufferSize(length))
+		done int64
+	)
+	for {
+		n, err := r.Read(buf)
+		done += int64(n)
+		if done > limit {
+			return largeError(limit)
+		}
+		if n > 0 {
+			if _, werr := w.Write(buf[:n]); werr != nil {
+				return writeError{werr}
+			}
+		}
+		switch {
+		case err == io.EOF && length >= 0 && done != length:
+			return fmt.Errorf("%d of %d bytes: %w", done, length, io.ErrUnexpectedEOF)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// bufferSize returns the size of a buffer for a body of length bytes.
+func bufferSize(length int64) int64 {
+	const least, most = 512, 64 << 10
+	if length < 0 {
+		return most
+	}
+	return min(max(length+1, least), most)
+}
+
+// untrusted reports whether err says that the server's certificate is not good:
+// it will not be so in a second either.
+func untrusted(err error) bool {
+	var cert *tls.CertificateVerificationError
+	return errors.As(err, &cert)
+}

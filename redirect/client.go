@@ -1,0 +1,340 @@
+package redirect
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/netrc"
+)
+
+// question is one GET.
+type question struct {
+	path    string // after the base URL, not yet escaped for a URL
+	limit   int64  // of the body, in bytes
+	module  string // whom errors speak of
+	version string
+}
+
+func (q question) invalid(err error) error {
+	return &athens.InvalidError{Path: q.module, Version: q.version, Err: err}
+}
+
+// client asks one server, with credentials, limits and retries.
+type client struct {
+	opts   Options
+	source string // the base URL without credentials and without a slash at its end
+	auth   string // Authorization header, or ""
+	hidden *strings.Replacer
+	health *health
+	places *places
+}
+
+// newClient reads the URL of what, a word for errors.
+func newClient(what, baseURL string, opts Options) (*client, error) {
+	base, err := parseBase(baseURL)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	if err := checkOptions(opts); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	if opts.Transport == nil {
+		opts.Transport = newTransport(opts.MaxConns)
+	}
+	c := &client{opts: opts, places: newPlaces(opts.MaxConns, opts.QueueTimeout)}
+	user, err := login(base, opts.Netrc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	c.auth, c.hidden = credentials(user)
+	base.User = nil
+	c.source = strings.TrimRight(base.String(), "/")
+	c.health = newHealth(c.source, base, opts)
+	return c, nil
+}
+
+// parseBase reads a base URL. Its errors repeat nothing of a URL that may hold
+// credentials.
+func parseBase(baseURL string) (*url.URL, error) {
+	show := func(format string, args ...any) error {
+		if strings.Contains(baseURL, "@") {
+			return errors.New("the URL is not one of http or https with a host, without query and fragment")
+		}
+		return fmt.Errorf("URL %q: %w", baseURL, fmt.Errorf(format, args...))
+	}
+	base, err := url.Parse(baseURL)
+	switch {
+	case err != nil:
+		return nil, show("%w", errors.Unwrap(err))
+	case base.Scheme != "http" && base.Scheme != "https":
+		return nil, show("the scheme is not http or https")
+	case base.Host == "" || base.Hostname() == "":
+		return nil, show("the host is missing")
+	case base.RawQuery != "" || base.ForceQuery:
+		return nil, show("a query has no meaning here")
+	case strings.Contains(baseURL, "#"):
+		return nil, show("a fragment has no meaning here")
+	}
+	return base, nil
+}
+
+func checkOptions(o Options) error {
+	for _, n := range []int64{
+		int64(o.MaxConns), int64(o.QueueTimeout), int64(o.Tries), int64(o.Backoff), int64(o.MaxWait), int64(o.AnswerTimeout), int64(o.IdleTimeout),
+		int64(o.Timeout), int64(o.ZipTimeout), o.MaxInfo, o.MaxMod, o.MaxZip, o.MaxList, int64(o.MaxVersions), o.MaxSumDB,
+		int64(o.DownFor), int64(o.CheckAfter), int64(o.CheckTimeout), o.MaxCache,
+	} {
+		if n < 0 {
+			return errors.New("a negative limit or time in the options")
+		}
+	}
+	return nil
+}
+
+// login returns the credentials for base: those of the URL, else those that a
+// netrc file has for its host. As with the go command, the latter are for https
+// only, and there is no default entry: it would be sent to any server.
+func login(base *url.URL, file string) (*url.Userinfo, error) {
+	if base.User != nil || base.Scheme != "https" || file == "none" {
+		return base.User, nil
+	}
+	if file == "" {
+		file = netrc.DefaultPath()
+	}
+	if file == "" {
+		return nil, nil
+	}
+	f, err := netrc.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	e, ok := f.Lookup(base.Hostname())
+	if !ok || e.Machine == "" {
+		return nil, nil
+	}
+	return url.UserPassword(e.Login, e.Password), nil
+}
+
+// credentials returns the Authorization header for u, and a replacer that
+// makes them unreadable in what the server says.
+func credentials(u *url.Userinfo) (auth string, hidden *strings.Replacer) {
+	if u == nil || u.String() == "" || u.String() == ":" {
+		return "", strings.NewReplacer()
+	}
+	password, _ := u.Password()
+	coded := base64.StdEncoding.EncodeToString([]byte(u.Username() + ":" + password))
+	var pairs []string
+	for _, s := range []string{coded, u.String(), password, url.QueryEscape(password), u.Username(), url.QueryEscape(u.Username())} {
+		// Two letters are no secret, and a text without them is no text.
+		if len(s) > 2 {
+			pairs = append(pairs, s, "xxxxx")
+		}
+	}
+	return "Basic " + coded, strings.NewReplacer(pairs...)
+}
+
+// connectTimeout bounds how long the default transport waits for a connection:
+// a host that does not answer at all is to be found out before clients give up.
+const connectTimeout = 10 * time.Second
+
+func newTransport(maxConns int) http.RoundTripper {
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok { // somebody's program replaced it
+		return http.DefaultTransport
+	}
+	t = t.Clone()
+	t.DialContext = (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}).DialContext
+	t.MaxConnsPerHost = maxConns
+	t.MaxIdleConnsPerHost = maxConns
+	t.MaxIdleConns = max(t.MaxIdleConns, maxConns)
+	t.DisableCompression = true
+	return t
+}
+
+// url returns the URL of path on the server.
+func (c *client) url(path string) string {
+	escaped := (&url.URL{Path: path}).EscapedPath()
+	return c.source + "/" + strings.ReplaceAll(escaped, "%21", "!") // as the protocol's own escapes are known
+}
+
+// get returns the body of a small answer; equal questions at once are one.
+func (u *Upstream) get(ctx context.Context, q question) ([]byte, error) {
+	body, err := u.calls.do(ctx, q.path, func(shared context.Context) ([]byte, error) { return u.client.get(shared, q) })
+	if err != nil && ctx.Err() != nil && !athens.Final(err) {
+		return nil, u.client.ended(ctx)
+	}
+	return body, err
+}
+
+// get returns the body of a small answer.
+func (c *client) get(ctx context.Context, q question) ([]byte, error) {
+	var body bytes.Buffer
+	err := c.ask(ctx, q, c.opts.Timeout, func(r io.Reader, length int64) (bool, error) {
+		body.Reset()
+		return true, copyBody(&body, r, length, q.limit)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return body.Bytes(), nil
+}
+
+// stream writes the body of an answer to w. Once that has begun, nothing is
+// tried again.
+func (c *client) stream(ctx context.Context, q question, w io.Writer) error {
+	return c.ask(ctx, q, c.opts.ZipTimeout, func(r io.Reader, length int64) (bool, error) {
+		counted := &countWriter{w: w}
+		err := copyBody(counted, r, length, q.limit)
+		return counted.n == 0, err
+	})
+}
+
+// countWriter counts what reached w.
+type countWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// failure is a try that came to nothing.
+type failure struct {
+	err   error
+	again bool          // whether another try may do better
+	after time.Duration // no sooner than that
+}
+
+// ask puts q to the server until there is an answer that settles it, and has
+// read take its body. read returns whether its error leaves room for a retry.
+func (c *client) ask(ctx context.Context, q question, timeout time.Duration, read func(r io.Reader, length int64) (bool, error)) error {
+	caller := ctx
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, slowError{"no complete answer", timeout})
+	defer cancel()
+	pause := c.opts.Backoff
+	for try := 1; ; try++ {
+		f := c.try(ctx, q, read)
+		if f == nil {
+			return nil
+		}
+		if caller.Err() != nil {
+			return c.ended(caller)
+		}
+		if ctx.Err() != nil {
+			return c.unavailable(context.Cause(ctx), 0)
+		}
+		wait := max(min(pause, c.opts.MaxWait)/2+rand.N(min(pause, c.opts.MaxWait)/2+1), f.after)
+		end, _ := ctx.Deadline()
+		if !f.again || try >= c.opts.Tries || wait > c.opts.MaxWait || time.Until(end) < wait {
+			return f.err
+		}
+		pause = min(2*pause, c.opts.MaxWait)
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			if caller.Err() != nil {
+				return c.ended(caller)
+			}
+			return f.err
+		}
+	}
+}
+
+// try asks once.
+func (c *client) try(ctx context.Context, q question, read func(r io.Reader, length int64) (bool, error)) *failure {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if err := c.places.take(ctx); err != nil {
+		return &failure{err: c.unavailable(err, c.opts.QueueTimeout)}
+	}
+	defer c.places.leave()
+	asked := time.Now()
+	timer := time.AfterFunc(c.opts.AnswerTimeout, func() { cancel(slowError{"no answer", c.opts.AnswerTimeout}) })
+	resp, err := c.follow(ctx, q)
+	timer.Stop()
+	if err != nil {
+		return c.noAnswer(ctx, q, err, asked)
+	}
+	defer resp.Body.Close()
+	body := &idleReader{r: resp.Body, idle: c.opts.IdleTimeout, cancel: cancel}
+	if f := c.refusal(q, resp, body); f != nil {
+		return f
+	}
+	again, err := read(body, resp.ContentLength)
+	return c.badBody(ctx, q, err, again)
+}
+
+// noAnswer says why there is no response.
+func (c *client) noAnswer(ctx context.Context, q question, err error, asked time.Time) *failure {
+	var refused refusedError
+	if errors.As(err, &refused) {
+		return &failure{err: q.invalid(refused)}
+	}
+	err = c.plain(err)
+	var slow slowError
+	if errors.As(context.Cause(ctx), &slow) {
+		err = slow
+	} else if ctx.Err() != nil {
+		return &failure{err: err} // the caller left; it knows why
+	}
+	c.health.silent(asked, err)
+	return &failure{err: c.unavailable(err, 0), again: !untrusted(err)}
+}
+
+// badBody says what became of a body.
+func (c *client) badBody(ctx context.Context, q question, err error, again bool) *failure {
+	var (
+		large largeError
+		write writeError
+		slow  slowError
+	)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &write):
+		return &failure{err: write.err}
+	case errors.As(err, &large):
+		return &failure{err: q.invalid(large)}
+	case errors.As(context.Cause(ctx), &slow):
+		err = slow
+	default:
+		err = fmt.Errorf("the answer was cut off: %w", c.plain(err))
+	}
+	return &failure{err: c.unavailable(err, 0), again: again}
+}
+
+// ended says that the caller's context is done.
+func (c *client) ended(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return c.unavailable(context.DeadlineExceeded, 0)
+	}
+	return fmt.Errorf("asking %s: %w", c.source, context.Cause(ctx))
+}
+
+func (c *client) unavailable(err error, after time.Duration) error {
+	return &athens.UnavailableError{Source: c.source, RetryAfter: after, Err: err}
+}
+
+// plain makes the text of an error of the transport fit to be shown.
+func (c *client) plain(err error) error {
+	if text := c.clean(err.Error()); text != err.Error() {
+		return errors.New(text)
+	}
+	return err
+}

@@ -1,0 +1,97 @@
+package redirect
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/athens-go/athens"
+)
+
+// maxRedirects is how many redirects are followed.
+const maxRedirects = 10
+
+// refusedError is what a server says that can't be followed.
+type refusedError string
+
+func (e refusedError) Error() string { return string(e) }
+
+// follow makes the request, and those that its redirects lead to. What the
+// standard client would do by itself is decided here: credentials stay with
+// the server they are for, the Via header goes to all, nobody is told where the
+// request comes from, and errors do not hold a URL, since that of a redirect
+// may be good for a download by whoever reads it.
+func (c *client) follow(ctx context.Context, q question) (*http.Response, error) {
+	at, err := url.Parse(c.url(q.path))
+	if err != nil {
+		return nil, refusedError("no URL can be made of it")
+	}
+	auth := c.auth
+	for hops := 0; ; hops++ {
+		resp, err := c.opts.Transport.RoundTrip(c.request(ctx, at, auth))
+		if err != nil {
+			return nil, err
+		}
+		if hops == 0 {
+			c.health.contact()
+		}
+		location := resp.Header.Get("Location")
+		if !redirects(resp.StatusCode) || location == "" {
+			return resp, nil
+		}
+		// What is read to its end leaves a connection that can be used again.
+		_, _ = io.CopyN(io.Discard, resp.Body, 2<<10)
+		resp.Body.Close()
+		next, err := at.Parse(location)
+		if err == nil {
+			err = followable(at, next, hops)
+		} else {
+			err = errors.New("a malformed URL")
+		}
+		if err != nil {
+			return nil, refusedError("the server redirects to " + err.Error())
+		}
+		next.User, next.Fragment = nil, ""
+		if next.Scheme != at.Scheme || next.Host != at.Host {
+			auth = "" // also if a later redirect comes back
+		}
+		at = next
+	}
+}
+
+// redirects reports whether a status is that of a redirect.
+func redirects(code int) bool {
+	switch code {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// followable says why a redirect is not followed.
+func followable(from, to *url.URL, hops int) error {
+	switch {
+	case hops >= maxRedirects:
+		return errors.New("yet another place, too many times")
+	case from.Scheme == "https" && to.Scheme == "http":
+		return errors.New("http although it was asked by https")
+	case to.Scheme != "http" && to.Scheme != "https" || to.Hostname() == "":
+		return errors.New("something that is not on the web")
+	}
+	return nil
+}
+
+// request returns the GET of a URL. Naming an encoding keeps the transport from
+// unpacking one by itself: what is counted and compared are the bytes that came.
+func (c *client) request(ctx context.Context, at *url.URL, auth string) *http.Request {
+	header := http.Header{"Accept-Encoding": {"identity"}, "User-Agent": {c.opts.UserAgent}}
+	if chain := athens.Via(ctx); chain != "" {
+		header.Set("Via", chain)
+	}
+	if auth != "" {
+		header.Set("Authorization", auth)
+	}
+	return (&http.Request{Method: http.MethodGet, URL: at, Header: header, Host: at.Host}).WithContext(ctx)
+}

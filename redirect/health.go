@@ -1,0 +1,131 @@
+package redirect
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/flight"
+)
+
+// health knows whether a server can be reached. It learns from every request,
+// and where there was none for a while it opens a connection to see.
+type health struct {
+	opts   Options
+	source string
+	addr   string                                                            // host:port
+	dial   func(ctx context.Context, network, addr string) (net.Conn, error) // nil: can't be tried
+	probes *flight.Calls[struct{}, struct{}]
+
+	mu      sync.Mutex
+	alive   time.Time // the last sign of life
+	retryAt time.Time // down until then
+	reason  error     // why it is down; nil if it is not
+}
+
+func newHealth(source string, base *url.URL, opts Options) *health {
+	port := base.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[base.Scheme]
+	}
+	return &health{
+		opts:   opts,
+		source: source,
+		addr:   net.JoinHostPort(base.Hostname(), port),
+		dial:   dialer(base, opts),
+		probes: flight.NewCalls[struct{}, struct{}](context.Background()),
+	}
+}
+
+// dialer returns how to open a connection to base, or nil if that would say
+// nothing about it: an HTTP proxy in between can be there without it.
+func dialer(base *url.URL, opts Options) func(context.Context, string, string) (net.Conn, error) {
+	if opts.Dial != nil {
+		return opts.Dial
+	}
+	t, ok := opts.Transport.(*http.Transport)
+	if !ok {
+		return nil
+	}
+	if t.Proxy != nil {
+		if via, err := t.Proxy(&http.Request{Method: http.MethodGet, URL: base}); err != nil || via != nil {
+			return nil
+		}
+	}
+	if t.DialContext != nil {
+		return t.DialContext
+	}
+	return new(net.Dialer).DialContext
+}
+
+// contact notes that the server answered.
+func (h *health) contact() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.alive, h.reason = time.Now(), nil
+}
+
+// down notes that the server could not be reached.
+func (h *health) down(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reason, h.retryAt = err, time.Now().Add(h.opts.DownFor)
+}
+
+// silent notes that what was asked at a time has had no answer. It says nothing
+// of the server if others had one since then, or the question itself had, which
+// was a redirect to a place that can't be reached.
+func (h *health) silent(asked time.Time, err error) {
+	h.mu.Lock()
+	unanswered := h.alive.Before(asked)
+	h.mu.Unlock()
+	if unanswered {
+		h.down(err)
+	}
+}
+
+// check returns nil if the server can be reached, as far as is known.
+func (h *health) check(ctx context.Context) error {
+	known, err := h.known()
+	if known || h.dial == nil {
+		return err
+	}
+	_, err = h.probes.Do(ctx, struct{}{}, h.probe)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("reaching %s: %w", h.source, context.Cause(ctx))
+	}
+	return err
+}
+
+// known returns what recent requests and probes say, if they say something.
+func (h *health) known() (bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	if h.reason != nil && now.Before(h.retryAt) {
+		return true, &athens.UnavailableError{Source: h.source, RetryAfter: max(h.retryAt.Sub(now), time.Second), Err: h.reason}
+	}
+	return h.reason == nil && now.Sub(h.alive) < h.opts.CheckAfter, nil
+}
+
+// probe opens a connection and closes it.
+func (h *health) probe(ctx context.Context) (struct{}, error) {
+	if known, err := h.known(); known { // learned since the caller looked
+		return struct{}{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.opts.CheckTimeout)
+	defer cancel()
+	conn, err := h.dial(ctx, "tcp", h.addr)
+	if err == nil {
+		conn.Close()
+		h.contact()
+		return struct{}{}, nil
+	}
+	h.down(err)
+	return struct{}{}, &athens.UnavailableError{Source: h.source, RetryAfter: max(h.opts.DownFor, time.Second), Err: err}
+}

@@ -1,0 +1,240 @@
+// Package redirect sends a proxy's questions and clients to its upstream.
+//
+// It holds three things, which know nothing of each other:
+//
+//   - [Upstream] is the [athens.Upstream] that speaks the GOPROXY protocol to a
+//     registry, or to any other GOPROXY server. It reads lists, versions and
+//     files from there, with retries; it says where a client finds a file, and
+//     knows whether there is any sense in sending one.
+//   - [Rules] are the lines of a small text file that say which modules are
+//     private, and which versions are blocked.
+//   - [Checksums] asks a checksum database what a version must hash to.
+//
+// # What an answer means
+//
+// Each status becomes one of the root package's errors, and the words of the
+// server become its text:
+//
+//	404 410          athens.MissingError      the definite answer
+//	403 451          athens.BlockedError      with the reason that the server gave
+//	401 407          athens.UnavailableError  the credentials are wrong; not tried again
+//	408 425 429 5xx  athens.UnavailableError  tried again, as Retry-After allows
+//	loop, bad content of another Athens server (502), 508
+//	                 athens.LoopError, athens.InvalidError
+//	anything else    athens.InvalidError
+//
+// No connection, a cut one and a silent one are athens.UnavailableErrors too.
+// An answer that is too large, of another version than the one asked for, or
+// encoded in a way that was not asked for is an athens.InvalidError.
+//
+// # Credentials
+//
+// A user name and password in the URL, or for its host in a netrc file, are sent
+// as Basic authentication to that host alone. No error, log or Location shows them, and words of the server
+// that repeat them are made unreadable.
+package redirect
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"time"
+
+	modzip "golang.org/x/mod/zip"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/protocol"
+)
+
+// Options are the settings of [New] and [NewChecksums]. A nil *Options is the
+// zero Options.
+type Options struct {
+	// Transport makes the requests. Nil means a clone of
+	// [http.DefaultTransport] (proxies from the environment, HTTP/2) with at
+	// most MaxConns connections, each to be made within 10 seconds.
+	Transport http.RoundTripper
+	// MaxConns bounds how many requests to the server are under way at once,
+	// and the connections to one host when Transport is nil. Zero means 128.
+	MaxConns int
+	// QueueTimeout is how long a question waits for one of these to end
+	// before it fails as unavailable. Zero means 10 seconds.
+	QueueTimeout time.Duration
+	// UserAgent names this server. Empty means "athens".
+	UserAgent string
+
+	// Netrc names the file with logins, which has credentials for an https URL
+	// that holds none itself. If it is empty, NETRC's value is it, else
+	// ~/.netrc; "none" is no file. It is read once.
+	Netrc string
+
+	// Tries is how often a question is asked before its failure is reported,
+	// the first time included. Zero means 3.
+	Tries int
+	// Backoff is the pause before the second try; it doubles with each, and
+	// up to half of it is left out by chance. Zero means 250 milliseconds.
+	Backoff time.Duration
+	// MaxWait is the longest pause between two tries, also when the server
+	// asks for one by Retry-After: what would take longer is reported at
+	// once. Zero means 2 seconds.
+	MaxWait time.Duration
+	// AnswerTimeout is how long one try waits until an answer begins. A
+	// registry that holds nothing yet clones a repository in that time. Zero
+	// means 2 minutes.
+	AnswerTimeout time.Duration
+	// IdleTimeout is how long an answer may pause. Zero means 30 seconds.
+	IdleTimeout time.Duration
+	// Timeout bounds a question with all its tries, but for a zip. Zero means
+	// 5 minutes.
+	Timeout time.Duration
+	// ZipTimeout bounds the same for a zip. Zero means 1 hour.
+	ZipTimeout time.Duration
+
+	// MaxInfo is the size of the largest .info and @latest accepted, in
+	// bytes. Zero means 64 KiB.
+	MaxInfo int64
+	// MaxMod is the same for a .mod. Zero means 16 MiB, the limit of the go
+	// command.
+	MaxMod int64
+	// MaxZip is the same for a .zip. Zero means 500 MiB, the limit of the go
+	// command.
+	MaxZip int64
+	// MaxList is the same for @v/list. Zero means 16 MiB.
+	MaxList int64
+	// MaxVersions is the number of versions accepted in a list. Zero means
+	// 100,000.
+	MaxVersions int
+	// MaxSumDB is the size of the largest answer of a checksum database
+	// accepted, in bytes. Zero means 4 MiB.
+	MaxSumDB int64
+
+	// NoRedirect says that clients cannot reach the upstream, so that they are
+	// never sent there.
+	NoRedirect bool
+	// DownFor is how long an upstream counts as down after no connection to it
+	// could be made. Zero means 5 seconds.
+	DownFor time.Duration
+	// CheckAfter is how long the last answer of an upstream is a sign of life.
+	// When it is older, a client is sent there only after a connection could
+	// be opened; nothing is asked on it. There is no such check through an
+	// HTTP proxy, nor through a Transport that is no *http.Transport, unless
+	// Dial is set. Zero means 5 seconds.
+	CheckAfter time.Duration
+	// CheckTimeout is how long that may take. Zero means 1 second.
+	CheckTimeout time.Duration
+	// Dial opens the connection for that check. Nil means that of Transport.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// MaxCache bounds the memory in which [Checksums] keeps checked records
+	// and tiles, in bytes. Zero means 16 MiB.
+	MaxCache int64
+	// Alarm is told when a checksum database contradicts itself, with the
+	// signed proof of it. Nil means that only the failing lookup reports it.
+	Alarm func(proof string)
+}
+
+// withDefaults returns a copy of o in which no limit is zero.
+func (o *Options) withDefaults() Options {
+	var d Options
+	if o != nil {
+		d = *o
+	}
+	orElse(&d.MaxConns, 128)
+	orElse(&d.QueueTimeout, 10*time.Second)
+	orElse(&d.UserAgent, "athens")
+	orElse(&d.Tries, 3)
+	orElse(&d.Backoff, 250*time.Millisecond)
+	orElse(&d.MaxWait, 2*time.Second)
+	orElse(&d.AnswerTimeout, 2*time.Minute)
+	orElse(&d.IdleTimeout, 30*time.Second)
+	orElse(&d.Timeout, 5*time.Minute)
+	orElse(&d.ZipTimeout, time.Hour)
+	orElse(&d.MaxInfo, 64<<10)
+	orElse(&d.MaxMod, modzip.MaxGoMod)
+	orElse(&d.MaxZip, modzip.MaxZipFile)
+	orElse(&d.MaxList, 16<<20)
+	orElse(&d.MaxVersions, 100_000)
+	orElse(&d.MaxSumDB, 4<<20)
+	orElse(&d.DownFor, 5*time.Second)
+	orElse(&d.CheckAfter, 5*time.Second)
+	orElse(&d.CheckTimeout, time.Second)
+	orElse(&d.MaxCache, 16<<20)
+	return d
+}
+
+// orElse sets *v to def if it is zero.
+func orElse[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Upstream is a registry, or any other server of the GOPROXY protocol. Make
+// one with [New].
+type Upstream struct {
+	opts   Options
+	client *client
+	calls  *sharing
+}
+
+var (
+	_ athens.Upstream      = (*Upstream)(nil)
+	_ athens.SumDBUpstream = (*Upstream)(nil)
+)
+
+// New returns the upstream at baseURL, such as "https://registry.example.com"
+// or "http://user:password@10.0.0.7:3001/go". It asks nothing yet. An error
+// says what is wrong with the URL or the options, without repeating
+// credentials.
+func New(baseURL string, o *Options) (*Upstream, error) {
+	opts := o.withDefaults()
+	c, err := newClient("upstream", baseURL, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Upstream{opts: opts, client: c, calls: newSharing()}, nil
+}
+
+// String returns the upstream's URL without credentials.
+func (u *Upstream) String() string { return u.client.source }
+
+// Location returns the URL of protocolPath at the upstream. It is empty with
+// [Options.NoRedirect], and with an upstream that wants credentials. While the
+// upstream is known to be down, or no connection to it can be made, the error
+// is an [*athens.UnavailableError].
+//
+// No answer is a sign of trouble here, 503 included: a registry gives it for
+// one module whose version control is down, and a client sent there reads the
+// reason.
+func (u *Upstream) Location(ctx context.Context, protocolPath string) (string, error) {
+	if u.opts.NoRedirect || u.client.auth != "" {
+		return "", nil
+	}
+	if err := u.client.health.check(ctx); err != nil {
+		return "", err
+	}
+	return u.client.url(protocolPath), nil
+}
+
+// Healthy reports whether the upstream can be reached, by what Location goes
+// by. The error is an [*athens.UnavailableError].
+func (u *Upstream) Healthy(ctx context.Context) error { return u.client.health.check(ctx) }
+
+// SumDB returns the upstream's answer to sumdb/NAME/…. Where the upstream does
+// not carry that database, or the database has no such record, the error is an
+// [*athens.MissingError]. The answer is not checked: its signature is for the
+// go command to verify.
+func (u *Upstream) SumDB(ctx context.Context, protocolPath string) ([]byte, error) {
+	q := question{path: protocolPath, limit: u.opts.MaxSumDB}
+	r, err := protocol.Parse(protocolPath)
+	if err == nil && r.Kind != protocol.SumDB {
+		err = protocol.ErrUnknown
+	}
+	if err != nil {
+		return nil, q.invalid(err)
+	}
+	q.module = protocolPath
+	body, err := u.get(ctx, q)
+	return bytes.Clone(body), err
+}

@@ -1,0 +1,252 @@
+package redirect
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/Masterminds/semver/v3"
+)
+
+// Limits of a rules file.
+const (
+	MaxRulesSize = 1 << 20 // bytes
+	MaxRules     = 20_000  // rules; lines that are blank or a comment don't count
+	MaxReason    = 200     // bytes of a reason: it is to be read in one line of a terminal
+)
+
+// verb is what a rule does.
+type verb uint8
+
+const (
+	private verb = iota + 1
+	public
+	block
+	allow
+)
+
+var verbs = map[string]verb{"private": private, "public": public, "block": block, "allow": allow}
+
+// rule is one line.
+type rule struct {
+	verb       verb
+	globs      []string            // path patterns, GOPRIVATE's without their commas
+	constraint *semver.Constraints // nil: all versions
+	reason     string              // shown to whoever meets the block
+}
+
+// ReadRules reads a rules file, see [ParseRules].
+func ReadRules(file string) (*Rules, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("rules: %w", err)
+	}
+	defer f.Close()
+	return ParseRules(file, f)
+}
+
+// ParseRules reads rules, one a line:
+//
+//	private PATTERN
+//	public  PATTERN
+//	block   PATTERN [CONSTRAINT] [# reason]
+//	allow   PATTERN [CONSTRAINT]
+//
+// and blank lines, and comments that begin with # on a line of their own.
+// PATTERN has the syntax of GOPRIVATE: globs of [path.Match], separated by
+// commas, each of which matches a module path or a prefix of it that ends
+// before a slash. CONSTRAINT is one of Masterminds/semver, such as
+// ">=1.2.0 <1.4.3", "~1.2 || 1.5.x" or "=1.2.3"; see [Rules] for what it
+// means for pre-releases. name is the file's, for errors and for the default
+// reason, where only its last element is shown.
+//
+// The error of a bad line reads "name:line:column: what is wrong", with both
+// numbers from 1 and the column in bytes. Input beyond [MaxRulesSize],
+// [MaxRules] or [MaxReason] is an error too.
+func ParseRules(name string, r io.Reader) (*Rules, error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxRulesSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("rules: %w", err)
+	}
+	if len(text) > MaxRulesSize {
+		return nil, fmt.Errorf("%s: rules of more than %d bytes", name, MaxRulesSize)
+	}
+	rules := &Rules{}
+	text = bytes.TrimPrefix(text, []byte("\uFEFF"))
+	number := 0
+	for line := range bytes.Lines(text) {
+		number++
+		ru, err := parseRule(strings.TrimRight(string(line), "\r\n"))
+		if err == nil && ru.verb != 0 && len(rules.lines) == MaxRules {
+			err = &columnError{1, fmt.Errorf("more than %d rules", MaxRules)}
+		}
+		if err != nil {
+			column := 1
+			if at := new(columnError); errors.As(err, &at) {
+				column = at.column
+			}
+			return nil, fmt.Errorf("%s:%d:%d: %w", name, number, column, err)
+		}
+		if ru.verb != 0 {
+			rules.add(ru, fmt.Sprintf("%s:%d", filepath.Base(name), number))
+		}
+	}
+	return rules, nil
+}
+
+// columnError is what is wrong with a line, and where.
+type columnError struct {
+	column int // from 1
+	err    error
+}
+
+func (e *columnError) Error() string { return e.err.Error() }
+func (e *columnError) Unwrap() error { return e.err }
+
+// scanner walks along a line.
+type scanner struct {
+	line string
+	at   int
+}
+
+func (s *scanner) skipSpace() {
+	for s.at < len(s.line) && isBlank(s.line[s.at]) {
+		s.at++
+	}
+}
+
+// word returns the next word and the column where it begins.
+func (s *scanner) word() (string, int) {
+	s.skipSpace()
+	begin := s.at
+	for s.at < len(s.line) && !isBlank(s.line[s.at]) {
+		s.at++
+	}
+	return s.line[begin:s.at], begin + 1
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// parseRule reads a line. A blank line and a comment are the zero rule.
+func parseRule(line string) (rule, error) {
+	for i, c := range line {
+		if c == utf8.RuneError || c != '\t' && !unicode.IsPrint(c) {
+			return rule{}, &columnError{i + 1, errors.New("a character that can't be printed")}
+		}
+	}
+	s := &scanner{line: line}
+	word, column := s.word()
+	if word == "" || word[0] == '#' {
+		return rule{}, nil
+	}
+	r := rule{verb: verbs[word]}
+	if r.verb == 0 {
+		return rule{}, &columnError{column, fmt.Errorf("unknown rule %q: want private, public, block or allow", word)}
+	}
+	pattern, column := s.word()
+	if pattern == "" || pattern[0] == '#' {
+		return rule{}, &columnError{column, fmt.Errorf("%s needs a pattern", word)}
+	}
+	var err error
+	if r.globs, err = parsePattern(pattern, column); err != nil {
+		return rule{}, err
+	}
+	return r, s.tail(word, &r)
+}
+
+// tail reads what follows the pattern into r.
+func (s *scanner) tail(word string, r *rule) error {
+	s.skipSpace()
+	rest, column := s.line[s.at:], s.at+1
+	hash := strings.IndexByte(rest, '#')
+	if hash < 0 {
+		return parseConstraint(word, rest, column, r)
+	}
+	if err := parseConstraint(word, rest[:hash], column, r); err != nil {
+		return err
+	}
+	column += hash
+	reason := strings.TrimSpace(rest[hash+1:])
+	switch {
+	case reason == "":
+		return nil
+	case r.verb != block:
+		return &columnError{column, fmt.Errorf("%s takes no reason: a comment stands on a line of its own", word)}
+	case len(reason) > MaxReason:
+		return &columnError{column, fmt.Errorf("a reason of more than %d bytes", MaxReason)}
+	}
+	r.reason = reason
+	return nil
+}
+
+// parseConstraint reads a constraint into r.
+func parseConstraint(word, text string, column int, r *rule) error {
+	text = strings.TrimSpace(text)
+	switch {
+	case text == "":
+		return nil
+	case r.verb == private || r.verb == public:
+		return &columnError{column, fmt.Errorf("%s takes a pattern and nothing else: it is about all versions", word)}
+	case text == "*" || text == "x" || text == "X":
+		return nil // the library's * leaves out v0.0.0-… pseudo-versions
+	}
+	c, err := semver.NewConstraint(text)
+	if err != nil {
+		return &columnError{column, fmt.Errorf("bad constraint: %w", err)}
+	}
+	c.IncludePrerelease = true
+	r.constraint = c
+	return nil
+}
+
+// parsePattern reads a comma-separated list of globs; it stands at column.
+func parsePattern(pattern string, column int) ([]string, error) {
+	var (
+		globs []string
+		begin = column
+	)
+	for item := range strings.SplitSeq(pattern, ",") {
+		if glob := strings.TrimSuffix(item, "/"); glob != "" {
+			if err := checkGlob(glob); err != nil {
+				return nil, &columnError{column, err}
+			}
+			globs = append(globs, glob)
+		}
+		column += len(item) + 1
+	}
+	if globs == nil {
+		return nil, &columnError{begin, errors.New("an empty pattern")}
+	}
+	return globs, nil
+}
+
+// checkGlob refuses what can match no module path: a rule that silently does
+// nothing is worse than none.
+func checkGlob(glob string) error {
+	if _, err := path.Match(glob, ""); err != nil {
+		return fmt.Errorf("bad pattern %q: %w", glob, err)
+	}
+	if strings.Contains(glob, "@") {
+		return fmt.Errorf("bad pattern %q: the version stands behind the pattern, as a constraint such as =1.2.3", glob)
+	}
+	if i := strings.IndexFunc(glob, func(c rune) bool { return !inPattern(c) }); i >= 0 {
+		return fmt.Errorf("bad pattern %q: no module path has a %q", glob, glob[i:i+1])
+	}
+	if glob[0] == '/' || strings.Contains(glob, "//") {
+		return fmt.Errorf("bad pattern %q: a module path has no empty element", glob)
+	}
+	return nil
+}
+
+// inPattern reports whether a module path may have that character, or
+// [path.Match] knows it.
+func inPattern(c rune) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(`-._~/*?[]^\`, c)
+}

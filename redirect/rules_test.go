@@ -1,0 +1,368 @@
+package redirect_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/redirect"
+)
+
+func parse(t testing.TB, text string) *redirect.Rules {
+	r, err := redirect.ParseRules("/etc/athens/rules.txt", strings.NewReader(text))
+	require.NoError(t, err)
+	return r
+}
+
+func TestPrivate(t *testing.T) {
+	r := parse(t, `
+# ours
+private corp.test,git.test/Team/*/
+private *.inner.test
+public  corp.test/open
+private corp.test/open/secret
+public  pub.test
+`)
+	for path, want := range map[string]bool{
+		"corp.test":               true,
+		"corp.test/a":             true,
+		"corp.test/a/b/v2":        true,
+		"corp.testing/a":          false,
+		"a.corp.test":             false,
+		"git.test/Team/a":         true,
+		"git.test/Team/a/b":       true,
+		"git.test/Team":           false,
+		"git.test/other/a":        false,
+		"a.inner.test/x":          true,
+		"inner.test/x":            false,
+		"corp.test/open":          false,
+		"corp.test/open/x":        false,
+		"corp.test/open/secret":   true,
+		"corp.test/open/secret/x": true,
+		"corp.test/opener":        true,
+		"pub.test/x":              false,
+		"example.com/m":           false,
+		"":                        false,
+		// Other spellings leave no more than these.
+		"CORP.test/a":           true,
+		"git.test/team/a":       true,
+		"GIT.TEST/TEAM/A":       true,
+		"A.Inner.Test/x":        true,
+		"Corp.test/open":        true,
+		"corp.test/Open":        true,
+		"corp.test/Open/Secret": true,
+		"Example.com/m":         false,
+	} {
+		assert.Equal(t, athens.Route{Private: want}, r.Route(module.Version{Path: path}), path)
+		assert.Equal(t, athens.Route{Private: want}, r.Route(module.Version{Path: path, Version: "v1.0.0"}), path)
+	}
+}
+
+// Classes of characters, too, match in every spelling.
+func TestSpellingsOfClasses(t *testing.T) {
+	for pattern, paths := range map[string]struct{ in, out []string }{
+		"[ab]x":      {[]string{"ax", "AX", "bX", "Bx"}, []string{"cx", "CX", "x"}},
+		"[A-C]x":     {[]string{"Ax", "ax", "CX"}, []string{"dx", "Dx"}},
+		"[Z-a]x":     {[]string{"Zx", "zx", "ax", "AX", "_X"}, []string{"bx", "Yx"}},
+		"[^A]x":      {[]string{"ax", "AX", "bx"}, []string{"bxx"}},
+		"[^a-zA-Z]X": {[]string{"1X", "1x", "-x"}, []string{"ax", "AX"}},
+		`[\]\A]x`:    {[]string{"ax", "AX"}, []string{"bx"}},
+		`\A*/[\^]?`:  {nil, []string{"a/bx"}},
+		`\A\*`:       {[]string{"a*", "A*"}, []string{"ax"}},
+		"[^!-~]":     {nil, []string{"a", "A"}},
+	} {
+		r, err := (*redirect.Rules)(nil).WithPrivate(pattern)
+		require.NoError(t, err)
+		for _, p := range paths.in {
+			assert.True(t, r.Route(module.Version{Path: p}).Private, "%s matches %s", pattern, p)
+		}
+		for _, p := range paths.out {
+			assert.False(t, r.Route(module.Version{Path: p}).Private, "%s matches %s", pattern, p)
+		}
+	}
+}
+
+func TestLastLineWins(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want bool
+	}{
+		{"private a.test/m", true},
+		{"private a.test/m\npublic a.test", false},
+		{"public a.test\nprivate a.test/m", true},
+		{"private *\npublic a.test/*\nprivate b.test", false},
+		{"private *\npublic b.test", true},
+		{"public *", false},
+		{"private a.test/m\nblock *\nallow *", true},
+	} {
+		assert.Equal(t, c.want, parse(t, c.text).Route(module.Version{Path: "a.test/m"}).Private, c.text)
+	}
+}
+
+func TestBlocked(t *testing.T) {
+	r := parse(t, `block a.test/bad
+block a.test/cve >=1.2.0 <1.4.3 # CVE-2024-1 & "friends": #1
+block a.test/two <1.0.0 # old
+block a.test/two >=2 # new
+block *.closed.test
+allow x.closed.test
+block x.closed.test/not # no
+block a.test/most
+allow a.test/most >=1.5.0
+block a.test/all * #
+allow a.test/good <1
+block a.test/unrelated
+`)
+	for _, c := range []struct{ path, version, want string }{
+		{"a.test/bad", "", "blocked by rules.txt:1"},
+		{"a.test/bad", "v1.0.0", "blocked by rules.txt:1"},
+		{"a.test/bad", "main", "blocked by rules.txt:1"},
+		{"a.test/bad/v2", "v2.0.0", "blocked by rules.txt:1"},
+		{"a.test/badly", "v1.0.0", ""},
+		{"A.test/BAD", "v1.0.0", "blocked by rules.txt:1"},
+		{"X.closed.test/m", "v1.0.0", "blocked by rules.txt:5"},
+		{"a.test/cve", "", ""},
+		{"a.test/cve", "main", ""},
+		{"a.test/cve", "v1.1.9", ""},
+		{"a.test/cve", "v1.2.0-rc.1", ""},
+		{"a.test/cve", "v1.2.0", `CVE-2024-1 & "friends": #1 (rules.txt:2)`},
+		{"a.test/cve", "v1.4.2", `CVE-2024-1 & "friends": #1 (rules.txt:2)`},
+		{"a.test/cve", "v1.4.3-rc.1", `CVE-2024-1 & "friends": #1 (rules.txt:2)`},
+		{"a.test/cve", "v1.4.3", ""},
+		{"a.test/cve", "v1.3", ""},
+		{"a.test/two", "v0.9.0", "old (rules.txt:3)"},
+		{"a.test/two", "v1.9.0", ""},
+		{"a.test/two", "v2.0.0+incompatible", "new (rules.txt:4)"},
+		{"a.closed.test/m", "v1.0.0", "blocked by rules.txt:5"},
+		{"x.closed.test/m", "v1.0.0", ""},
+		{"x.closed.test/not", "v1.0.0", "no (rules.txt:7)"},
+		{"a.test/most", "", ""},
+		{"a.test/most", "main", ""},
+		{"a.test/most", "v1.4.9", "blocked by rules.txt:8"},
+		{"a.test/most", "v1.5.0", ""},
+		{"a.test/all", "", "blocked by rules.txt:10"},
+		{"a.test/all", "v0.0.0-20240102030405-abcdefabcdef", "blocked by rules.txt:10"},
+		{"a.test/good", "v2.0.0", ""},
+		{"example.com/m", "v1.0.0", ""},
+		// What can't be compared is in every blocked range, in no allowed one.
+		{"a.test/cve", "v1.99999999999999999999.0", `CVE-2024-1 & "friends": #1 (rules.txt:2)`},
+		{"a.test/most", "v1.99999999999999999999.0", "blocked by rules.txt:8"},
+		{"a.test/cve", "v1.3.0-" + strings.Repeat("a", 300), `CVE-2024-1 & "friends": #1 (rules.txt:2)`},
+	} {
+		assert.Equal(t, athens.Route{Blocked: c.want}, r.Route(module.Version{Path: c.path, Version: c.version}), "%s@%s", c.path, c.version)
+	}
+}
+
+// How constraints treat what Go's versions have and others lack.
+func TestConstraints(t *testing.T) {
+	const (
+		early  = "v0.0.0-20240102030405-abcdefabcdef"
+		before = "v1.4.3-0.20240102030405-abcdefabcdef"
+		after  = "v1.4.3-rc.1.0.20240102030405-abcdefabcdef"
+		major2 = "v2.0.0-20240102030405-abcdefabcdef"
+	)
+	for constraint, versions := range map[string]struct{ in, out []string }{
+		"":                     {[]string{early, "v1.0.0", major2}, nil},
+		"*":                    {[]string{early, "v1.0.0", major2}, nil},
+		"<1.4.3":               {[]string{early, "v0.1.0", "v1.4.2", "v1.4.3-rc.1", before, after}, []string{"v1.4.3", "v1.4.4-rc.1", "v2.0.0+incompatible"}},
+		"<=1.4.3":              {[]string{before, "v1.4.3"}, []string{"v1.4.4-0.20240102030405-abcdefabcdef"}},
+		">=1.4.3":              {[]string{"v1.4.3", "v1.4.4-rc.1", "v3.0.0+incompatible"}, []string{before, after, "v1.4.2"}},
+		">=1.4.3-0":            {[]string{"v1.4.3", before, after}, []string{"v1.4.2"}},
+		">=0.0.0":              {[]string{"v0.0.0", "v0.0.1-rc.1"}, []string{early}},
+		">1.4.3 <2":            {[]string{"v1.4.4", "v1.5.0-rc.1", major2}, []string{"v1.4.3", "v2.0.0"}},
+		"=1.4.3":               {[]string{"v1.4.3", "v1.4.3+incompatible"}, []string{before, "v1.4.4"}},
+		"=v1.4.3":              {[]string{"v1.4.3"}, []string{after}},
+		"1.4.3":                {[]string{"v1.4.3"}, []string{"v1.4.4"}},
+		"=" + before:           {[]string{before}, []string{after, "v1.4.3"}},
+		"!=1.4.3":              {[]string{before, "v1.4.2"}, []string{"v1.4.3"}},
+		"1.4.x":                {[]string{"v1.4.0", "v1.4.9", after}, []string{"v1.4.0-rc.1", "v1.5.0-rc.1", "v1.3.9"}},
+		"1.4":                  {[]string{"v1.4.9"}, []string{"v1.5.0"}},
+		"^1.4.3":               {[]string{"v1.4.3", "v1.9.0", "v1.5.0-rc.1"}, []string{before, major2, "v2.0.0"}},
+		"~1.4.3":               {[]string{"v1.4.3", "v1.4.9"}, []string{before, "v1.5.0-rc.1", "v1.5.0"}},
+		"1.2.0 - 1.4.3":        {[]string{"v1.2.0", "v1.4.3", after}, []string{"v1.4.4"}},
+		">=1.2.0, <1.4.3":      {[]string{"v1.3.0"}, []string{"v1.4.3"}},
+		"  >= 1.2.0   < 1.4.3": {[]string{"v1.3.0"}, []string{"v1.4.3"}},
+		"<1.0.0 || =1.4.3":     {[]string{early, "v1.4.3"}, []string{"v1.0.0", before}},
+	} {
+		r := parse(t, "block a.test/m "+constraint)
+		for _, v := range versions.in {
+			assert.NotEmpty(t, r.Route(module.Version{Path: "a.test/m", Version: v}).Blocked, "%s in %q", v, constraint)
+		}
+		for _, v := range versions.out {
+			assert.Empty(t, r.Route(module.Version{Path: "a.test/m", Version: v}).Blocked, "%s in %q", v, constraint)
+		}
+	}
+}
+
+func TestParseRulesErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"deny a.test":                        `rules.txt:1:1: unknown rule "deny": want private, public, block or allow`,
+		"\n\t Private a.test":                `rules.txt:2:3: unknown rule "Private"`,
+		"private":                            "rules.txt:1:8: private needs a pattern",
+		"block  # why":                       "rules.txt:1:8: block needs a pattern",
+		"# fine\r\nblock ,\r\n":              "rules.txt:2:7: an empty pattern",
+		"block a.test,b[":                    `rules.txt:1:14: bad pattern "b[": syntax error in pattern`,
+		"block a.test/m@v1.2.3":              `rules.txt:1:7: bad pattern "a.test/m@v1.2.3": the version stands behind the pattern, as a constraint such as =1.2.3`,
+		"block a.test/m>=1":                  `rules.txt:1:7: bad pattern "a.test/m>=1": no module path has a ">"`,
+		"private https://a.test":             `rules.txt:1:9: bad pattern "https://a.test": no module path has a ":"`,
+		"private a.test#x":                   `no module path has a "#"`,
+		"private /a.test":                    "rules.txt:1:9: bad pattern \"/a.test\": a module path has no empty element",
+		"private a.test//b":                  "a module path has no empty element",
+		"private a.test b.test":              "rules.txt:1:16: private takes a pattern and nothing else: it is about all versions",
+		"public a.test >=1":                  "rules.txt:1:15: public takes a pattern and nothing else",
+		"private a.test # ours":              "rules.txt:1:16: private takes no reason: a comment stands on a line of its own",
+		"allow a.test =1.2.3 # because":      "rules.txt:1:21: allow takes no reason",
+		"block a.test never":                 `rules.txt:1:14: bad constraint: improper constraint: "never"`,
+		"block a.test >=1.2.zz":              "rules.txt:1:14: bad constraint: ",
+		"block a.test >=1<2":                 "bad constraint: ",
+		"block a.test =1 ||":                 "bad constraint: ",
+		"block a.test <18446744073709551616": "bad constraint: ",
+		"block a.test <1" + strings.Repeat(" ", 9) + strings.Repeat("||<1", 40): "bad constraint: too many constraint groups",
+		"block a.test # " + strings.Repeat("x", 201):                            "rules.txt:1:14: a reason of more than 200 bytes",
+		"block a.test # \x1b[31m":                                               "rules.txt:1:16: a character that can't be printed",
+		"block a.test # \xff":                                                   "rules.txt:1:16: a character that can't be printed",
+		"block a.test\u00a0":                                                    "rules.txt:1:13: a character that can't be printed",
+		strings.Repeat("\n", redirect.MaxRulesSize+1):                           "rules of more than 1048576 bytes",
+		strings.Repeat("block a.test\n", redirect.MaxRules) + "\nallow b.test":  fmt.Sprintf("rules.txt:%d:1: more than %d rules", redirect.MaxRules+2, redirect.MaxRules),
+	} {
+		_, err := redirect.ParseRules("rules.txt", strings.NewReader(text))
+		assert.ErrorContains(t, err, want, "%.80q", text)
+	}
+	broken := errors.New("broken disk")
+	_, err := redirect.ParseRules("rules.txt", iotest.ErrReader(broken))
+	assert.ErrorIs(t, err, broken)
+}
+
+func TestReadRules(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "policy.txt")
+	require.NoError(t, os.WriteFile(file, []byte("\uFEFF# from elsewhere\r\nblock a.test/m # bad\r\n"), 0o600))
+	r, err := redirect.ReadRules(file)
+	require.NoError(t, err)
+	assert.Equal(t, "bad (policy.txt:2)", r.Route(module.Version{Path: "a.test/m"}).Blocked)
+
+	require.NoError(t, os.WriteFile(file, []byte("blok a.test/m"), 0o600))
+	_, err = redirect.ReadRules(file)
+	assert.ErrorContains(t, err, file+":1:1: unknown rule")
+	_, err = redirect.ReadRules(file + "x")
+	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestWithPrivate(t *testing.T) {
+	private := func(r *redirect.Rules, path string) bool { return r.Route(module.Version{Path: path}).Private }
+	file := parse(t, "public corp.test/open\nblock bad.test\n")
+	r, err := file.WithPrivate(" corp.test, *.inner.test/ ,,localhost:80,git.test/*")
+	require.NoError(t, err)
+	for path, want := range map[string]bool{"corp.test/x": true, "Corp.test/x": true, "a.inner.test/x": true, "git.test/x": true, "corp.test/open": false, "other.test": false} {
+		assert.Equal(t, want, private(r, path), path)
+		assert.False(t, private(file, path), "the original has not changed")
+	}
+	assert.NotEmpty(t, r.Route(module.Version{Path: "bad.test"}).Blocked)
+
+	assert.Equal(t, "corp.test,*.inner.test,localhost:80,git.test/*", r.PrivatePatterns())
+	r, err = parse(t, "private a.test,b.test\nblock c.test\nprivate d.test").WithPrivate("e.test")
+	require.NoError(t, err)
+	assert.Equal(t, "e.test,a.test,b.test,d.test", r.PrivatePatterns())
+
+	var none *redirect.Rules
+	assert.Empty(t, none.PrivatePatterns())
+	assert.Equal(t, athens.Route{}, none.Route(module.Version{Path: "corp.test"}))
+	r, err = none.WithPrivate("")
+	require.NoError(t, err)
+	assert.False(t, private(r, "corp.test"))
+	r, err = none.WithPrivate("corp.test")
+	require.NoError(t, err)
+	assert.True(t, private(r, "corp.test"))
+	r, err = r.WithPrivate("second.test")
+	require.NoError(t, err)
+	assert.True(t, private(r, "corp.test") && private(r, "second.test"))
+	for _, slip := range []string{"foo.test corp.test", "https://corp.test"} {
+		_, err = none.WithPrivate(slip)
+		require.Error(t, err, slip)
+	}
+	_, err = none.WithPrivate("corp.test,[")
+	assert.ErrorContains(t, err, `private pattern "["`)
+}
+
+// A pattern matches just what module.MatchPrefixPatterns says.
+func TestPatternsAreThoseOfGOPRIVATE(t *testing.T) {
+	paths := []string{"a.test", "a.test/m", "a.test/m/v2", "a.test/mm", "b.test", "b.a.test/m", "a", "", "a.test/", "/a.test"}
+	for _, pattern := range []string{"a.test", "a.test/", "*", "*/m", "*.test", "a.test/m", "a.test/*", "a.test/?", "[ab].test", `a\.test`, "a.test,b.test", ",b.test,"} {
+		r := parse(t, "private "+pattern)
+		for _, path := range paths {
+			assert.Equal(t, module.MatchPrefixPatterns(pattern, path), r.Route(module.Version{Path: path}).Private, "%s for %q", pattern, path)
+		}
+	}
+}
+
+func TestNoMatchDoesNotAllocate(t *testing.T) {
+	r := manyRules(t)
+	m := module.Version{Path: "example.com/some/module/v2", Version: "v2.3.4"}
+	assert.Zero(t, testing.AllocsPerRun(100, func() { r.Route(m) }))
+}
+
+// manyRules are a company's patterns and a long list of known bad versions.
+func manyRules(t testing.TB) *redirect.Rules {
+	var text strings.Builder
+	text.WriteString("private corp.test,*.corp.test\npublic corp.test/open\n")
+	for i := range 1000 {
+		fmt.Fprintf(&text, "block example.com/bad%d >=1.0.0 <1.%d.0 # CVE-%d\n", i, i%100, i)
+	}
+	return parse(t, text.String())
+}
+
+func BenchmarkRoute(b *testing.B) {
+	r := manyRules(b)
+	for name, m := range map[string]module.Version{
+		"NoMatch": {Path: "example.com/some/module/v2", Version: "v2.3.4"},
+		"Private": {Path: "git.corp.test/team/module", Version: "v1.2.3"},
+		"Blocked": {Path: "example.com/bad77", Version: "v1.2.3"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Route(m)
+			}
+		})
+	}
+}
+
+func FuzzParseRules(f *testing.F) {
+	for _, s := range []string{
+		"", "# c\n", "private a.test,*.b.test\n", "public a.test/x\r\n", "block a.test/m >=1.2.0 <1.4.3 # CVE-1\n",
+		"allow a.test ^1.2 || ~1.4.x, !=1.4.3\n", "block * 1.2 - 1.4\n", "block [a-z].test/\\* *", "block a.test =1.2.3-rc.1+meta", "block a\x00b",
+	} {
+		f.Add(s, "a.test/m", "v1.2.3")
+	}
+	f.Fuzz(func(t *testing.T, text, path, version string) {
+		r, err := redirect.ParseRules("dir/rules.txt", strings.NewReader(text))
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "dir/rules.txt:") {
+				t.Errorf("error without a place: %v", err)
+			}
+			return
+		}
+		whole := r.Route(module.Version{Path: path})
+		one := r.Route(module.Version{Path: path, Version: version})
+		if whole.Private != one.Private {
+			t.Error("the version decides what is private")
+		}
+		if strings.ContainsAny(one.Blocked, "\n\x00\x1b") {
+			t.Errorf("unprintable reason %q", one.Blocked)
+		}
+		// What is private stays so in upper case, of the letters that paths have.
+		ascii := strings.IndexFunc(path+text, func(r rune) bool { return r > unicode.MaxASCII }) < 0
+		if whole.Private && ascii && !strings.Contains(text, "public") && !r.Route(module.Version{Path: strings.ToUpper(path)}).Private {
+			t.Errorf("%q is private, in upper case it is not", path)
+		}
+	})
+}

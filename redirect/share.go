@@ -1,0 +1,73 @@
+package redirect
+
+import (
+	"context"
+	"sync"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/via"
+)
+
+// sharing makes one call of equal ones at the same time. It belongs to none of
+// those who wait, and ends early only when all of them have left.
+type sharing struct {
+	mu    sync.Mutex
+	calls map[string]*call
+}
+
+// call is one that is under way.
+type call struct {
+	waiting int
+	cancel  context.CancelFunc
+	answer  *flight.Future[[]byte]
+}
+
+func newSharing() *sharing { return &sharing{calls: make(map[string]*call)} }
+
+// do returns the answer of the call that is under way for key, or of fn. A
+// question that came through other servers does not join one that did not: it
+// may be that one's own echo.
+func (s *sharing) do(ctx context.Context, key string, fn func(context.Context) ([]byte, error)) ([]byte, error) {
+	chain := athens.Via(ctx)
+	key = chain + "\x00" + key
+	s.mu.Lock()
+	c, ok := s.calls[key]
+	if !ok {
+		work, cancel := context.WithCancel(via.With(context.Background(), chain))
+		c = &call{cancel: cancel}
+		s.calls[key] = c
+		c.answer = flight.Start(func() ([]byte, error) {
+			defer s.forget(key, c)
+			return fn(work)
+		})
+	}
+	c.waiting++
+	s.mu.Unlock()
+	defer s.leave(key, c)
+	return c.answer.Wait(ctx)
+}
+
+// leave notes that somebody does not wait any longer.
+func (s *sharing) leave(key string, c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.waiting--; c.waiting == 0 {
+		s.remove(key, c) // in the same breath: nobody may join what is cancelled
+		c.cancel()
+	}
+}
+
+// forget lets the next one who asks begin anew.
+func (s *sharing) forget(key string, c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.remove(key, c)
+}
+
+// remove takes c out of the calls; the caller holds s.mu.
+func (s *sharing) remove(key string, c *call) {
+	if s.calls[key] == c {
+		delete(s.calls, key)
+	}
+}
