@@ -1,0 +1,111 @@
+// Package filltest checks that an [athens.FillScheduler] keeps its promises.
+//
+// An implementation's test gives the kit a [Harness] and calls [Run]. One that
+// keeps time with the clock of package time runs in a bubble of
+// testing/synctest, so that nothing is waited for:
+//
+//	func TestKit(t *testing.T) {
+//		filltest.Run(t, filltest.Harness{
+//			New:     func() (athens.FillScheduler, error) { return fill.New(nil) },
+//			Advance: func(d time.Duration) { time.Sleep(d); synctest.Wait() },
+//			Around:  synctest.Test,
+//		})
+//	}
+//
+// One that keeps time elsewhere, such as a queue on a server, sets that clock
+// in Advance, or waits for d in fact and takes a short Unit.
+//
+// The promises are the rows of [Cases]. Each is checked on what can be seen from
+// outside: which fills run, when, and how Run ends.
+package filltest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/athens-go/athens"
+)
+
+// Harness is how the kit gets at an implementation. New and Advance are
+// required.
+type Harness struct {
+	// New returns a scheduler that holds nothing. Each check uses its own.
+	New func() (athens.FillScheduler, error)
+
+	// Advance lets d pass, and gives what became due in it the time to start.
+	Advance func(d time.Duration)
+
+	// Unit is the measure of the kit's delays, which are a few units long.
+	// It is long enough for a hundred calls of Schedule. Zero means 1 second.
+	Unit time.Duration
+
+	// Retry is how long a fill that failed twice is waited for at most.
+	// Zero means 10 units.
+	Retry time.Duration
+
+	// Grace is how long Run lets fills go on after its context is done; at
+	// least 4 units. Zero means 10 units.
+	Grace time.Duration
+
+	// Reopen is for schedulers whose fills survive the process: it opens the
+	// one that New made last again, after its Run has returned, as a new
+	// process would. Nil means that fills do not survive.
+	Reopen func() (athens.FillScheduler, error)
+
+	// Around is called to run one check, synctest.Test for example. Nil
+	// means that the check is just run.
+	Around func(t *testing.T, check func(t *testing.T))
+}
+
+// Case is one promise.
+type Case struct {
+	Name    string // a few words, as a test's name
+	Promise string // what must hold
+	// Check returns how the promise was broken. It needs no [testing.T], and
+	// leaves nothing running.
+	Check func(Harness) error
+}
+
+// Cases returns the promises that [Run] checks.
+func Cases() []Case {
+	return []Case{
+		{"runs", "what is scheduled runs, before Run was called and during it, as the fill that it is", checkRuns},
+		{"delay", "a fill runs no sooner than asked for, and soon after", checkDelay},
+		{"once", "a pending fill that is scheduled again runs once", checkOnce},
+		{"not-put-off", "scheduling a pending fill again does not delay it", checkNotPutOff},
+		{"zip-wins", "a fill with Zip takes the place of one without, in whatever order they come", checkZipWins},
+		{"anew", "a fill that is done runs again when it is scheduled again", checkAnew},
+		{"zip-during-run", "a zip that is asked for while its version is filled without is filled too", checkZipDuringRun},
+		{"several", "several fills run at once", checkSeveral},
+		{"no-wait", "Schedule does not wait for fills", checkNoWait},
+		{"load", "many versions, each asked for by many at once, are filled once each", checkLoad},
+		{"own-context", "a fill has neither the end nor the values of the context it was scheduled in", checkOwnContext},
+		{"retry", "a fill that fails is tried until it succeeds, and then no more", checkRetry},
+		{"retry-later", "a fill that goes on failing is tried now and then, not all the time", checkRetryLater},
+		{"final", "a fill whose error is final is not tried again", checkFinal},
+		{"panic", "a fill that panics harms no other", checkPanic},
+		{"grace", "what runs when Run's context ends comes to its end, and Run returns nil after it", checkGrace},
+		{"grace-ends", "the context of a fill ends after the grace period, and Run returns nil", checkGraceEnds},
+		{"no-start-after-end", "no fill starts after Run's context is done", checkNoStartAfterEnd},
+		{"not-lost", "a fill that Schedule accepts is run, by a later process if need be; else Schedule fails", checkNotLost},
+	}
+}
+
+// Run checks every promise, each as a subtest of its name.
+func Run(t *testing.T, h Harness) {
+	t.Helper()
+	for _, c := range Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			check := func(t *testing.T) {
+				if err := c.Check(h); err != nil {
+					t.Errorf("broken promise: %s:\n\t%v", c.Promise, err)
+				}
+			}
+			if h.Around == nil {
+				check(t)
+				return
+			}
+			h.Around(t, check)
+		})
+	}
+}

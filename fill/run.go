@@ -1,0 +1,117 @@
+package fill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/athens-go/athens"
+)
+
+// cutWait is how long Run waits for fills whose context it has ended. One that
+// does not heed its context is then left behind.
+const cutWait = 5 * time.Second
+
+// Run implements [athens.FillScheduler]. When ctx is done, no further fill
+// starts, Schedule returns [ErrClosed], what is running may go on for
+// [Options.Grace], and then its context ends. Run returns nil after the last
+// fill did; one that ignores its context is waited for 5 seconds more.
+//
+// The context that fill is given ends after [Options.Timeout] and has the values
+// of ctx. A panic of fill counts as its error. A second call of Run is an error.
+func (q *Queue) Run(ctx context.Context, fill func(context.Context, athens.Fill) error) error {
+	q.mu.Lock()
+	again := q.started
+	q.started = true
+	q.mu.Unlock()
+	if again {
+		return errors.New("fill: Run was called before")
+	}
+
+	work, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	q.dispatch(ctx, work, fill)
+	q.close()
+	if !q.idle(q.opts.Grace) {
+		cut()
+		if !q.idle(cutWait) {
+			q.opts.Log.Error("fills ignore that their context is done", "running", q.Status().Counts.Running)
+		}
+	}
+	return nil
+}
+
+// dispatch starts what is due, until ctx is done.
+func (q *Queue) dispatch(ctx, work context.Context, fill func(context.Context, athens.Fill) error) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		j, wait := q.take()
+		if j != nil {
+			go q.run(work, j, fill)
+			continue
+		}
+		due := timer.C
+		if wait < 0 {
+			due = nil
+		} else {
+			timer.Reset(wait)
+		}
+		select {
+		case <-ctx.Done():
+		case <-q.wake:
+		case <-due:
+		}
+	}
+}
+
+func (q *Queue) close() {
+	q.mu.Lock()
+	q.closed = true
+	n := len(q.pending)
+	q.mu.Unlock()
+	if n > 0 {
+		q.opts.Log.Info("fills are left undone", "pending", n)
+	}
+}
+
+// idle waits until nothing runs, for d at most, and reports whether that is so.
+func (q *Queue) idle(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		q.mu.Lock()
+		n := len(q.running)
+		q.mu.Unlock()
+		if n == 0 {
+			return true
+		}
+		select {
+		case <-q.wake:
+		case <-timer.C:
+			return false
+		}
+	}
+}
+
+// run runs j once, in its own goroutine.
+func (q *Queue) run(work context.Context, j *job, fill func(context.Context, athens.Fill) error) {
+	ctx, cancel := context.WithTimeout(work, q.opts.Timeout)
+	defer cancel()
+	// What stands if fill ends the goroutine, as runtime.Goexit does.
+	err := errors.New("fill: the function did not return")
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+			q.opts.Log.Error("fill panicked", "module", j.module.Path, "version", j.module.Version,
+				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+		if err != nil && work.Err() == nil && ctx.Err() != nil {
+			err = fmt.Errorf("no end after %v: %w", q.opts.Timeout, err)
+		}
+		q.settle(j, err, work.Err() != nil)
+	}()
+	err = fill(ctx, j.fill())
+}
