@@ -1,0 +1,106 @@
+package athens_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/storage"
+)
+
+// warm returns the handler of a store on disk that holds example, and beside it
+// a file server on the same tree: the bar for what is held.
+func warm(b *testing.B) map[string]http.Handler {
+	dir := b.TempDir()
+	store, err := storage.NewDisk(dir, nil)
+	require.NoError(b, err)
+	holdIn(b, store, newVersion(b, example, "big.txt", strings.Repeat("many lines of source\n", 50_000)), true)
+	h, err := athens.NewHandler(store, nil)
+	require.NoError(b, err)
+	return map[string]http.Handler{"handler": h, "fileserver": http.FileServer(http.Dir(dir))}
+}
+
+// BenchmarkWarm is what an answer costs without the network.
+func BenchmarkWarm(b *testing.B) {
+	handlers := warm(b)
+	for _, p := range []string{infoPath, modPath, zipPath} {
+		for _, name := range []string{"handler", "fileserver"} {
+			b.Run(p[strings.LastIndexByte(p, '.')+1:]+"/"+name, func(b *testing.B) {
+				w := &nowhere{header: http.Header{}}
+				r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, p, nil)
+				b.ReportAllocs()
+				for b.Loop() {
+					clear(w.header)
+					handlers[name].ServeHTTP(w, r)
+				}
+				require.Equal(b, http.StatusOK, w.status)
+			})
+		}
+	}
+}
+
+// nowhere is a ResponseWriter that takes a file as net/http does, and drops it.
+type nowhere struct {
+	header http.Header
+	status int
+}
+
+func (w *nowhere) Header() http.Header                       { return w.header }
+func (w *nowhere) WriteHeader(status int)                    { w.status = status }
+func (w *nowhere) Write(p []byte) (int, error)               { return len(p), nil }
+func (w *nowhere) ReadFrom(r io.Reader) (n int64, err error) { return io.Copy(io.Discard, r) }
+
+// BenchmarkWarmServer is what a client on the same machine sees.
+func BenchmarkWarmServer(b *testing.B) {
+	handlers := warm(b)
+	for _, p := range []string{infoPath, modPath, zipPath} {
+		for _, name := range []string{"handler", "fileserver"} {
+			b.Run(p[strings.LastIndexByte(p, '.')+1:]+"/"+name, func(b *testing.B) {
+				server := httptest.NewServer(handlers[name])
+				defer server.Close()
+				b.ReportAllocs()
+				for b.Loop() {
+					resp, err := server.Client().Get(server.URL + p)
+					require.NoError(b, err)
+					n, err := io.Copy(io.Discard, resp.Body)
+					require.NoError(b, err)
+					require.NoError(b, resp.Body.Close())
+					b.SetBytes(n)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkColdCrowd is 100 clients at once on a version that is not held.
+func BenchmarkColdCrowd(b *testing.B) {
+	src := newFake(b, "vcs")
+	src.add(example)
+	b.ReportAllocs()
+	for b.Loop() {
+		h, err := athens.NewHandler(newFaultyStore(b), &athens.Options{Fetcher: src})
+		require.NoError(b, err)
+		open := src.gate("fetch")
+		var clients sync.WaitGroup
+		for range 100 {
+			clients.Go(func() {
+				w := &nowhere{header: http.Header{}}
+				h.ServeHTTP(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, zipPath, nil))
+				if w.status != http.StatusOK {
+					b.Error(w.status)
+				}
+			})
+		}
+		open()
+		clients.Wait()
+		require.NoError(b, h.Shutdown(context.Background()))
+		src.take()
+	}
+}

@@ -1,0 +1,216 @@
+package athens_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/sumdb/dirhash"
+
+	"github.com/athens-go/athens/internal/modtest"
+)
+
+// crashVersions is how many versions are being stored when a server is killed.
+const crashVersions = 40
+
+// TestCrash kills servers at random instants while they store, starts them
+// again on the same folder, and looks what the crash has left: each version is
+// whole, held without its zip, or absent, and each file is the right one.
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	kills := 100
+	if testing.Short() {
+		kills = 10
+	}
+	net := modtest.NewInternet(t)
+	var versions []*modtest.Version
+	for i := range crashVersions {
+		body := strings.Repeat(fmt.Sprintf("// line of version %d\n", i), 2000)
+		versions = append(versions, modtest.NewVersion(t, "up.test/m", fmt.Sprintf("v1.0.%d", i), map[string]string{
+			"go.mod": "module up.test/m\n", "m.go": "package m\n" + body,
+		}))
+	}
+	up := modtest.NewGoProxy(t, versions...)
+
+	repo := modtest.NewRepo(t, crashRepo())
+	net.Add(repo)
+	offline := modtest.NewGo(t, net)
+	var tagged []*modtest.Version
+	for _, d := range offline.Download(repo.Offers...) {
+		require.Empty(t, d.Error)
+		tagged = append(tagged, readVersion(t, d))
+	}
+
+	t.Run("proxy", func(t *testing.T) {
+		t.Parallel()
+		crash(t, net, kills/2, versions, "proxy", "-upstream", up.URL, "-fill", "whole", "-fill-after", "0")
+	})
+	t.Run("registry", func(t *testing.T) {
+		t.Parallel()
+		crash(t, net, kills-kills/2, tagged, "registry")
+	})
+}
+
+// crashRepo is the script of a repository with as many versions as go.
+func crashRepo() string {
+	script := &strings.Builder{}
+	fmt.Fprintln(script, "# A module with many versions, to be killed over.\nrepo git.test/many")
+	for i := range crashVersions {
+		fmt.Fprintf(script, "write go.mod %q\nwrite m.go %q\ncommit 2024-01-01T00:%02d:00Z Version %d\ntag v1.0.%d\noffer git.test/many@v1.0.%d\n",
+			"module git.test/many\n", fmt.Sprintf("package many\n\nconst Version = %d\n", i), i, i, i, i)
+	}
+	return script.String()
+}
+
+// readVersion is what a go command has downloaded.
+func readVersion(t *testing.T, d modtest.Download) *modtest.Version {
+	t.Helper()
+	v := &modtest.Version{Sum: d.Sum, GoModSum: d.GoModSum}
+	v.Path, v.Version.Version = d.Path, d.Version
+	for file, to := range map[string]*[]byte{d.Info: &v.Info, d.GoMod: &v.Mod, d.Zip: &v.Zip} {
+		b, err := os.ReadFile(file)
+		require.NoError(t, err)
+		*to = b
+	}
+	return v
+}
+
+// crash kills a server a number of times; each time it goes on with what the
+// last crash has left, until all is held and a new folder is begun.
+func crash(t *testing.T, net *modtest.Internet, kills int, versions []*modtest.Version, kind string, args ...string) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	until := time.Now().Add(25 * time.Second) // bounds the test on a slow machine
+	n := startNode(t, net, kind, kind, args...)
+	killed, found := 0, map[string]int{}
+	for ; killed < kills && time.Now().Before(until); killed++ {
+		// Most of the work is done within a few hundredths of a second.
+		killAmid(t, n, versions, time.Duration(random.Int64N(int64(120*time.Millisecond))))
+		n.restart()
+		left := inspect(t, n, versions)
+		for state, count := range left {
+			found[state] += count
+		}
+		if left["absent"] == 0 {
+			n.Stop()
+			n.dir = t.TempDir()
+			n.restart()
+		}
+	}
+	t.Logf("%d kills left %v", killed, found)
+	require.Greater(t, killed, kills/5, "too slow to mean anything")
+	require.NotZero(t, found["absent"])
+	require.NotZero(t, found["whole"])
+}
+
+// killAmid asks a server for everything at once, and kills it after a while.
+func killAmid(t *testing.T, n *node, versions []*modtest.Version, after time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	for _, v := range versions {
+		clients.Go(func() {
+			for _, ext := range []string{"mod", "zip"} {
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.URL+"/"+v.Path+"/@v/"+v.Version.Version+"."+ext, nil)
+				if err != nil {
+					return
+				}
+				if resp, err := http.DefaultTransport.RoundTrip(req); err == nil {
+					_, _ = io.Copy(io.Discard, resp.Body)
+					_ = resp.Body.Close()
+				}
+			}
+		})
+	}
+	timer := time.NewTimer(after)
+	<-timer.C
+	n.Kill()
+	cancel()
+	clients.Wait()
+}
+
+// inspect reads the folder of a server that has started after a crash, by its
+// names, and counts the versions in each state.
+func inspect(t *testing.T, n *node, versions []*modtest.Version) map[string]int {
+	t.Helper()
+	left := map[string]int{}
+	for _, v := range versions {
+		base := filepath.Join(n.dir, filepath.FromSlash(v.Path), "@v", v.Version.Version)
+		info, mod, zip := exists(t, base+".info"), exists(t, base+".mod"), exists(t, base+".zip")
+		switch {
+		case !mod && !zip: // an .info alone is not held
+			left["absent"]++
+			continue
+		case mod && info && !zip:
+			left["without zip"]++
+		case mod && info && zip:
+			left["whole"]++
+		default:
+			t.Fatalf("%s: .info %v, .mod %v, .zip %v", v.Version, info, mod, zip)
+		}
+		for ext, want := range map[string][]byte{"info": v.Info, "mod": v.Mod, "zip": v.Zip} {
+			if ext == "zip" && !zip {
+				continue
+			}
+			status, body := get(t, n.URL+"/"+v.Path+"/@v/"+v.Version.Version+"."+ext)
+			require.Equal(t, http.StatusOK, status, body)
+			switch ext {
+			case "info":
+				require.JSONEq(t, string(want), body)
+			case "mod":
+				require.Equal(t, string(want), body)
+			case "zip":
+				require.Equal(t, v.Sum, zipSum(t, body), v.Version)
+			}
+		}
+	}
+	require.NoError(t, filepath.WalkDir(n.dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && (entry.Name() == ".git-cache" || entry.Name() == "lock") {
+			return filepath.SkipDir // not of the tree
+		}
+		if err == nil && !entry.IsDir() && !isTree(entry.Name()) {
+			err = fmt.Errorf("%s is left over", path)
+		}
+		return err
+	}))
+	return left
+}
+
+// isTree reports whether a file may stay in a folder that is not in use.
+func isTree(name string) bool {
+	switch filepath.Ext(name) {
+	case ".info", ".mod", ".zip", ".ziphash":
+		return strings.HasPrefix(name, "v1.")
+	}
+	return name == "list"
+}
+
+func exists(t *testing.T, file string) bool {
+	t.Helper()
+	_, err := os.Stat(file)
+	if err != nil {
+		require.ErrorIs(t, err, fs.ErrNotExist)
+	}
+	return err == nil
+}
+
+// zipSum returns the h1 of a zip.
+func zipSum(t *testing.T, body string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "m.zip")
+	require.NoError(t, os.WriteFile(file, []byte(body), 0o666))
+	sum, err := dirhash.HashZip(file, dirhash.Hash1)
+	require.NoError(t, err)
+	return sum
+}

@@ -1,0 +1,117 @@
+package athens_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+)
+
+// plainWriter is a ResponseWriter of a middleware that can do nothing else.
+type plainWriter struct{ w *httptest.ResponseRecorder }
+
+func (p plainWriter) Header() http.Header         { return p.w.Header() }
+func (p plainWriter) WriteHeader(status int)      { p.w.WriteHeader(status) }
+func (p plainWriter) Write(b []byte) (int, error) { return p.w.Write(b) }
+
+// A middleware that can't flush makes a client wait, no more.
+func TestZipThroughPlainWriter(t *testing.T) {
+	inBubble(t, true, func(b *bubble) {
+		v := b.upstream.add(example)
+		open := b.store.gate("commit") // so that the client follows
+		done := make(chan *httptest.ResponseRecorder)
+		go func() {
+			w := httptest.NewRecorder()
+			b.ServeHTTP(plainWriter{w}, httptest.NewRequestWithContext(b.Context(), http.MethodGet, zipPath, nil))
+			done <- w
+		}()
+		synctest.Wait()
+		open()
+		w := <-done
+		assert.Equal(t, http.StatusOK, w.Code)
+		assert.Equal(t, v.Zip, w.Body.Bytes())
+	})
+}
+
+// The hooks and the store are the embedder's: where they panic on what was read
+// ahead, nobody's request and no process ends.
+func TestReadAheadSurvivesPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := &fakeUpstream{newFake(t, "upstream"), ""}
+		next := module.Version{Path: "example.com/next", Version: "v1.0.0"}
+		up.add(next)
+		up.add(example, "go.mod", "module example.com/m\n\nrequire (\n\texample.com/next v1.0.0\n\texample.com/bad v1.0.0\n)\n")
+		asked := 0
+		h, err := athens.NewHandler(newFaultyStore(t), &athens.Options{Upstream: up, FetchThrough: true, Route: func(m module.Version) athens.Route {
+			if m.Path == "example.com/bad" {
+				asked++
+				panic("no such team")
+			}
+			return athens.Route{}
+		}})
+		require.NoError(t, err)
+		for _, path := range []string{modPath, "/example.com/next/@v/v1.0.0.mod"} { // a client that follows requirements
+			w, _ := ask(t.Context(), h, path)
+			assert.Equal(t, http.StatusOK, w.Code)
+			synctest.Wait()
+		}
+		assert.Equal(t, 1, asked)
+		require.NoError(t, h.Shutdown(t.Context()))
+	})
+}
+
+// The handler can be mounted anywhere, also behind a mux that cleans paths.
+func TestMounted(t *testing.T) {
+	store := newFaultyStore(t)
+	v := newVersion(t, example)
+	hold(t, store, v, "whole")
+	h, err := athens.NewHandler(store, nil)
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	mux.Handle("/go/", http.StripPrefix("/go", h))
+	for path, want := range map[string]int{
+		"/go" + zipPath:                               http.StatusOK,
+		"/go" + listPath:                              http.StatusOK,
+		"/go/example.com%2fm/@v/list":                 http.StatusBadRequest,
+		"/go/example.com/!upper/@v/v1.0.0-!r!c.mod":   http.StatusNotFound,
+		"/go/example.com/%21upper/@v/v1.0.0-!r!c.mod": http.StatusNotFound,
+		"/go/":              http.StatusNotFound,
+		zipPath:             http.StatusNotFound,
+		"/go/../etc/passwd": http.StatusTemporaryRedirect, // by the mux
+	} {
+		w, _ := ask(t.Context(), mux, path)
+		if want == http.StatusTemporaryRedirect {
+			assert.Contains(t, []int{http.StatusMovedPermanently, want}, w.Code, path)
+			continue
+		}
+		assert.Equal(t, want, w.Code, path)
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	store := newFaultyStore(t)
+	up := &fakeUpstream{fake: newFake(t, "upstream")}
+	for want, opts := range map[string]*athens.Options{
+		"FetchThrough needs an Upstream": {FetchThrough: true},
+		"MaxMod is -1":                   {MaxMod: -1},
+		"MaxMod is 16777217":             {MaxMod: 16<<20 + 1},
+		"MaxZip is -5":                   {MaxZip: -5},
+		"MaxZip is 524288001":            {Upstream: up, MaxZip: 500<<20 + 1},
+		"MaxAnswers is -1":               {MaxAnswers: -1},
+		"FetchTimeout is negative":       {FetchTimeout: -1},
+		"MaxDetached is negative":        {MaxDetached: -1},
+	} {
+		_, err := athens.NewHandler(store, opts)
+		assert.ErrorContains(t, err, want)
+	}
+	_, err := athens.NewHandler(nil, nil)
+	assert.ErrorContains(t, err, "needs a Storage")
+	_, err = athens.NewHandler(store, &athens.Options{MaxMod: 1, MaxZip: 500 << 20, ListTTL: -1, MissingTTL: -1, DownTTL: -1, FillAfter: -1, ReadAhead: -1})
+	assert.NoError(t, err)
+}

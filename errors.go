@@ -1,0 +1,147 @@
+package athens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"golang.org/x/mod/module"
+)
+
+// MissingError is the definite answer that something does not exist: the
+// module, the version, or one of its files. The server answers 404 and
+// remembers it for a while. It satisfies errors.Is(err, [fs.ErrNotExist]), but
+// nothing else that does is definite.
+type MissingError struct {
+	Path  string // module path
+	Query string // version or query; empty if the whole module is missing
+	Err   error  // the source's own words
+}
+
+func (e *MissingError) Error() string { return describe(e.Path, e.Query, "not found", e.Err) }
+
+// Unwrap returns Err.
+func (e *MissingError) Unwrap() error { return e.Err }
+
+// Is reports whether target is [fs.ErrNotExist].
+func (e *MissingError) Is(target error) bool { return target == fs.ErrNotExist }
+
+// BlockedError says that policy forbids a version. The server answers 403 with
+// the reason.
+type BlockedError struct {
+	Path    string // module path
+	Version string // version or query; empty if the whole module is blocked
+	Reason  string // shown to the user
+}
+
+func (e *BlockedError) Error() string {
+	return describe(e.Path, e.Version, "blocked", errors.New(e.Reason))
+}
+
+// InvalidError says that a source answered with something that can't be right:
+// a broken zip, an .info of another version, a hash that the checksum database
+// does not know. Nothing of it is stored. The server answers 502 without
+// Retry-After.
+type InvalidError struct {
+	Path    string // module path
+	Version string // version or query; may be empty
+	Err     error  // what is wrong with it
+}
+
+func (e *InvalidError) Error() string { return describe(e.Path, e.Version, "invalid", e.Err) }
+
+// Unwrap returns Err.
+func (e *InvalidError) Unwrap() error { return e.Err }
+
+// ConflictError says that a source offers other content for a version than
+// what is held. What is held stays. The server answers 502 without Retry-After
+// where the content was needed, and raises an alarm in its log.
+type ConflictError struct {
+	Module module.Version
+	File   File   // the file that differs
+	Held   string // what is held: a hash or the value that differs
+	Got    string // what was offered
+}
+
+func (e *ConflictError) Error() string {
+	return describe(e.Module.Path, e.Module.Version, "conflict",
+		fmt.Errorf("the .%s held is %s, the source now has %s", e.File, e.Held, e.Got))
+}
+
+// LoopError says that a question came back to the server that asked it. The
+// server answers 502 without Retry-After.
+type LoopError struct {
+	Via string // the chain of servers
+}
+
+func (e *LoopError) Error() string { return "proxy loop: the servers " + e.Via + " ask each other" }
+
+// UnavailableError says that a source could not be asked. The server answers
+// 503 with Retry-After, or 504 if the source was too slow.
+type UnavailableError struct {
+	Source     string        // what was asked, without credentials
+	RetryAfter time.Duration // when to try again; zero leaves that to the server
+	Err        error         // why it failed
+}
+
+func (e *UnavailableError) Error() string {
+	return fmt.Sprintf("%s is unavailable: %v", e.Source, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// Timeout reports whether the source was asked but did not answer in time.
+func (e *UnavailableError) Timeout() bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(e.Err, context.DeadlineExceeded) || errors.As(e.Err, &t) && t.Timeout()
+}
+
+// Final reports whether asking again can't change err: the thing is missing,
+// blocked, invalid, in conflict with what is held, or asked for in a loop. The
+// outermost error of these kinds decides, so an outage that was caused by
+// something missing is an outage. A [FillScheduler] gives up on a final error.
+func Final(err error) bool {
+	switch outermost(err).(type) {
+	case *MissingError, *BlockedError, *InvalidError, *ConflictError, *LoopError:
+		return true
+	}
+	return false
+}
+
+// outermost returns the first error in err's chain that is of this package, or
+// nil. It does not look into joined errors: what failed in several ways is not
+// definite.
+func outermost(err error) error {
+	for ; err != nil; err = errors.Unwrap(err) {
+		switch err.(type) {
+		case *MissingError, *BlockedError, *InvalidError, *ConflictError, *LoopError, *UnavailableError, *storeError:
+			return err
+		}
+	}
+	return nil
+}
+
+// storeError says that the Storage failed, which is not a source's fault.
+type storeError struct{ err error }
+
+func (e *storeError) Error() string { return "the store failed: " + e.err.Error() }
+func (e *storeError) Unwrap() error { return e.err }
+
+// describe writes "path@version: what: why", leaving out what is empty.
+func describe(path, version, what string, why error) string {
+	s := path
+	if version != "" {
+		s += "@" + version
+	}
+	if s != "" {
+		s += ": "
+	}
+	s += what
+	if why != nil && why.Error() != "" {
+		s += ": " + why.Error()
+	}
+	return s
+}

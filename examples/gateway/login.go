@@ -1,0 +1,56 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// login is who may come in. A real service would ask its directory.
+type login struct {
+	dir            string // of the netrc file
+	user, password string
+}
+
+// newLogin takes the login from GATEWAY_LOGIN, as user:password, or makes one up.
+func newLogin(dir string) (*login, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	given, ok := os.LookupEnv("GATEWAY_LOGIN")
+	if !ok {
+		return &login{dir, "developer", rand.Text()}, nil
+	}
+	user, password, ok := strings.Cut(given, ":")
+	if !ok || user == "" || strings.ContainsAny(given, " \t\r\n") {
+		return nil, errors.New("GATEWAY_LOGIN is not user:password without blanks")
+	}
+	return &login{dir, user, password}, nil
+}
+
+// required lets nobody past without the login.
+func (l *login) required(next http.Handler) http.Handler {
+	want := sha256.Sum256([]byte(l.user + ":" + l.password))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		got := sha256.Sum256([]byte(user + ":" + password))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", `Basic realm="gateway"`)
+			http.Error(w, "log in: the go command takes the login from the netrc file", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// writeNetrc writes the file that the go command takes the login from.
+func (l *login) writeNetrc(host string) (string, error) {
+	file := filepath.Join(l.dir, "netrc")
+	return file, os.WriteFile(file, fmt.Appendf(nil, "machine %s login %s password %s\n", host, l.user, l.password), 0o600)
+}

@@ -1,0 +1,68 @@
+// Command gateway is a company's existing service, with its own mux, login and
+// log, that mounts a module proxy under /go/.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/examples/internal/server"
+)
+
+func main() { server.Main(run) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := server.NewFlags("gateway", "127.0.0.1:3002")
+	upstream := flags.UpstreamFlag()
+	plain := flags.Bool("plain", false, "serve plain HTTP, for a place behind a load balancer that ends TLS;\nnot given means TLS, without which the go command sends no login")
+	if err := flags.ParseArgs(args, stderr); err != nil {
+		return err
+	}
+	parts, err := server.Open(flags, server.Logger(stderr))
+	if err != nil {
+		return err
+	}
+	if err := parts.UseUpstream(*upstream); err != nil {
+		return err
+	}
+	handler, err := athens.NewHandler(parts.Store, &parts.Options)
+	if err != nil {
+		return err
+	}
+	dir, err := flags.StoreDir()
+	if err != nil {
+		return err
+	}
+	secrets := filepath.Join(dir, ".gateway")
+	users, err := newLogin(secrets)
+	if err != nil {
+		return err
+	}
+	scheme, trust := "http", ""
+	if !*plain {
+		scheme = "https"
+		if parts.CertFile, parts.KeyFile, err = certificate(secrets, flags.Addr); err != nil {
+			return err
+		}
+		trust = " SSL_CERT_FILE=" + server.Quote(parts.CertFile)
+	}
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "This is our company's gateway; Go modules are under /go/.")
+	})
+	mux.Handle("/go/", http.StripPrefix("/go", handler))
+	return parts.Serve(ctx, handler, logged(parts.Log, users.required(mux)), stdout, func(addr net.Addr) string {
+		host := server.Host(addr)
+		netrc, err := users.writeNetrc(host)
+		if err != nil {
+			parts.Log.Error("netrc", "error", err)
+		}
+		return server.Paste(scheme+"://"+host+"/go", parts.Private) + " NETRC=" + server.Quote(netrc) + trust
+	})
+}

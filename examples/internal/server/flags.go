@@ -1,0 +1,97 @@
+// Package server is what the example servers have in common beside Athens: their
+// flags, where their defaults come from, and how they start and stop.
+package server
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/redirect"
+)
+
+// Flags are those that all the servers have.
+type Flags struct {
+	*flag.FlagSet
+	Name    string // of the server
+	Addr    string // to listen on
+	Dir     string // the store
+	Private string // patterns; ask PrivatePatterns for the ones in force
+	Rules   string // rules file
+	VCS     string // how version control is reached
+	SumDB   string // checksum database that verifies
+	Ops     string // second address, for operators
+
+	upstreamFrom string // where the upstream was taken from, for the log
+}
+
+// NewFlags defines the flags of a server whose default address is addr.
+func NewFlags(name, addr string) *Flags {
+	f := &Flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), Name: name}
+	f.StringVar(&f.Addr, "addr", addr, "serve on this `address`; port 0 means any free one")
+	f.StringVar(&f.Dir, "dir", "", "keep modules in this `folder`, a GOPROXY tree; empty means one in the user's cache folder")
+	f.StringVar(&f.Private, "private", "", "fetch modules that match these `patterns` (as in GOPRIVATE) from version control only,\nand let only these be on private addresses; empty means none, not given means GOPRIVATE and GONOPROXY of 'go env'")
+	f.StringVar(&f.Rules, "rules", "", "read private, public, block and allow rules from this `file`; empty means no rules")
+	f.StringVar(&f.SumDB, "sumdb", "off", "store public modules only if this `database` vouches for them: 'NAME+HASH+KEY [URL]'; off means none is asked")
+	f.StringVar(&f.VCS, "vcs", "git", "fetch from `git` repositories without any program, or let an installed 'go' command fetch\nwhat else there is (hg, svn, fossil, bzr)")
+	f.StringVar(&f.Ops, "ops", "", "serve /healthz, /readyz and /fills on this `address`; empty means nowhere")
+	return f
+}
+
+// Given reports whether a flag was set on the command line.
+func (f *Flags) Given(name string) (given bool) {
+	f.Visit(func(fl *flag.Flag) { given = given || fl.Name == name })
+	return given
+}
+
+// StoreDir returns the store's folder.
+func (f *Flags) StoreDir() (string, error) {
+	if f.Dir != "" {
+		return filepath.Abs(f.Dir)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no default for -dir: %w", err)
+	}
+	return filepath.Join(cache, "athens", f.Name), nil
+}
+
+// GitDir returns the folder for repositories. It is inside the store's, under a
+// name that no module path can have.
+func (f *Flags) GitDir() (string, error) {
+	dir, err := f.StoreDir()
+	return filepath.Join(dir, ".git-cache"), err
+}
+
+// Policy returns the rules of -rules and -private.
+func (f *Flags) Policy() (*redirect.Rules, error) {
+	var rules *redirect.Rules
+	if f.Rules != "" {
+		var err error
+		if rules, err = redirect.ReadRules(f.Rules); err != nil {
+			return nil, err
+		}
+	}
+	if !f.Given("private") {
+		env, err := goEnv()
+		if err == nil { // without a go command there is nothing to take over
+			f.Private = env.private()
+		}
+	}
+	return rules.WithPrivate(f.Private)
+}
+
+// Checksums returns the checksum database of -sumdb, nil if it is off.
+func (f *Flags) Checksums() (athens.Checksums, error) {
+	if f.SumDB == "off" || f.SumDB == "" {
+		return nil, nil
+	}
+	return redirect.NewChecksums(f.SumDB, nil)
+}
+
+// Logger returns a log of text lines on w.
+func Logger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

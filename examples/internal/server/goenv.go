@@ -1,0 +1,92 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
+// environment is what "go env" says.
+type environment struct{ GOPROXY, GOPRIVATE, GONOPROXY string }
+
+// goEnv asks the go command. That it is not there is an error.
+func goEnv() (environment, error) {
+	var env environment
+	out, err := exec.Command("go", "env", "-json", "GOPROXY", "GOPRIVATE", "GONOPROXY").Output()
+	if err != nil {
+		return env, fmt.Errorf("go env: %w", err)
+	}
+	return env, json.Unmarshal(out, &env)
+}
+
+// private joins GOPRIVATE and GONOPROXY, each pattern once.
+func (e environment) private() string {
+	var patterns []string
+	for p := range strings.SplitSeq(e.GOPRIVATE+","+e.GONOPROXY, ",") {
+		if p = strings.TrimSpace(p); p != "" && p != "none" && !slices.Contains(patterns, p) {
+			patterns = append(patterns, p)
+		}
+	}
+	return strings.Join(patterns, ",")
+}
+
+// Off is the value of -upstream that means there is none.
+const Off = "off"
+
+// UpstreamFlag defines -upstream, for servers that can have one.
+func (f *Flags) UpstreamFlag() *string {
+	return f.String("upstream", "", "the `URL` of the registry for public modules; off means that all come from version control,\nnot given means the first URL in GOPROXY of 'go env'")
+}
+
+// Upstream returns the URL of -upstream, whose value is given, or [Off]. If the
+// flag was not given, it is the first URL in GOPROXY that is not this server.
+func (f *Flags) Upstream(value string) (string, error) {
+	if f.Given("upstream") {
+		if value == "" {
+			return "", errors.New("-upstream is empty; 'off' means none")
+		}
+		return value, nil
+	}
+	env, err := goEnv()
+	if err != nil {
+		return "", fmt.Errorf("no default for -upstream, set it to a URL or 'off': %w", err)
+	}
+	upstream := firstURL(env.GOPROXY, f.Addr)
+	f.upstreamFrom = "go env GOPROXY"
+	return upstream, nil
+}
+
+// firstURL returns the first URL of a GOPROXY list that is not the server at
+// addr, or Off. What stands behind direct or off is never asked.
+func firstURL(list, addr string) string {
+	for _, item := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == '|' }) {
+		item = strings.TrimSpace(item)
+		if item == "direct" || item == Off {
+			break
+		}
+		if u, err := url.Parse(item); err == nil && (u.Scheme == "http" || u.Scheme == "https") && !sameServer(u, addr) {
+			return item
+		}
+	}
+	return Off
+}
+
+// sameServer reports whether u leads to addr on this machine.
+func sameServer(u *url.URL, addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || port == "0" || u.Port() != port {
+		return false
+	}
+	return u.Hostname() == host || local(u.Hostname()) && (local(host) || host == "")
+}
+
+// local reports whether host is this machine by its name or address alone.
+func local(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
+}

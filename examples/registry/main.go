@@ -1,0 +1,32 @@
+// Command registry is a module registry, a source of truth: what it does not hold
+// it fetches from version control, once, and never changes afterwards.
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/examples/internal/server"
+)
+
+func main() { server.Main(run) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := server.NewFlags("registry", "127.0.0.1:3001")
+	if err := flags.ParseArgs(args, stderr); err != nil {
+		return err
+	}
+	parts, err := server.Open(flags, server.Logger(stderr))
+	if err != nil {
+		return err
+	}
+	handler, err := athens.NewHandler(parts.Store, &parts.Options)
+	if err != nil {
+		return err
+	}
+	return parts.Serve(ctx, handler, handler, stdout, func(addr net.Addr) string {
+		return server.Paste("http://"+server.Host(addr), parts.Private)
+	})
+}

@@ -1,0 +1,217 @@
+package athens_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/spf13/afero"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/storage"
+)
+
+// faultyStore is a real store that counts changes and fails as it is told: before
+// anything happened, or although it happened.
+type faultyStore struct {
+	*storage.Store
+	fs afero.Fs
+
+	mu     sync.Mutex
+	faults map[string]string // how an operation fails
+	counts map[string]int    // of operations
+	gates  map[string]chan struct{}
+}
+
+func newFaultyStore(t testing.TB) *faultyStore {
+	fs := afero.NewMemMapFs()
+	store, err := storage.New(fs, "/", nil)
+	require.NoError(t, err)
+	return &faultyStore{Store: store, fs: fs, faults: map[string]string{}, counts: map[string]int{}, gates: map[string]chan struct{}{}}
+}
+
+func (s *faultyStore) fail(op, how string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults[op] = how
+}
+
+// gate makes one operation wait until the result is called.
+func (s *faultyStore) gate(op string) (open func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	gate := make(chan struct{})
+	s.gates[op] = gate
+	return sync.OnceFunc(func() { close(gate) })
+}
+
+func (s *faultyStore) count(op string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts[op]
+}
+
+// try does an operation, or not, and fails it.
+func (s *faultyStore) try(op string, do func() error) error {
+	s.mu.Lock()
+	s.counts[op]++
+	how, gate := s.faults[op], s.gates[op]
+	s.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	switch how {
+	case "failed":
+		return errors.New("input/output error")
+	case "full":
+		return &syscallError{syscall.ENOSPC}
+	case "happened":
+		if err := do(); err != nil {
+			return err
+		}
+		return errors.New("input/output error")
+	case "panic":
+		panic("the store broke")
+	}
+	return do()
+}
+
+// syscallError wraps an error of the operating system, as a store would.
+type syscallError struct{ err error }
+
+func (e *syscallError) Error() string { return "write: " + e.err.Error() }
+func (e *syscallError) Unwrap() error { return e.err }
+
+func (s *faultyStore) Open(ctx context.Context, m module.Version, f athens.File) (obj *athens.Object, err error) {
+	err = s.try("open", func() error {
+		obj, err = s.Store.Open(ctx, m, f)
+		return err
+	})
+	if err == nil && s.how("read") == "failed" {
+		obj.Body = brokenBody{obj.Body}
+	}
+	return obj, err
+}
+
+func (s *faultyStore) how(op string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.faults[op]
+}
+
+// brokenBody is a file whose disk dies after the first bytes.
+type brokenBody struct{ io.ReadSeekCloser }
+
+func (b brokenBody) Read(p []byte) (int, error) {
+	if at, _ := b.Seek(0, io.SeekCurrent); at > 0 {
+		return 0, errors.New("input/output error")
+	}
+	return b.ReadSeekCloser.Read(p[:min(len(p), 5)])
+}
+
+func (s *faultyStore) Put(ctx context.Context, m module.Version, info *athens.Info, mod []byte) error {
+	return s.try("put", func() error { return s.Store.Put(ctx, m, info, mod) })
+}
+
+func (s *faultyStore) Versions(ctx context.Context, path string) (versions []string, err error) {
+	err = s.try("versions", func() error {
+		versions, err = s.Store.Versions(ctx, path)
+		return err
+	})
+	return versions, err
+}
+
+func (s *faultyStore) Stage(ctx context.Context) (stage athens.Stage, err error) {
+	err = s.try("stage", func() error {
+		stage, err = s.Store.Stage(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.counts["stages"]++
+	s.mu.Unlock()
+	return &faultyStage{Stage: stage, s: s}, nil
+}
+
+type faultyStage struct {
+	athens.Stage
+	s     *faultyStore
+	close sync.Once
+}
+
+func (g *faultyStage) Write(p []byte) (n int, err error) {
+	err = g.s.try("write", func() error {
+		n, err = g.Stage.Write(p)
+		return err
+	})
+	return n, err
+}
+
+func (g *faultyStage) Commit(ctx context.Context, m module.Version, h1 string) error {
+	return g.s.try("commit", func() error { return g.Stage.Commit(ctx, m, h1) })
+}
+
+func (g *faultyStage) Close() error {
+	g.close.Do(func() {
+		g.s.mu.Lock()
+		g.s.counts["stages"]--
+		g.s.mu.Unlock()
+	})
+	return g.Stage.Close()
+}
+
+// hold puts a version into a store: "mod" alone as in an adopted module cache,
+// "meta" without its zip, "whole", or "no-info", again as in a module cache.
+func hold(t testing.TB, s *faultyStore, v *modtest.Version, how string) {
+	base, err := module.EscapePath(v.Path)
+	require.NoError(t, err)
+	version, err := module.EscapeVersion(v.Version.Version)
+	require.NoError(t, err)
+	base = "/" + base + "/@v/" + version
+	if how == "mod" || how == "no-info" {
+		require.NoError(t, afero.WriteFile(s.fs, base+".mod", v.Mod, 0o644))
+		if how == "no-info" {
+			require.NoError(t, afero.WriteFile(s.fs, base+".zip", v.Zip, 0o644))
+		}
+		return
+	}
+	holdIn(t, s.Store, v, how == "whole")
+}
+
+// holdIn puts a version into any store.
+func holdIn(t testing.TB, s athens.Storage, v *modtest.Version, zip bool) {
+	var info athens.Info
+	require.NoError(t, json.Unmarshal(v.Info, &info))
+	require.NoError(t, s.Put(t.Context(), v.Version, &info, v.Mod))
+	if !zip {
+		return
+	}
+	stage, err := s.Stage(t.Context())
+	require.NoError(t, err)
+	defer stage.Close()
+	_, err = bytes.NewReader(v.Zip).WriteTo(stage)
+	require.NoError(t, err)
+	require.NoError(t, stage.Commit(t.Context(), v.Version, v.Sum))
+}
+
+// holds says which files of a version are held.
+func holds(t testing.TB, s athens.Storage, m module.Version) []string {
+	var held []string
+	for _, f := range []athens.File{athens.InfoFile, athens.ModFile, athens.ZipFile} {
+		if obj, err := s.Open(t.Context(), m, f); err == nil {
+			require.NoError(t, obj.Body.Close())
+			held = append(held, f.String())
+		}
+	}
+	return held
+}

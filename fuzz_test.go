@@ -1,0 +1,82 @@
+package athens_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+)
+
+// FuzzServeHTTP asks with any method, path and header: whatever comes, an error
+// is one that the go command shows, and nothing private leaves for the upstream.
+func FuzzServeHTTP(f *testing.F) {
+	for _, p := range []string{
+		infoPath, modPath, zipPath, listPath, latestPath, queryPath,
+		"/example.com/!upper/@v/v1.0.0-!r!c1.info", "/corp.test/secret/@v/list", "/corp.test/secret/@v/v1.0.0.zip",
+		"/sumdb/sum.test/lookup/corp.test/secret@v1.0.0", "/sumdb/corp.test/supported", "/sumdb/sum.test/tile/8/0/001",
+		"/example.com%2fm/@v/list", "/..%2f..%2fx/@v/list", "/example.com/m%00/@v/%e2%80%ae.info", "/example.com/\xff/@latest", "//", "*",
+	} {
+		f.Add(http.MethodGet, p, "", "")
+	}
+	f.Add(http.MethodGet, zipPath, "Range", "bytes=5-,0-1,-1")
+	f.Add(http.MethodHead, zipPath, "If-None-Match", `W/"x", *`)
+	f.Add(http.MethodGet, "/example.com/n/@v/v1.0.0.zip", "Via", "1.1 athens-aaaaaaaaaaaaaaaaaaaaaaaaaa, 1.1 nginx")
+	f.Add(http.MethodGet, "/example.com/n/@v/v1.0.0.zip", "X-Forwarded-Proto", "https")
+	f.Add("B\nREW", listPath, "If-Modified-Since", "yesterday")
+
+	store := newFaultyStore(f)
+	hold(f, store, newVersion(f, example), "whole")
+	vcs, up := newFake(f, "vcs"), &fakeUpstream{newFake(f, "upstream"), "http://registry.test/"}
+	vcs.add(module.Version{Path: "corp.test/secret", Version: "v1.0.0"})
+	up.add(module.Version{Path: "example.com/n", Version: "v1.0.0"})
+	handlers := map[bool]*athens.Handler{}
+	for _, through := range []bool{false, true} {
+		h, err := athens.NewHandler(store, &athens.Options{
+			Fetcher: vcs, Upstream: fakeSumDB{up}, Fills: &fakeFills{full: true}, FetchThrough: through, MaxAnswers: 1 << 20,
+			Route: func(m module.Version) athens.Route {
+				return athens.Route{Private: module.MatchPrefixPatterns("corp.test", m.Path)}
+			},
+		})
+		require.NoError(f, err)
+		f.Cleanup(func() { require.NoError(f, h.Shutdown(context.Background())) })
+		handlers[through] = h
+	}
+
+	f.Fuzz(func(t *testing.T, method, target, name, value string) {
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			return
+		}
+		for _, h := range handlers {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+			r.Method, r.URL = method, u
+			r.Header.Set(name, value)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if code := w.Code; code >= 400 && code != http.StatusRequestedRangeNotSatisfiable && method != http.MethodHead {
+				if err := goCommandShows(w.Body.String()); err != nil {
+					t.Errorf("%d %q: %v", code, w.Body, err)
+				}
+			}
+			if strings.Contains(w.Header().Get("Location"), "corp.test") {
+				t.Errorf("sent to %s", w.Header().Get("Location"))
+			}
+		}
+		up.mu.Lock()
+		defer up.mu.Unlock()
+		for _, heard := range up.heard {
+			if module.MatchPrefixPatterns("corp.test", heard) || strings.Contains(heard, "/corp.test/") {
+				t.Errorf("the upstream heard of %q", heard)
+			}
+		}
+		up.heard, up.vias, up.asked = nil, nil, nil
+		vcs.take()
+	})
+}

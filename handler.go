@@ -1,0 +1,193 @@
+package athens
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/protocol"
+)
+
+// Handler serves the GOPROXY protocol. Make one with [NewHandler]. It expects
+// the module path to start right after the URL's leading slash; mount it
+// elsewhere with [http.StripPrefix].
+type Handler struct {
+	storage Storage
+	opts    Options
+	id      string // this server's name in Via headers
+
+	arrivals *flight.Group[flightKey, *arrival]
+	zips     *flight.Group[flightKey, *zipArrival]
+	answers  *answers
+	owed     *flight.Group[module.Version, *flight.Future[struct{}]] // zips without a FillScheduler
+	places   chan struct{}                                           // one for each of them that may run
+
+	ahead     *readAhead // nil: nothing is fetched ahead
+	ctx       context.Context
+	cancel    context.CancelFunc
+	conflicts atomic.Uint64
+	dropped   atomic.Uint64
+}
+
+// flightKey is what makes two wishes one flight.
+type flightKey struct {
+	module module.Version
+	// chain is the servers that the question came through. Two servers that
+	// asked each other would wait for each other's flights for ever if such a
+	// question joined a client's.
+	chain string
+}
+
+// NewHandler returns a handler that serves what storage holds and gets the rest
+// as opts says; nil means the zero [Options].
+func NewHandler(storage Storage, opts *Options) (*Handler, error) {
+	if storage == nil {
+		return nil, errors.New("athens: NewHandler needs a Storage")
+	}
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &Handler{
+		storage:  storage,
+		opts:     o,
+		id:       "athens-" + strings.ToLower(rand.Text()),
+		arrivals: flight.NewGroup[flightKey, *arrival](ctx),
+		zips:     flight.NewGroup[flightKey, *zipArrival](ctx),
+		answers:  newAnswers(ctx, &o),
+		owed:     flight.NewGroup[module.Version, *flight.Future[struct{}]](ctx),
+		places:   make(chan struct{}, o.MaxDetached),
+		ctx:      ctx,
+		cancel:   cancel,
+	}
+	if o.ReadAhead > 0 {
+		h.ahead = newReadAhead(h)
+	}
+	return h, nil
+}
+
+// Stats counts what an operator should know of. All counts start at zero with
+// the process.
+type Stats struct {
+	// Conflicts is how often a source offered other content for a version
+	// than what is held.
+	Conflicts uint64 `json:"conflicts"`
+	// DroppedFills is how many fills the scheduler did not take.
+	DroppedFills uint64 `json:"dropped_fills"`
+}
+
+// Stats returns the counts so far.
+func (h *Handler) Stats() Stats {
+	return Stats{Conflicts: h.conflicts.Load(), DroppedFills: h.dropped.Load()}
+}
+
+// Shutdown lets fetches that are under way come to their end, and cuts them off
+// when ctx is done; its error is then ctx's. It is called after the server and
+// the FillScheduler have stopped: what is asked later and not held is answered
+// with 503.
+func (h *Handler) Shutdown(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.ahead.stop()
+		h.owed.Wait() // each kind of work may still want the next
+		h.zips.Wait()
+		h.arrivals.Wait()
+		h.answers.calls.Wait()
+	}()
+	defer h.cancel()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		h.cancel()
+		<-done
+		return ctx.Err()
+	}
+}
+
+// ServeHTTP answers one request of the protocol.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{h: h, w: recorder{ResponseWriter: w}, r: r, start: time.Now()}
+	defer x.log()
+	if err := x.serve(); err != nil {
+		x.fail(err)
+	}
+}
+
+// exchange is one request and what becomes of it.
+type exchange struct {
+	h     *Handler
+	w     recorder
+	r     *http.Request
+	start time.Time
+
+	req     protocol.Request
+	route   Route
+	chain   string // of servers that the question came through
+	outcome string // for the log: held, redirect, fetch, blocked, missing, failed
+	source  string // for the log: store, upstream, vcs
+	failure string // for the log
+}
+
+// serve answers the request, or returns the error to answer with.
+func (x *exchange) serve() error {
+	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+		x.w.Header().Set("Allow", "GET, HEAD")
+		return &requestError{http.StatusMethodNotAllowed, errors.New("only GET and HEAD are allowed")}
+	}
+	if strings.Contains(strings.ToLower(x.r.URL.RawPath), "%2f") {
+		return &requestError{http.StatusBadRequest, errors.New("malformed path: encoded slash")}
+	}
+	path := strings.TrimPrefix(x.r.URL.Path, "/")
+	req, err := protocol.Parse(path)
+	x.req = req
+	switch {
+	case errors.Is(err, protocol.ErrUnknown):
+		return &requestError{http.StatusNotFound, fmt.Errorf("%w: %+.120q", err, path)}
+	case errors.Is(err, protocol.ErrVersion):
+		return &requestError{http.StatusNotFound, err}
+	case errors.Is(err, protocol.ErrTooLong):
+		return &requestError{http.StatusRequestURITooLong, err}
+	case err != nil:
+		return &requestError{http.StatusBadRequest, err}
+	}
+	if x.h.opts.Allow != nil {
+		if err := x.h.opts.Allow(x.r, req.Module); err != nil {
+			return &requestError{http.StatusForbidden, err}
+		}
+	}
+	if x.chain, err = x.h.chain(x.r.Header); err != nil {
+		return err
+	}
+	x.route = x.h.route(routed(req))
+	switch req.Kind {
+	case protocol.List:
+		return x.serveList()
+	case protocol.Latest:
+		return x.serveLatest()
+	case protocol.Query:
+		return x.serveQuery()
+	case protocol.SumDB:
+		return x.serveSumDB()
+	}
+	return x.serveFile()
+}
+
+// routed is what Options.Route is asked about for a request: a query is not
+// known to be any version yet.
+func routed(req protocol.Request) module.Version {
+	if req.Kind == protocol.Query {
+		return module.Version{Path: req.Module.Path}
+	}
+	return req.Module
+}

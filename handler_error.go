@@ -1,0 +1,177 @@
+package athens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/protocol"
+)
+
+// maxErrorBody is the longest error body in bytes: the go command hides longer
+// ones.
+const maxErrorBody = 600
+
+// requestError is an error with the request itself.
+type requestError struct {
+	status int
+	err    error
+}
+
+func (e *requestError) Error() string { return e.err.Error() }
+func (e *requestError) Unwrap() error { return e.err }
+
+// fail answers with err. It is the only place that writes an error response.
+// If the body has begun, the connection is cut instead, so that the client does
+// not take what it has for the whole.
+func (x *exchange) fail(err error) {
+	status, retry := statusOf(err)
+	x.failure = x.describe(err)
+	x.h.logPanic(err)
+	switch status {
+	case http.StatusForbidden:
+		x.outcome = "blocked"
+	case http.StatusNotFound:
+		x.outcome = "missing"
+	default:
+		x.outcome = "failed"
+	}
+	if x.w.status != 0 {
+		// Without the deadline, a middleware that recovers would let the
+		// body end cleanly.
+		_ = http.NewResponseController(&x.w).SetWriteDeadline(time.Unix(1, 0))
+		panic(http.ErrAbortHandler)
+	}
+	header := x.w.Header()
+	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified", "Location"} {
+		header.Del(name)
+	}
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
+	if retry > 0 {
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(retry.Seconds()))))
+	}
+	body := x.failure + "\n"
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	x.w.WriteHeader(status)
+	if x.r.Method != http.MethodHead {
+		_, _ = x.w.Write([]byte(body)) // the client has gone: nothing to tell it
+	}
+}
+
+// defaultRetry is what Retry-After says when the source does not.
+const defaultRetry = 5 * time.Second
+
+// statusOf returns the status for err, and what Retry-After says; zero means
+// that trying again is of no use.
+func statusOf(err error) (int, time.Duration) {
+	var request *requestError
+	if errors.As(err, &request) {
+		return request.status, 0
+	}
+	switch e := outermost(err).(type) {
+	case *MissingError:
+		return http.StatusNotFound, 0
+	case *BlockedError:
+		return http.StatusForbidden, 0
+	case *InvalidError, *ConflictError, *LoopError:
+		return http.StatusBadGateway, 0
+	case *UnavailableError:
+		retry := e.RetryAfter
+		if retry <= 0 {
+			retry = defaultRetry
+		}
+		if e.Timeout() {
+			return http.StatusGatewayTimeout, retry
+		}
+		return http.StatusServiceUnavailable, retry
+	case *storeError:
+		if errors.Is(e, syscall.ENOSPC) || errors.Is(e, syscall.EDQUOT) {
+			return http.StatusInsufficientStorage, time.Minute
+		}
+		return http.StatusServiceUnavailable, defaultRetry
+	}
+	var crash *flight.PanicError
+	switch {
+	case errors.As(err, &crash):
+		return http.StatusInternalServerError, 0
+	case errors.Is(err, context.DeadlineExceeded):
+		return http.StatusGatewayTimeout, defaultRetry
+	case errors.Is(err, context.Canceled), errors.Is(err, flight.ErrClosed):
+		return http.StatusServiceUnavailable, defaultRetry
+	}
+	return http.StatusBadGateway, defaultRetry
+}
+
+// describe says on one line which module and version were asked for, what was
+// tried, and why it failed.
+func (x *exchange) describe(err error) string {
+	m := x.req.Module
+	var what string
+	switch x.req.Kind {
+	case protocol.List:
+		what = m.Path + ": list"
+	case protocol.Latest:
+		what = m.Path + "@latest"
+	case protocol.Query:
+		what = m.Path + "@" + fmt.Sprintf("%+q", m.Version)
+	case protocol.Info:
+		what = m.String() + ": .info"
+	case protocol.Mod:
+		what = m.String() + ": .mod"
+	case protocol.Zip:
+		what = m.String() + ": .zip"
+	case protocol.SumDB:
+		what = "sumdb " + x.req.DB
+		if m.Path != "" {
+			what += ": " + m.String()
+		}
+	}
+	why := err.Error()
+	for _, said := range []string{what + ": ", m.String() + ": ", m.Path + ": "} {
+		if m.Path != "" { // said once is enough, but URLs stay whole
+			why = strings.TrimPrefix(why, said)
+			why = strings.ReplaceAll(why, " "+said, " ")
+		}
+	}
+	if x.source != "" && x.source != "store" {
+		why = "not held, asked " + x.source + ": " + why
+	}
+	if what != "" {
+		why = what + ": " + why
+	}
+	return printable(why, maxErrorBody-1)
+}
+
+// userinfo finds credentials in URLs, whoever put them into an error; the user's
+// name may be a mail address.
+var userinfo = regexp.MustCompile(`://[^/\s"']+@`)
+
+// printable makes s one line of printable characters, without credentials and
+// of at most limit bytes.
+func printable(s string, limit int) string {
+	s = userinfo.ReplaceAllString(s, "://") // before anything is cut, which could hide the @
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
+		return r == utf8.RuneError || !unicode.IsPrint(r) || r == ' '
+	}), " ")
+	if len(s) <= limit {
+		return s
+	}
+	const dots = "…"
+	s = s[:limit-len(dots)]
+	for !utf8.ValidString(s) {
+		s = s[:len(s)-1]
+	}
+	return s + dots
+}

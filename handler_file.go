@@ -1,0 +1,270 @@
+package athens
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens/internal/protocol"
+)
+
+// forever is the Cache-Control of what never changes. Never "public": that would
+// let a shared cache store what needed authorization.
+const forever = "max-age=31536000, immutable"
+
+// contentTypes are those of the files of a version, by File.
+var contentTypes = [...]string{InfoFile: "application/json", ModFile: "text/plain; charset=utf-8", ZipFile: "application/zip"}
+
+// file returns which file a request is for.
+func file(kind protocol.Kind) File {
+	switch kind {
+	case protocol.Mod:
+		return ModFile
+	case protocol.Zip:
+		return ZipFile
+	}
+	return InfoFile
+}
+
+// serveFile answers for a file of a canonical version.
+func (x *exchange) serveFile() error {
+	m, f := x.req.Module, file(x.req.Kind)
+	if x.route.Blocked != "" && f != ModFile {
+		return &BlockedError{Path: m.Path, Version: m.Version, Reason: x.route.Blocked}
+	}
+	held, err := x.serveHeld(m, f, forever)
+	x.h.ahead.ask(m, f, held)
+	if held || err != nil {
+		return err
+	}
+	src, err := x.h.sourceOf(m, x.route.Private)
+	if err != nil {
+		return err
+	}
+	x.source = src.name
+	if !src.vcs && !x.h.opts.FetchThrough {
+		if done, err := x.redirect(m, f); done || err != nil {
+			return err
+		}
+	}
+	x.outcome = "fetch"
+	return x.serveFetched(src, m, f)
+}
+
+// serveHeld answers with a file from the store, and reports whether it is held.
+func (x *exchange) serveHeld(m module.Version, f File, cacheControl string) (bool, error) {
+	obj, err := x.h.storage.Open(x.r.Context(), m, f)
+	if err != nil {
+		return false, storageError(err)
+	}
+	defer obj.Body.Close()
+	if x.outcome == "" {
+		x.outcome, x.source = "held", "store"
+	}
+	tag := obj.ETag
+	if tag == "" && !obj.ModTime.IsZero() {
+		tag = `"` + strconv.FormatInt(obj.ModTime.UnixNano(), 36) + "-" + strconv.FormatInt(obj.Size, 36) + `"`
+	}
+	modTime := obj.ModTime
+	if m != x.req.Module { // the answer to a question: another time it is another file
+		if tag != "" {
+			tag = `"` + m.Version + "-" + tag[1:]
+		}
+		modTime = time.Time{}
+	}
+	x.serveContent(contentTypes[f], cacheControl, tag, modTime, obj.Body)
+	return true, x.broken()
+}
+
+// broken returns why the body that was just sent is not whole, unless it is the
+// client who has gone.
+func (x *exchange) broken() error {
+	if x.w.err == nil || x.r.Context().Err() != nil {
+		return nil
+	}
+	if _, network := errors.AsType[*net.OpError](x.w.err); network {
+		return nil
+	}
+	return &storeError{x.w.err}
+}
+
+// storageError tells "not held", which is nil, from a store that failed.
+func storageError(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return &storeError{err}
+}
+
+// serveContent answers with a whole file, a part of it, or 304.
+func (x *exchange) serveContent(contentType, cacheControl, tag string, modTime time.Time, body io.ReadSeeker) {
+	header := x.w.Header()
+	values := [...]string{contentType, "nosniff", cacheControl, tag} // one allocation, not four
+	header["Content-Type"] = values[0:1:1]
+	header["X-Content-Type-Options"] = values[1:2:2]
+	header["Cache-Control"] = values[2:3:3]
+	if tag != "" {
+		header["Etag"] = values[3:4:4]
+	}
+	http.ServeContent(&x.w, x.r, "", modTime, body)
+}
+
+// redirect sends the client to the upstream and schedules a fill. It reports
+// false if the client can't be sent there.
+func (x *exchange) redirect(m module.Version, f File) (bool, error) {
+	path, err := protocol.FilePath(m, f.String())
+	if err != nil {
+		return false, &requestError{http.StatusBadRequest, err}
+	}
+	location, err := x.h.opts.Upstream.Location(x.r.Context(), path)
+	if err == nil && !x.leadsAway(location) {
+		return false, nil
+	}
+	x.h.schedule(x.r.Context(), Fill{Module: m, Zip: x.h.fillsZip(m, f)}, x.h.opts.FillAfter)
+	if err != nil {
+		return false, err
+	}
+	x.outcome = "redirect"
+	header := x.w.Header()
+	header.Set("Location", location)
+	header.Set("Cache-Control", "no-store") // soon this server answers itself
+	header.Set("Content-Length", "0")
+	x.w.WriteHeader(http.StatusFound)
+	return true, nil
+}
+
+// fillsZip reports whether a miss of f is filled with the zip as well.
+func (h *Handler) fillsZip(m module.Version, f File) bool {
+	return f == ZipFile || h.opts.FillWhole && h.route(m).Blocked == ""
+}
+
+// leadsAway reports whether a client may be sent to location: not back here,
+// and not from https to http, which the go command refuses.
+func (x *exchange) leadsAway(location string) bool {
+	to, err := url.Parse(location)
+	if err != nil || to.User != nil || to.Host == "" || sameHost(to, x.r.Host) {
+		return false
+	}
+	secure := x.r.TLS != nil || strings.EqualFold(x.r.Header.Get("X-Forwarded-Proto"), "https")
+	return to.Scheme == "https" || to.Scheme == "http" && !secure
+}
+
+// sameHost reports whether a URL leads to what a Host header names, which lacks
+// the port where it is the scheme's own.
+func sameHost(to *url.URL, host string) bool {
+	if strings.EqualFold(to.Host, host) {
+		return true
+	}
+	port := map[string]string{"http": ":80", "https": ":443"}[to.Scheme]
+	return port != "" && strings.EqualFold(strings.TrimSuffix(to.Host, port), strings.TrimSuffix(host, port))
+}
+
+// serveFetched answers with a file that is not held from its source.
+func (x *exchange) serveFetched(src source, m module.Version, f File) error {
+	if err := x.h.answers.missing(fileQuestion(m, f)); err != nil {
+		return err
+	}
+	if x.h.opts.FillWhole && !src.vcs && f != ZipFile && x.h.fillsZip(m, f) {
+		x.h.schedule(x.r.Context(), Fill{Module: m, Zip: true}, x.h.opts.FillAfter)
+	}
+	done, err := x.serveArriving(src, m, f)
+	if done || err != nil {
+		return err
+	}
+	held, err := x.serveHeld(m, f, forever)
+	if err == nil && !held {
+		err = &storeError{errors.New("it lost " + m.String() + "." + f.String())}
+	}
+	return err
+}
+
+// serveArriving makes the store hold a file, or answers with it ahead of that
+// and reports true.
+func (x *exchange) serveArriving(src source, m module.Version, f File) (bool, error) {
+	ctx := x.r.Context()
+	if f == ZipFile {
+		return x.serveArrivingZip(x.h.arriveZip(src, m, x.chain, x.start))
+	}
+	a := x.h.arrive(src, m, x.chain, x.start, f)
+	if f == ModFile {
+		mod, err := a.mod.Wait(ctx)
+		if mod == nil || err != nil {
+			return false, err
+		}
+		return true, x.serveAnswer(contentTypes[f], forever, mod)
+	}
+	info, err := a.info.Wait(ctx)
+	if info == nil || err != nil {
+		return false, err
+	}
+	body, err := json.Marshal(info)
+	if err != nil {
+		return false, err
+	}
+	return true, x.serveAnswer(contentTypes[f], forever, body)
+}
+
+// serveArrivingZip lets the client follow a zip while it arrives, where it is one
+// that sees how a body ends: a bad zip must not look like a whole one.
+func (x *exchange) serveArrivingZip(a *zipArrival) (bool, error) {
+	ctx := x.r.Context()
+	if x.r.Method == http.MethodGet && x.r.ProtoAtLeast(1, 1) && x.r.Header.Get("Range") == "" {
+		sp, err := a.spool.Wait(ctx)
+		if err != nil {
+			return false, err
+		}
+		if sp != nil && sp.use() {
+			defer sp.leave()
+			err := x.serveSpool(sp)
+			if errors.Is(err, errCrashed) {
+				_, err = a.stored.Wait(ctx) // which knows how
+			}
+			return true, err
+		}
+	}
+	_, err := a.stored.Wait(ctx)
+	return false, err
+}
+
+// serveSpool answers with a zip that is still arriving. There is no
+// Content-Length before the verdict, or the client would have a clean end
+// without it.
+func (x *exchange) serveSpool(sp *spool) error {
+	// Nothing is sent before there is something: an early error is an answer.
+	if _, _, err := sp.await(x.r.Context(), 0); err != nil {
+		return err
+	}
+	header := x.w.Header()
+	header.Set("Content-Type", contentTypes[ZipFile])
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", forever)
+	return sp.copyTo(x.r.Context(), &x.w, func() error {
+		err := http.NewResponseController(&x.w).Flush()
+		if errors.Is(err, http.ErrNotSupported) {
+			err = nil // behind such a middleware a client waits for more at once
+		}
+		return err
+	})
+}
+
+// schedule puts a fill on the schedule; if that fails, the next miss does it
+// again.
+func (h *Handler) schedule(ctx context.Context, f Fill, after time.Duration) {
+	if h.opts.Fills == nil {
+		return
+	}
+	if err := h.opts.Fills.Schedule(context.WithoutCancel(ctx), f, after); err != nil {
+		h.dropped.Add(1)
+		h.opts.Logger.Warn("fill dropped", "module", f.Module.Path, "version", f.Module.Version, "error", printable(err.Error(), maxErrorBody))
+	}
+}

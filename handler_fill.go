@@ -1,0 +1,78 @@
+package athens
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens/internal/protocol"
+)
+
+// Fill makes the store hold what f names. It is the function that a
+// [FillScheduler] runs:
+//
+//	go fills.Run(ctx, handler.Fill)
+//
+// A nil error means that it is held. Whether another try can help, [Final]
+// tells.
+func (h *Handler) Fill(ctx context.Context, f Fill) (err error) {
+	start, m := time.Now(), f.Module
+	ctx, end := h.opts.trace(ctx, "fill", m)
+	defer func() {
+		end(err)
+		h.logFill(ctx, f, start, err)
+	}()
+	if !protocol.Canonical(m) {
+		return &InvalidError{m.Path, m.Version, protocol.ErrVersion}
+	}
+	route := h.route(m)
+	if route.Blocked != "" && f.Zip {
+		return &BlockedError{Path: m.Path, Version: m.Version, Reason: route.Blocked}
+	}
+	if held, err := h.holds(ctx, m, wanted(f)...); held || err != nil {
+		return err
+	}
+	src, err := h.sourceOf(m, route.Private)
+	if err != nil {
+		return err
+	}
+	if f.Zip {
+		if err := h.storeZip(ctx, src, m); err != nil {
+			return err
+		}
+	}
+	// Also beside a zip that was held: an adopted module cache may lack the .info.
+	return h.fetchInfoMod(ctx, src, m)
+}
+
+// wanted returns the files that a fill is about.
+func wanted(f Fill) []File {
+	if f.Zip {
+		return []File{InfoFile, ModFile, ZipFile}
+	}
+	return []File{InfoFile, ModFile}
+}
+
+// fetchInfoMod makes the store hold .info and .mod.
+func (h *Handler) fetchInfoMod(ctx context.Context, src source, m module.Version) error {
+	_, err := h.arrive(src, m, "", time.Now(), InfoFile, ModFile).stored.Wait(ctx)
+	return err
+}
+
+func (h *Handler) logFill(ctx context.Context, f Fill, start time.Time, err error) {
+	h.logPanic(err)
+	level := slog.LevelInfo
+	attrs := []slog.Attr{
+		slog.String("module", f.Module.Path),
+		slog.String("version", f.Module.Version),
+		slog.Bool("zip", f.Zip),
+		milliseconds(start),
+	}
+	if err != nil {
+		level = slog.LevelWarn
+		attrs = append(attrs, slog.Bool("final", Final(err)), slog.String("error", printable(err.Error(), maxErrorBody)))
+	}
+	h.opts.Logger.LogAttrs(ctx, level, "fill", attrs...)
+}

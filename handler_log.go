@@ -1,0 +1,109 @@
+package athens
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens/internal/flight"
+)
+
+// recorder notes what is sent for the log.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+	err    error // why a file was not copied to its end
+}
+
+// Unwrap is for http.ResponseController.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// ReadFrom hands files down to net/http, which lets the kernel copy them.
+func (w *recorder) ReadFrom(r io.Reader) (n int64, err error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	if to, ok := w.ResponseWriter.(io.ReaderFrom); ok {
+		n, err = to.ReadFrom(r)
+	} else {
+		n, err = io.Copy(struct{ io.Writer }{w.ResponseWriter}, r)
+	}
+	w.bytes += n
+	if part, ok := r.(*io.LimitedReader); ok && err == nil && part.N > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	w.err = err
+	return n, err
+}
+
+// log writes the line of one request.
+func (x *exchange) log() {
+	log, ctx := x.h.opts.Logger, x.r.Context()
+	level := slog.LevelInfo
+	if x.outcome == "failed" {
+		level = slog.LevelWarn
+	}
+	if !log.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 9)
+	if x.req.Module.Path != "" {
+		attrs = append(attrs, slog.String("module", x.req.Module.Path))
+	}
+	if x.req.Module.Version != "" {
+		attrs = append(attrs, slog.String("version", x.req.Module.Version))
+	}
+	attrs = append(attrs,
+		slog.String("file", fileNames[x.req.Kind]),
+		slog.String("outcome", x.outcome),
+		slog.String("source", x.source),
+		slog.Int("status", x.w.status),
+		slog.Int64("bytes", x.w.bytes),
+		milliseconds(x.start))
+	if x.failure != "" {
+		attrs = append(attrs, slog.String("error", x.failure))
+	}
+	log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// fileNames names each kind of request in the log, by protocol.Kind.
+var fileNames = [...]string{"unknown", "list", "latest", "info", "mod", "zip", "query", "sumdb"}
+
+func milliseconds(since time.Time) slog.Attr {
+	return slog.Float64("ms", float64(time.Since(since).Microseconds())/1000)
+}
+
+// logPanic logs where a panic happened, if err is one.
+func (h *Handler) logPanic(err error) {
+	if crash, ok := errors.AsType[*flight.PanicError](err); ok {
+		h.opts.Logger.Error("panic", "value", printable(fmt.Sprint(crash.Value), maxErrorBody), "stack", string(crash.Stack))
+	}
+}
+
+// alarm raises the alarm that a source offered other content than is held.
+func (h *Handler) alarm(m module.Version, err error) {
+	h.conflicts.Add(1)
+	h.opts.Logger.Error("conflict", "module", m.Path, "version", m.Version, "error", printable(err.Error(), maxErrorBody))
+}

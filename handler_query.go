@@ -1,0 +1,283 @@
+package athens
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+
+	"github.com/athens-go/athens/internal/protocol"
+)
+
+// serveList answers @v/list: the source's versions and the held ones, without
+// what is blocked.
+func (x *exchange) serveList() error {
+	versions, err := x.list()
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, v := range versions {
+		b.WriteString(v)
+		b.WriteByte('\n')
+	}
+	return x.serveAnswer("text/plain; charset=utf-8", x.maxAge(), []byte(b.String()))
+}
+
+// list returns the versions that may be listed.
+func (x *exchange) list() ([]string, error) {
+	path := x.req.Module.Path
+	held, err := x.held()
+	if err != nil {
+		return nil, err
+	}
+	src, err := x.h.sourceOf(x.req.Module, x.route.Private)
+	var a answer
+	if err == nil {
+		x.source = src.name
+		a = x.h.answers.ask(x.r.Context(), question{op: "list", path: path}, x.chainTo(src), func(ctx context.Context) (a answer, err error) {
+			ctx, end := x.h.opts.trace(x.h.onward(ctx, x.chainTo(src)), "list", x.req.Module)
+			defer func() { end(err) }()
+			a.versions, err = src.Versions(ctx, path)
+			return a, err
+		})
+		err = a.failure()
+	}
+	if err != nil {
+		if len(held) == 0 || refused(err) {
+			return nil, err
+		}
+		x.source, x.outcome = "store", "held"
+	} else {
+		// The source leaves some of these out on purpose: whether they count
+		// depends on the go.mod of others.
+		held = slices.DeleteFunc(held, func(v string) bool { return strings.HasSuffix(v, "+incompatible") })
+	}
+	all := slices.Concat(a.versions, held)
+	semver.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(v string) bool {
+		return !protocol.Canonical(module.Version{Path: path, Version: v}) || module.IsPseudoVersion(v) || x.blocked(v) != ""
+	}), nil
+}
+
+// failure is why there is no answer, or that it was "not found".
+func (a *answer) failure() error {
+	switch {
+	case a.missing != nil:
+		return a.missing
+	case a.good():
+		return nil
+	}
+	return a.err
+}
+
+// refused reports whether err is a source's answer rather than its absence: what
+// is held serves when a source is down or a repository vanished, not otherwise.
+func refused(err error) bool {
+	_, missing := outermost(err).(*MissingError)
+	return Final(err) && !missing
+}
+
+// held returns the versions that are held of the module.
+func (x *exchange) held() ([]string, error) {
+	versions, err := x.h.storage.Versions(x.r.Context(), x.req.Module.Path)
+	if err != nil {
+		return nil, &storeError{err}
+	}
+	return versions, nil
+}
+
+// blocked returns why a version of the module is blocked.
+func (x *exchange) blocked(version string) string {
+	return x.h.route(module.Version{Path: x.req.Module.Path, Version: version}).Blocked
+}
+
+// chainTo returns the chain for questions to src.
+func (x *exchange) chainTo(src source) string { return src.key(module.Version{}, x.chain).chain }
+
+// serveLatest answers @latest. If the source's answer is blocked, it is the
+// highest version left.
+func (x *exchange) serveLatest() error {
+	if x.route.Blocked != "" {
+		return &BlockedError{Path: x.req.Module.Path, Version: "latest", Reason: x.route.Blocked}
+	}
+	info, err := x.resolve("latest", "latest")
+	if err != nil {
+		if refused(err) {
+			return err
+		}
+		held, heldErr := x.held()
+		if heldErr != nil {
+			return heldErr
+		}
+		best := highest(held, func(v string) bool { return x.blocked(v) == "" })
+		if best == "" {
+			return err
+		}
+		return x.serveVersion(best, nil)
+	}
+	if reason := x.blocked(info.Version); reason != "" {
+		return x.serveHighestLeft(reason)
+	}
+	return x.serveVersion(info.Version, info)
+}
+
+// serveHighestLeft answers @latest when the latest version is blocked.
+func (x *exchange) serveHighestLeft(reason string) error {
+	listed, err := x.list()
+	if err != nil {
+		return err
+	}
+	best := highest(listed, nil)
+	if best == "" {
+		return &BlockedError{Path: x.req.Module.Path, Version: "latest", Reason: reason}
+	}
+	return x.serveVersion(best, nil)
+}
+
+// serveQuery answers for a branch, a commit, a prefix, …
+func (x *exchange) serveQuery() error {
+	m := x.req.Module
+	if x.route.Blocked != "" {
+		return &BlockedError{Path: m.Path, Version: m.Version, Reason: x.route.Blocked}
+	}
+	info, err := x.resolve("query", m.Version)
+	var version string
+	if err == nil {
+		version = info.Version
+	} else {
+		if refused(err) {
+			return err
+		}
+		held, heldErr := x.held()
+		if heldErr != nil {
+			return heldErr
+		}
+		if version = heldFor(held, m.Version); version == "" {
+			return err
+		}
+	}
+	if reason := x.blocked(version); reason != "" {
+		return &BlockedError{Path: m.Path, Version: version, Reason: reason}
+	}
+	return x.serveVersion(version, info)
+}
+
+// resolve asks the source which version a query means.
+func (x *exchange) resolve(op, query string) (*Info, error) {
+	m := module.Version{Path: x.req.Module.Path, Version: query}
+	src, err := x.h.sourceOf(m, x.route.Private)
+	if err != nil {
+		return nil, err
+	}
+	x.source, x.outcome = src.name, "fetch"
+	a := x.h.answers.ask(x.r.Context(), question{op, m.Path, query}, x.chainTo(src), func(ctx context.Context) (a answer, err error) {
+		ctx, end := x.h.opts.trace(x.h.onward(ctx, x.chainTo(src)), op, m)
+		defer func() { end(err) }()
+		a.info, err = src.Resolve(ctx, m.Path, query)
+		if err == nil && (a.info == nil || !protocol.Canonical(module.Version{Path: m.Path, Version: a.info.Version})) {
+			err = &InvalidError{m.Path, query, errors.New("the source answered with no canonical version")}
+		}
+		if err == nil {
+			err = checkInfo(m, a.info)
+		}
+		return a, err
+	})
+	return a.info, a.failure()
+}
+
+// serveVersion answers a query with the version it means. What is held has the
+// last word on it; info may be nil if it is held, or can be fetched.
+func (x *exchange) serveVersion(version string, info *Info) error {
+	m := module.Version{Path: x.req.Module.Path, Version: version}
+	if held, err := x.serveHeld(m, InfoFile, x.maxAge()); held || err != nil {
+		return err
+	}
+	if info == nil {
+		src, err := x.h.sourceOf(m, x.route.Private)
+		if err != nil {
+			return err
+		}
+		x.source, x.outcome = src.name, "fetch"
+		a := x.h.answers.ask(x.r.Context(), question{"query", m.Path, version}, x.chainTo(src), func(ctx context.Context) (answer, error) {
+			content, err := src.Fetch(x.h.onward(ctx, x.chainTo(src)), m)
+			if err != nil {
+				return answer{}, err
+			}
+			info, err := x.h.getInfo(x.h.onward(ctx, x.chainTo(src)), content, m)
+			return answer{info: info}, err
+		})
+		if err := a.failure(); err != nil {
+			return err
+		}
+		info = a.info
+	}
+	body, err := json.Marshal(info)
+	if err != nil {
+		return fmt.Errorf("encode .info: %w", err)
+	}
+	return x.serveAnswer(contentTypes[InfoFile], x.maxAge(), body)
+}
+
+// serveAnswer answers with something that is not stored.
+func (x *exchange) serveAnswer(contentType, cacheControl string, body []byte) error {
+	if x.outcome == "" {
+		x.outcome = "fetch"
+	}
+	x.serveContent(contentType, cacheControl, "", time.Time{}, bytes.NewReader(body))
+	return nil
+}
+
+// maxAge is how long clients may keep what changes.
+func (x *exchange) maxAge() string {
+	return "max-age=" + strconv.Itoa(int(x.h.opts.ListTTL.Seconds()))
+}
+
+// highest returns the version that "latest" means among versions: the highest
+// release, else the highest pre-release, else the highest pseudo-version. Only
+// those count that ok, which may be nil, agrees to.
+func highest(versions []string, ok func(string) bool) string {
+	best, bestRank := "", -1
+	for _, v := range versions {
+		rank := 2
+		switch {
+		case module.IsPseudoVersion(v):
+			rank = 0
+		case semver.Prerelease(v) != "":
+			rank = 1
+		}
+		if (rank > bestRank || rank == bestRank && semver.Compare(v, best) > 0) && (ok == nil || ok(v)) {
+			best, bestRank = v, rank
+		}
+	}
+	return best
+}
+
+// heldFor returns the held version that a query means as far as that can be told
+// without the source: a version prefix or a commit.
+func heldFor(held []string, query string) string {
+	if isPrefix(query) {
+		return highest(held, func(v string) bool { return strings.HasPrefix(v, query+".") })
+	}
+	const short = 12 // digits of a commit in a pseudo-version
+	if len(query) < short || strings.Trim(query, "0123456789abcdef") != "" {
+		return ""
+	}
+	return highest(held, func(v string) bool {
+		rev, err := module.PseudoVersionRev(v)
+		return err == nil && rev == query[:short]
+	})
+}
+
+// isPrefix reports whether a query is a version prefix: v1 or v1.2.
+func isPrefix(query string) bool {
+	return semver.IsValid(query) && strings.Count(query, ".") < 2 && !strings.ContainsAny(query, "-+")
+}

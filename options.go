@@ -1,0 +1,189 @@
+package athens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/zip"
+)
+
+// Options says where a [Handler] gets what it does not hold, and holds the
+// hooks of whoever embeds it. The zero Options makes a handler that only serves
+// what is held. All hooks are called from many goroutines at once.
+type Options struct {
+	// Fetcher is version control. If it is nil, private modules that are not
+	// held can't be served.
+	Fetcher Fetcher
+	// Upstream is the registry that public modules come from. If it is nil,
+	// all modules come from Fetcher, as the private ones do.
+	Upstream Upstream
+	// Fills catches up on what was redirected or is owed; somebody has to
+	// call its Run with [Handler.Fill]. If it is nil, nothing that was
+	// redirected is filled, and zips that are owed are fetched at once.
+	Fills FillScheduler
+
+	// FetchThrough fetches a miss from Upstream for the client. If it is
+	// false, the client is redirected there and a fill is scheduled.
+	FetchThrough bool
+	// FillAfter is how long a fill waits after the redirect, so that the
+	// upstream has filled its own store. Zero means 10 seconds; a negative
+	// one means no delay.
+	FillAfter time.Duration
+	// FillWhole makes each fill fetch the zip too, not only what was asked.
+	FillWhole bool
+
+	// Route says whether a version is public, private or blocked; for a
+	// question about a whole module its version is empty, and a query is
+	// asked about by the version it resolved to. It is asked for requests
+	// and fills alike. If it is nil, everything is public.
+	Route func(m module.Version) Route
+	// Allow decides whether a request may be answered at all, before
+	// anything is looked up. m is zero for requests that are about no module
+	// (checksum database tiles); its version may be empty or a query. An
+	// error is answered with 403 and its text. If it is nil, all are.
+	Allow func(r *http.Request, m module.Version) error
+	// Trace is called before an operation on a source or the store: "info",
+	// "mod", "zip" (fetching one file), "put", "commit", "list", "latest",
+	// "query", "sumdb", "fill". The operation runs on the context it returns, and the
+	// function it returns is called with the result. If it is nil, nothing is
+	// traced.
+	Trace func(ctx context.Context, op string, m module.Version) (context.Context, func(error))
+	// Checksums is the checksum database that must vouch for what is public
+	// before it is stored. If it is nil, none is asked.
+	Checksums Checksums
+	// Logger gets one line a request and one a fill. If it is nil, nothing
+	// is logged.
+	Logger *slog.Logger
+
+	// ListTTL is how long an answer to list, @latest or a query holds, and
+	// how long clients may keep it. Zero means one minute; a negative one
+	// means that each is asked for anew.
+	ListTTL time.Duration
+	// MaxStale is how long after its ListTTL an answer to list, @latest or a
+	// query is still given at once, while the source is asked in the
+	// background. Zero means 5 minutes; a negative one means that clients
+	// wait for the source.
+	MaxStale time.Duration
+	// MissingTTL is how long a definite "not found" is remembered. Zero means
+	// one minute; a negative one means not at all.
+	MissingTTL time.Duration
+	// DownTTL is how long a source that failed to answer list, @latest or a
+	// query, or refused to, is not asked the same again. Zero means 5 seconds; a negative one
+	// means that it is asked each time.
+	DownTTL time.Duration
+	// MaxAnswers bounds the memory for remembered answers, in bytes. Zero
+	// means 64 MiB.
+	MaxAnswers int64
+	// FetchTimeout bounds one fetch from a source, whoever waits. Zero means
+	// 10 minutes.
+	FetchTimeout time.Duration
+	// MaxMod and MaxZip bound the files that are taken, in bytes; for a zip
+	// both packed and unpacked. Zero means the go command's own limits, 16 MiB
+	// and 500 MiB (see golang.org/x/mod/zip); they can't be exceeded.
+	MaxMod, MaxZip int64
+	// ReadAhead bounds how many versions are fetched at once that no client
+	// asked for yet but will: what a .mod requires, and the zip of a version
+	// whose .mod and .info were asked for. Only a server that fetches its
+	// misses does so. Zero means 24 with an Upstream and 8 without; a negative
+	// one means that nothing is fetched ahead.
+	ReadAhead int
+	// MaxDetached bounds how many zips are fetched at once that no client
+	// waits for and that no FillScheduler bounds. Zero means 4.
+	MaxDetached int
+}
+
+var (
+	errNoFetcher = errors.New("this server has no access to version control")
+	errNoSource  = errors.New("not held, and this server has no other source")
+)
+
+// withDefaults returns a checked copy of o with each zero made explicit.
+func (o *Options) withDefaults() (Options, error) {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.FetchThrough && c.Upstream == nil {
+		return c, errors.New("athens: FetchThrough needs an Upstream")
+	}
+	if c.FetchTimeout < 0 {
+		return c, errors.New("athens: FetchTimeout is negative")
+	}
+	if c.MaxDetached < 0 {
+		return c, errors.New("athens: MaxDetached is negative")
+	}
+	if c.MaxDetached == 0 {
+		c.MaxDetached = 4
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case c.Upstream != nil && !c.FetchThrough || c.Upstream == nil && c.Fetcher == nil:
+		c.ReadAhead = 0 // clients ask elsewhere
+	case c.ReadAhead == 0 && c.Upstream != nil:
+		c.ReadAhead = 24
+	case c.ReadAhead == 0:
+		c.ReadAhead = 8
+	}
+	c.timesWithDefaults()
+	return c, c.sizesWithDefaults()
+}
+
+// timesWithDefaults makes each zero time its default, and each negative one zero.
+func (o *Options) timesWithDefaults() {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&o.FillAfter, 10 * time.Second},
+		{&o.ListTTL, time.Minute},
+		{&o.MaxStale, 5 * time.Minute},
+		{&o.MissingTTL, time.Minute},
+		{&o.DownTTL, 5 * time.Second},
+		{&o.FetchTimeout, 10 * time.Minute},
+	} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+		*d.field = max(*d.field, 0)
+	}
+	if o.ListTTL == 0 {
+		o.MaxStale = 0 // each is asked for anew
+	}
+}
+
+// sizesWithDefaults makes each zero size its default, and refuses what is out of
+// bounds.
+func (o *Options) sizesWithDefaults() error {
+	for _, d := range []struct {
+		name        string
+		field       *int64
+		value, most int64
+	}{
+		{"MaxMod", &o.MaxMod, zip.MaxGoMod, zip.MaxGoMod},
+		{"MaxZip", &o.MaxZip, zip.MaxZipFile, zip.MaxZipFile},
+		{"MaxAnswers", &o.MaxAnswers, 64 << 20, 1 << 40},
+	} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+		if *d.field < 0 || *d.field > d.most {
+			return fmt.Errorf("athens: %s is %d, not between 1 and %d", d.name, *d.field, d.most)
+		}
+	}
+	return nil
+}
+
+// trace calls Options.Trace, if there is one.
+func (o *Options) trace(ctx context.Context, op string, m module.Version) (context.Context, func(error)) {
+	if o.Trace == nil {
+		return ctx, func(error) {}
+	}
+	return o.Trace(ctx, op, m)
+}

@@ -1,0 +1,109 @@
+package athens_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/redirect"
+	"github.com/athens-go/athens/storage"
+)
+
+// line makes modules that require each the next one.
+func line(t *testing.T, goVersion string, n int) []*modtest.Version {
+	var versions []*modtest.Version
+	for i := range n {
+		mod := fmt.Sprintf("module example.com/m%d\n%s\n", i, goVersion)
+		if i+1 < n {
+			mod += fmt.Sprintf("require example.com/m%d v1.0.0\n", i+1)
+		}
+		versions = append(versions, modtest.NewVersion(t, fmt.Sprintf("example.com/m%d", i), "v1.0.0", map[string]string{"go.mod": mod}))
+	}
+	return versions
+}
+
+// aheadProxy is a fetching proxy, asked in this process.
+func aheadProxy(t *testing.T, up *modtest.GoProxy, route func(module.Version) athens.Route) (get func(path string) int, end func()) {
+	source, err := redirect.New(up.URL, nil)
+	require.NoError(t, err)
+	h, err := athens.NewHandler(storage.NewMemory(), &athens.Options{Upstream: source, FetchThrough: true, Route: route})
+	require.NoError(t, err)
+	get = func(path string) int {
+		w := &discard{header: http.Header{}}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+		require.NoError(t, err)
+		h.ServeHTTP(w, r)
+		return w.status
+	}
+	return get, func() { require.NoError(t, h.Shutdown(t.Context())) }
+}
+
+type discard struct {
+	header http.Header
+	status int
+}
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) WriteHeader(status int)      { d.status = status }
+func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func TestReadAheadFollowsRequirements(t *testing.T) {
+	up := modtest.NewGoProxy(t, line(t, "", 40)...)
+	get, end := aheadProxy(t, up, nil)
+	assert.Equal(t, http.StatusOK, get("/example.com/m0/@v/v1.0.0.mod"))
+	up.Await("", 2)
+	assert.Equal(t, 2, up.Count(""), "who asks for one version causes no other fetch")
+	assert.Equal(t, http.StatusOK, get("/example.com/m1/@v/v1.0.0.mod"))
+	up.Await("example.com/m39/@v/v1.0.0.mod", 1)
+	end()
+	assert.Equal(t, 40, up.Count("*.mod"))
+	assert.Equal(t, 40, up.Count("*.info"))
+	assert.Zero(t, up.Count("*.zip"))
+}
+
+func TestReadAheadDoubtsPrunedGraphs(t *testing.T) {
+	up := modtest.NewGoProxy(t, line(t, "go 1.21", 40)...)
+	get, end := aheadProxy(t, up, nil)
+	get("/example.com/m0/@v/v1.0.0.mod")
+	get("/example.com/m1/@v/v1.0.0.mod")
+	up.Await("example.com/m8/@v/v1.0.0.mod", 1)
+	end()
+	assert.LessOrEqual(t, up.Count("*.mod"), 12)
+}
+
+func TestReadAheadBeginsZipAtInfo(t *testing.T) {
+	up := modtest.NewGoProxy(t, line(t, "", 2)...)
+	get, end := aheadProxy(t, up, nil)
+	get("/example.com/m0/@v/v1.0.0.mod")
+	get("/example.com/m0/@v/v1.0.0.info")
+	assert.Zero(t, up.Count("*.zip"), "a client that looks for versions asks so, too")
+	get("/example.com/m1/@v/v1.0.0.mod")
+	get("/example.com/m1/@v/v1.0.0.info")
+	up.Await("*.zip", 1)
+	end()
+	assert.Equal(t, 1, up.Count("example.com/m1/@v/v1.0.0.zip"))
+}
+
+func TestReadAheadKeepsOffPrivateAndBlocked(t *testing.T) {
+	v := modtest.NewVersion(t, "example.com/m", "v1.0.0", map[string]string{"go.mod": "module example.com/m\nrequire (\n example.com/asked v1.0.0\n corp.test/secret v1.0.0\n example.com/bad v1.0.0\n example.com/good v1.0.0\n)\n"})
+	up := modtest.NewGoProxy(t, v)
+	get, end := aheadProxy(t, up, func(m module.Version) athens.Route {
+		if m.Path == "example.com/bad" {
+			return athens.Route{Blocked: "bad"}
+		}
+		return athens.Route{Private: strings.HasPrefix(m.Path, "corp.test/")}
+	})
+	get("/example.com/m/@v/v1.0.0.mod")
+	get("/example.com/asked/@v/v1.0.0.mod")
+	up.Await("example.com/good/@v/v1.0.0.mod", 1)
+	end()
+	assert.Zero(t, up.Count("corp.test*"))
+	assert.Zero(t, up.Count("example.com/bad"))
+}
