@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/athens-go/athens/internal/flight"
 )
 
 // Version control systems as go-import tags name them.
@@ -169,17 +171,58 @@ func (f *Fetcher) discover(ctx context.Context, path string, to reach) (*place, 
 	if err != nil {
 		return nil, absentf("%s: %v", at, err)
 	}
-	// Whoever owns a sub-path does not own the prefix: its page must agree.
-	if tag.prefix != path {
-		rootAt, rootTags, err := f.goImports(ctx, tag.prefix, to)
-		if err != nil {
-			return nil, err
-		}
-		rootTag, err := matchGoImport(rootTags, path)
-		if err != nil || rootTag != tag {
-			return nil, absentf("%s and %s disagree about the go-import tag of %s", at, rootAt, tag.prefix)
-		}
+	p, invalid := tag.place(at)
+	if tag.prefix == path {
+		return p, invalid
 	}
+	listed := f.listAhead(ctx, p, to)
+	if err := f.agrees(ctx, path, at, tag, to); err != nil {
+		return nil, err
+	}
+	if invalid != nil {
+		return nil, invalid
+	}
+	return p, listed()
+}
+
+// agrees asks the page of a tag's prefix: whoever owns a sub-path does not own
+// the prefix, so that the two pages must agree.
+func (f *Fetcher) agrees(ctx context.Context, path, at string, tag goImport, to reach) error {
+	rootAt, rootTags, err := f.goImports(ctx, tag.prefix, to)
+	if err != nil {
+		return err
+	}
+	rootTag, err := matchGoImport(rootTags, path)
+	if err != nil || rootTag != tag {
+		return absentf("%s and %s disagree about the go-import tag of %s", at, rootAt, tag.prefix)
+	}
+	return nil
+}
+
+// listAhead asks a repository for its references while the page of its root is
+// looked at: a path that is a module needs both, and so does one that is none.
+// The function returned waits for the answer, and returns an error only if that
+// is an outage: anything else is remembered for who asks next.
+func (f *Fetcher) listAhead(ctx context.Context, p *place, to reach) (listed func() error) {
+	if p == nil || p.vcs != vcsGit {
+		return func() error { return nil }
+	}
+	r := f.borrow(p.url, to)
+	answer := flight.Start(func() (*refSet, error) {
+		defer r.done()
+		return r.refs(ctx, 0)
+	})
+	return func() error {
+		_, err := answer.Wait(ctx)
+		if errors.As(err, new(absent)) || errors.As(err, new(broken)) {
+			return nil
+		}
+		return err
+	}
+}
+
+// place says where a tag, found on the page at, says that the code is.
+func (tag goImport) place(at string) (*place, error) {
 	if strings.HasPrefix(tag.subdir, "/") || strings.HasPrefix(tag.subdir, "-") {
 		return nil, absentf("%s: invalid folder %q", at, tag.subdir)
 	}
@@ -198,29 +241,62 @@ func (f *Fetcher) discover(ctx context.Context, path string, to reach) (*place, 
 	return &place{vcs: tag.vcs, url: tag.repo, root: tag.prefix, subdir: tag.subdir}, nil
 }
 
+// An importPage is what the go-import page of a path says.
+type importPage struct {
+	at   string // its URL
+	tags []goImport
+}
+
+// size is the length of all tags, in bytes.
+func (p importPage) size() (n int) {
+	for _, tag := range p.tags {
+		n += len(tag.prefix + tag.vcs + tag.repo + tag.subdir)
+	}
+	return n
+}
+
+// maxTagsKept bounds the tags of a page that is remembered, in bytes.
+const maxTagsKept = 4 << 10
+
 // goImports returns the tags of the go-import page of a path, and that page's
-// URL.
+// URL. The page of a root is one for all paths below it, and those are asked for
+// together: it is remembered for as long as "not found" is.
 func (f *Fetcher) goImports(ctx context.Context, path string, to reach) (string, []goImport, error) {
+	key := to.String() + path
+	p, err, ok := f.pages.get(key, time.Now())
+	if !ok {
+		p, err = f.paging.Do(ctx, key, func(ctx context.Context) (importPage, error) {
+			p, err := f.askGoImports(ctx, path, to)
+			if err == nil && p.size() <= maxTagsKept || errors.As(err, new(absent)) {
+				f.pages.put(key, p, err, time.Now().Add(min(f.opts.MissTTL, f.opts.DiscoveryTTL)))
+			}
+			return p, err
+		})
+	}
+	return p.at, p.tags, err
+}
+
+func (f *Fetcher) askGoImports(ctx context.Context, path string, to reach) (importPage, error) {
 	host, rest, _ := strings.Cut(path, "/")
 	if !strings.Contains(host, ".") {
-		return "", nil, absentf("%q does not begin with a host name", path)
+		return importPage{}, absentf("%q does not begin with a host name", path)
 	}
 	u := &url.URL{Host: host, Path: "/" + rest, RawQuery: "go-get=1"}
 	p, err := f.getImportPage(ctx, u, to)
 	if err != nil {
-		return "", nil, err
+		return importPage{}, err
 	}
 	tags, err := parseGoImports(p.body)
 	if len(tags) > 0 {
-		return p.url, tags, nil
+		return importPage{p.url, tags}, nil
 	}
 	if p.status != http.StatusOK {
-		return "", nil, statusError(p.url, p.status)
+		return importPage{}, statusError(p.url, p.status)
 	}
 	if err != nil {
-		return "", nil, absentf("%s: %v", p.url, err)
+		return importPage{}, absentf("%s: %v", p.url, err)
 	}
-	return "", nil, absentf("%s has no go-import tag", p.url)
+	return importPage{}, absentf("%s has no go-import tag", p.url)
 }
 
 // statusError says what it means that a server answered with a status: only

@@ -51,10 +51,13 @@ type Fetcher struct {
 	stop   context.CancelFunc
 
 	locating *flight.Calls[string, *place]
+	paging   *flight.Calls[string, importPage]
 	listings *flight.Calls[string, *refSet]
 	fetches  *flight.Calls[string, struct{}]
 
 	located  *memory[*place]
+	pages    *memory[importPage]
+	plain    *memory[struct{}] // hosts that had no https
 	refusals *memory[struct{}] // repositories that are not there
 
 	received atomic.Int64 // bytes since the cache was last measured
@@ -84,9 +87,12 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 		routes:   newRoutes(&o),
 		places:   newPlaces(o.Concurrency),
 		locating: flight.NewCalls[string, *place](ctx),
+		paging:   flight.NewCalls[string, importPage](ctx),
 		listings: flight.NewCalls[string, *refSet](ctx),
 		fetches:  flight.NewCalls[string, struct{}](ctx),
 		located:  newMemory[*place](maxRemembered),
+		pages:    newMemory[importPage](maxRemembered),
+		plain:    newMemory[struct{}](maxRemembered),
 		refusals: newMemory[struct{}](maxRemembered),
 		repos:    make(map[string]*repo),
 	}

@@ -53,6 +53,9 @@ func parseGoImports(body []byte) ([]goImport, error) {
 		if len(words) != 3 && len(words) != 4 {
 			continue
 		}
+		for i := range words {
+			words[i] = strings.Clone(words[i]) // or each would keep the whole attribute
+		}
 		tag := goImport{prefix: words[0], vcs: words[1], repo: words[2]}
 		if len(words) == 4 {
 			tag.subdir = words[3]

@@ -2,6 +2,8 @@ package fetcher_test
 
 import (
 	"fmt"
+	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -65,6 +67,34 @@ func TestRefusalsCostNoClone(t *testing.T) {
 	}
 	assert.Equal(t, first, pages(), "discovered once")
 	assert.Zero(t, net.Packs(series))
+}
+
+// TestProbesShareWhatTheyNeed counts what several paths below one root cost: a
+// page each, and what they have in common once.
+func TestProbesShareWhatTheyNeed(t *testing.T) {
+	t.Parallel()
+	net := modtest.NewInternet(t, seriesRepo(t))
+	f := newFetcher(t, net, nil)
+	host, _, _ := strings.Cut(series, "/")
+	for _, path := range []string{series + "/a/b/c", series + "/a/b", series + "/a"} {
+		_, err := f.Fetch(t.Context(), module.Version{Path: path, Version: "v1.0.0"})
+		require.ErrorAs(t, err, new(*athens.MissingError), path)
+	}
+	assert.Equal(t, 1, net.Count(host+":443"), "that https does not work is remembered")
+	assert.Equal(t, 1, net.Count(series+"/info/refs"))
+	assert.Len(t, net.Requests(""), 6, "%v", net.Requests(""))
+}
+
+// TestRepositoryThatIsDownIsAskedOnce asks for a path whose root is another
+// one's: the repository is asked while the root's page is.
+func TestRepositoryThatIsDownIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	net := modtest.NewInternet(t, seriesRepo(t))
+	net.Break(series+"/info/refs", modtest.Status(http.StatusServiceUnavailable))
+	f := newFetcher(t, net, nil)
+	_, err := f.Versions(t.Context(), series+"/a")
+	require.ErrorAs(t, err, new(*athens.UnavailableError))
+	assert.Equal(t, 1, net.Count(series+"/info/refs"))
 }
 
 // TestCommitsAreFetchedTogether asks for nine versions while a tenth is being

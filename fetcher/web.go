@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,21 +21,33 @@ type page struct {
 const insecureTimeout = 5 * time.Second
 
 // getImportPage gets u, whose scheme is empty: by https, and by http only
-// where that fails and the path may do without TLS. Any status is an answer.
+// where that fails and the path may do without TLS. Any status is an answer. A
+// host that had no https a moment ago is not asked for it first.
 func (f *Fetcher) getImportPage(ctx context.Context, u *url.URL, to reach) (*page, error) {
-	secure := *u
-	secure.Scheme = "https"
-	p, err := f.getPage(ctx, &secure, to)
-	if err == nil || !to.insecure || ctx.Err() != nil {
+	if !to.insecure {
+		return f.getPage(ctx, "https", u, to)
+	}
+	key := to.String() + u.Host
+	schemes := []string{"https", "http"}
+	if _, _, ok := f.plain.get(key, time.Now()); ok {
+		slices.Reverse(schemes)
+	}
+	p, err := f.getPage(ctx, schemes[0], u, to)
+	if err == nil || ctx.Err() != nil {
 		return p, err
 	}
-	plain := *u
-	plain.Scheme = "http"
-	return f.getPage(ctx, &plain, to)
+	p, err = f.getPage(ctx, schemes[1], u, to)
+	if err == nil && schemes[1] == "http" {
+		f.plain.put(key, struct{}{}, nil, time.Now().Add(f.opts.MissTTL))
+	}
+	return p, err
 }
 
-// getPage gets one small document. The error is one of reaching the server.
-func (f *Fetcher) getPage(ctx context.Context, u *url.URL, to reach) (*page, error) {
+// getPage gets u, one small document, by a scheme. The error is one of reaching
+// the server.
+func (f *Fetcher) getPage(ctx context.Context, scheme string, u *url.URL, to reach) (*page, error) {
+	with := *u
+	with.Scheme, u = scheme, &with
 	timeout := f.opts.PageTimeout
 	if to.insecure && u.Scheme == "https" {
 		timeout = min(timeout, insecureTimeout)
