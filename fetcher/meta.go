@@ -13,6 +13,20 @@ type goImport struct {
 	prefix, vcs, repo, subdir string
 }
 
+// parseGoImport parses a tag's content. What it returns does not keep that in
+// memory.
+func parseGoImport(content string) (tag goImport, ok bool) {
+	words := strings.Fields(content)
+	if len(words) != 3 && len(words) != 4 {
+		return tag, false
+	}
+	fields := []*string{&tag.prefix, &tag.vcs, &tag.repo, &tag.subdir}
+	for i, word := range words {
+		*fields[i] = strings.Clone(word)
+	}
+	return tag, true
+}
+
 // parseGoImports returns the go-import tags of a page, as far as its head
 // goes: those of the GOPROXY protocol ("mod") first, and none of another kind
 // that has the same prefix as one of those. An error is only reported when
@@ -49,16 +63,9 @@ func parseGoImports(body []byte) ([]goImport, error) {
 		if !strings.EqualFold(start.Name.Local, "meta") || attribute(start, "name") != "go-import" {
 			continue
 		}
-		words := strings.Fields(attribute(start, "content"))
-		if len(words) != 3 && len(words) != 4 {
+		tag, ok := parseGoImport(attribute(start, "content"))
+		if !ok {
 			continue
-		}
-		for i := range words {
-			words[i] = strings.Clone(words[i]) // or each would keep the whole attribute
-		}
-		tag := goImport{prefix: words[0], vcs: words[1], repo: words[2]}
-		if len(words) == 4 {
-			tag.subdir = words[3]
 		}
 		if tag.vcs == vcsMod {
 			mods = append(mods, tag)
