@@ -3,11 +3,15 @@ package athens_test
 import (
 	"context"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,9 +26,21 @@ func warm(b *testing.B) map[string]http.Handler {
 	store, err := storage.NewDisk(dir, nil)
 	require.NoError(b, err)
 	holdIn(b, store, newVersion(b, example, "big.txt", strings.Repeat("many lines of source\n", 50_000)), true)
+	age(b, dir)
 	h, err := athens.NewHandler(store, nil)
 	require.NoError(b, err)
 	return map[string]http.Handler{"handler": h, "fileserver": http.FileServer(http.Dir(dir))}
+}
+
+// age makes the files below dir as old as those of a store in use are.
+func age(b *testing.B, dir string) {
+	old := time.Now().Add(-time.Hour)
+	require.NoError(b, filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		return os.Chtimes(name, old, old)
+	}))
 }
 
 // BenchmarkWarm is what an answer costs without the network.

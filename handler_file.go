@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -82,7 +83,7 @@ func (x *exchange) serveHeld(m module.Version, f File, cacheControl string) (boo
 		}
 		modTime = time.Time{}
 	}
-	x.serveContent(contentTypes[f], cacheControl, tag, modTime, obj.Body)
+	x.serveContent(contentTypes[f], cacheControl, tag, modTime, obj.Body, obj.Size)
 	return true, x.broken()
 }
 
@@ -107,7 +108,7 @@ func storageError(err error) error {
 }
 
 // serveContent answers with a whole file, a part of it, or 304.
-func (x *exchange) serveContent(contentType, cacheControl, tag string, modTime time.Time, body io.ReadSeeker) {
+func (x *exchange) serveContent(contentType, cacheControl, tag string, modTime time.Time, body io.ReadSeeker, size int64) {
 	header := x.w.Header()
 	values := [...]string{contentType, "nosniff", cacheControl, tag} // one allocation, not four
 	header["Content-Type"] = values[0:1:1]
@@ -116,7 +117,44 @@ func (x *exchange) serveContent(contentType, cacheControl, tag string, modTime t
 	if tag != "" {
 		header["Etag"] = values[3:4:4]
 	}
+	if w, ok := body.(io.WriterTo); ok && size <= maxAtOnce && !conditional(x.r.Header) {
+		if _, onDisk := body.(*os.File); !onDisk {
+			x.serveAtOnce(w, size, modTime)
+			return
+		}
+	}
 	http.ServeContent(&x.w, x.r, "", modTime, body)
+}
+
+// maxAtOnce is the size in bytes up to which a file that is in memory goes to
+// the client together with its header.
+const maxAtOnce = 64 << 10
+
+// serveAtOnce answers with a whole file that is in memory.
+func (x *exchange) serveAtOnce(body io.WriterTo, size int64, modTime time.Time) {
+	header := x.w.Header()
+	values := [...]string{"bytes", strconv.FormatInt(size, 10), ""}
+	header["Accept-Ranges"] = values[0:1:1]
+	header["Content-Length"] = values[1:2:2]
+	if !modTime.IsZero() {
+		values[2] = modTime.UTC().Format(http.TimeFormat)
+		header["Last-Modified"] = values[2:3:3]
+	}
+	x.w.WriteHeader(http.StatusOK)
+	if x.r.Method != http.MethodHead {
+		_, x.w.err = body.WriteTo(&x.w)
+	}
+}
+
+// conditional reports whether a request may be answered with less than the whole
+// file.
+func conditional(header http.Header) bool {
+	for _, name := range [...]string{"Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
+		if len(header[name]) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // redirect sends the client to the upstream and schedules a fill. It reports

@@ -60,6 +60,9 @@ func (s *Store) find(m module.Version, f athens.File) (k known, err error) {
 
 func (s *Store) open(m module.Version, k known, f athens.File) (*athens.Object, error) {
 	name := k.base + ext(f)
+	if obj := s.opened(fileKey{m, f}, name); obj != nil {
+		return obj, nil
+	}
 	file, err := s.fs.Open(name)
 	if isAbsent(err) {
 		if err := s.alive(); err != nil {
@@ -104,7 +107,8 @@ func (s *Store) object(m module.Version, k known, f athens.File, file afero.File
 		}
 		s.known.add(m, known{base: k.base, info: true})
 	}
-	return &athens.Object{Body: file, Size: size, ModTime: stat.ModTime(), ETag: etag(stat.ModTime(), size)}, nil
+	obj := &athens.Object{Body: file, Size: size, ModTime: stat.ModTime(), ETag: etag(stat.ModTime(), size)}
+	return s.keep(fileKey{m, f}, stat, obj), nil
 }
 
 // etag makes a strong entity tag: a file under a name never changes, but a

@@ -58,6 +58,10 @@ type Options struct {
 	// opening a file of one costs a single open and a single fstat. One
 	// takes about 300 bytes. Zero means 16384.
 	Remember int
+	// KeepFiles is how many bytes of memory the store spends on the content
+	// of small files (.info and .mod up to 16 KiB), so that opening one
+	// costs a single stat. Zero means 32 MiB; less than zero keeps none.
+	KeepFiles int64
 }
 
 // Store is an [athens.Storage] over a file system.
@@ -67,6 +71,7 @@ type Store struct {
 	shared bool // with other processes, by file locks
 	locks  *locks
 	known  *memo
+	small  *smallFiles  // nil: none are kept
 	swept  atomic.Int64 // when, in Unix nanoseconds
 }
 
@@ -120,6 +125,12 @@ func New(fsys afero.Fs, dir string, opts *Options) (*Store, error) {
 	real, err := s.prepare()
 	if err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
+	}
+	if o.KeepFiles == 0 {
+		o.KeepFiles = 32 << 20
+	}
+	if real && o.KeepFiles > 0 {
+		s.small = newSmallFiles(o.KeepFiles)
 	}
 	s.shared = real && canLock
 	s.locks = newLocks(s)

@@ -103,7 +103,7 @@ func TestLogin(t *testing.T) {
 		assert.Equal(t, want, resp.StatusCode, "%s: %s", path, body)
 	}
 	assert.NotContains(t, p.Log(), "correct-horse")
-	assert.Contains(t, p.Log(), "msg=access method=GET path=/go/up.test/m/@v/list user=ann status=200")
+	p.AwaitLog("msg=access method=GET path=/go/up.test/m/@v/list user=ann status=200")
 }
 
 // TestGoCommand pastes the line that the gateway prints into a shell. The
@@ -129,7 +129,7 @@ func TestGoCommand(t *testing.T) {
 			assert.Contains(t, string(out), v.Sum)
 		}
 	}
-	assert.Contains(t, p.Log(), "outcome=fetch source=upstream")
+	p.AwaitLog("outcome=fetch source=upstream")
 	assert.NotContains(t, p.Log(), "outcome=redirect")
 	stranger := modtest.NewGo(t, net)
 	stranger.Set("GOPROXY="+p.URL, "SSL_CERT_FILE="+variable(t, p, "SSL_CERT_FILE"))
@@ -166,7 +166,7 @@ func TestRedirect(t *testing.T) {
 	for _, r := range net.Requests("registry.test") {
 		assert.Empty(t, r.Header.Get("Authorization"), "the login is for the gateway alone")
 	}
-	assert.Contains(t, p.Log(), "file=zip outcome=redirect")
+	p.AwaitLog("file=zip outcome=redirect")
 }
 
 // TestPlain is the gateway behind something that ends TLS. A zip that is held

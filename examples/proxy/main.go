@@ -33,7 +33,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *after < 0 {
 		return fmt.Errorf("-fill-after is %v, less than zero", *after)
 	}
-	parts, err := server.Open(flags, server.Logger(stderr))
+	log, flush := server.Logger(stderr)
+	defer flush()
+	parts, err := server.Open(flags, log)
 	if err != nil {
 		return err
 	}

@@ -86,8 +86,8 @@ func TestDefaults(t *testing.T) {
 	}
 	assert.NotZero(t, up.Count("up.test/m"))
 	assert.Zero(t, up.Count("corp.test"))
-	assert.Contains(t, p.Log(), "module=up.test/m version=v1.0.0 file=info outcome=redirect source=upstream status=302")
-	assert.Contains(t, p.Log(), "module=corp.test/secret/plans version=v1.0.0 file=info outcome=fetch source=vcs status=200")
+	p.AwaitLog("module=up.test/m version=v1.0.0 file=info outcome=redirect source=upstream status=302")
+	p.AwaitLog("module=corp.test/secret/plans version=v1.0.0 file=info outcome=fetch source=vcs status=200")
 }
 
 func TestFills(t *testing.T) {

@@ -18,7 +18,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := flags.ParseArgs(args, stderr); err != nil {
 		return err
 	}
-	parts, err := server.Open(flags, server.Logger(stderr))
+	log, flush := server.Logger(stderr)
+	defer flush()
+	parts, err := server.Open(flags, log)
 	if err != nil {
 		return err
 	}

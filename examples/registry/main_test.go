@@ -40,7 +40,7 @@ func TestRegistry(t *testing.T) {
 			assert.Contains(t, string(out), truth.Sum)
 		}
 	}
-	assert.Contains(t, p.Log(), "module=git.test/simple version=v1.1.0 file=info outcome=fetch source=vcs status=200")
+	p.AwaitLog("module=git.test/simple version=v1.1.0 file=info outcome=fetch source=vcs status=200")
 
 	// What it keeps is a GOPROXY tree.
 	p.Stop()

@@ -5,8 +5,6 @@ package server
 import (
 	"flag"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -92,6 +90,3 @@ func (f *Flags) Checksums() (athens.Checksums, error) {
 	}
 	return redirect.NewChecksums(f.SumDB, nil)
 }
-
-// Logger returns a log of text lines on w.
-func Logger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
