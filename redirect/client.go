@@ -170,7 +170,12 @@ func (c *client) url(path string) string {
 
 // get returns the body of a small answer; equal questions at once are one.
 func (u *Upstream) get(ctx context.Context, q question) ([]byte, error) {
-	body, err := u.calls.do(ctx, q.path, func(shared context.Context) ([]byte, error) { return u.client.get(shared, q) })
+	return u.share(ctx, q, func(shared context.Context) ([]byte, error) { return u.client.get(shared, q) })
+}
+
+// share is get for an answer that ask knows how to get.
+func (u *Upstream) share(ctx context.Context, q question, ask func(context.Context) ([]byte, error)) ([]byte, error) {
+	body, err := u.calls.do(ctx, q.path, ask)
 	if err != nil && ctx.Err() != nil && !athens.Final(err) {
 		return nil, u.client.ended(ctx)
 	}

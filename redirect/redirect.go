@@ -176,6 +176,7 @@ type Upstream struct {
 	opts   Options
 	client *client
 	calls  *sharing
+	absent *absences
 }
 
 var (
@@ -193,7 +194,7 @@ func New(baseURL string, o *Options) (*Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Upstream{opts: opts, client: c, calls: newSharing()}, nil
+	return &Upstream{opts: opts, client: c, calls: newSharing(), absent: newAbsences()}, nil
 }
 
 // String returns the upstream's URL without credentials.

@@ -48,6 +48,39 @@ func TestNewRefuses(t *testing.T) {
 	assert.ErrorContains(t, err, "negative")
 }
 
+// What has neither a list nor a @latest is asked for each once, whatever comes
+// first.
+func TestAbsentListIsAskedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &tree{files: map[string]string{}}
+		o, _ := wired(t, src)
+		u := upstream(t, "http://up.test", o)
+		ask := func(path string, latestFirst bool) {
+			var missing *athens.MissingError
+			for i := range 2 {
+				if latestFirst == (i == 0) {
+					_, err := u.Resolve(t.Context(), path, "latest")
+					assert.ErrorAs(t, err, &missing)
+				} else {
+					_, err := u.Versions(t.Context(), path)
+					assert.ErrorAs(t, err, &missing)
+				}
+			}
+		}
+		ask("example.com/a", false)
+		assert.Equal(t, []string{"example.com/a/@v/list", "example.com/a/@latest"}, src.requests())
+		ask("example.com/b", true)
+		assert.Equal(t, []string{"example.com/b/@latest", "example.com/b/@v/list"}, src.requests())
+
+		// It is news again soon, and a flood of names takes no memory for good.
+		time.Sleep(5 * time.Second)
+		src.files["example.com/a/@v/list"] = "v1.0.0"
+		got, err := u.Versions(t.Context(), "example.com/a")
+		assert.NoError(t, err)
+		assert.Equal(t, []string{"v1.0.0"}, got)
+	})
+}
+
 func TestVersions(t *testing.T) {
 	src := &tree{files: map[string]string{
 		"example.com/m/@v/list": "v1.10.0\nv1.2.0 2024-01-02T03:04:05Z\r\n\nv1.2.0\nv1.9.0-rc.1\nnonsense\nv1\nv2.0.0\nv3.0.0+incompatible\n" +

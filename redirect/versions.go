@@ -19,7 +19,7 @@ import (
 )
 
 // Versions returns the upstream's @v/list, less what is no tagged version of
-// the module.
+// the module. That a module has none is remembered for three seconds.
 func (u *Upstream) Versions(ctx context.Context, path string) ([]string, error) {
 	l, err := u.list(ctx, path)
 	return l.tagged, err
@@ -37,7 +37,14 @@ func (u *Upstream) list(ctx context.Context, path string) (listing, error) {
 	if q.path, err = protocol.ListPath(path); err != nil {
 		return listing{}, q.invalid(err)
 	}
-	body, err := u.get(ctx, q)
+	body, err := u.share(ctx, q, func(shared context.Context) ([]byte, error) {
+		if err := u.absent.get(path); err != nil {
+			return nil, err
+		}
+		body, err := u.client.get(shared, q)
+		u.absent.note(path, err) // before somebody can ask anew
+		return body, err
+	})
 	if err != nil {
 		return listing{}, err
 	}
