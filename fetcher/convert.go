@@ -16,6 +16,7 @@ type conversion struct {
 	crlf     bool   // lines end in CR LF
 	auto     bool   // … but only if it looks like text with plain line ends
 	encoding string // working-tree-encoding; empty is UTF-8
+	refused  bool   // git makes no archive that has the file
 }
 
 func (c conversion) none() bool { return c == conversion{} }
@@ -37,8 +38,8 @@ func (a *attributes) conversion(file string) conversion {
 		c.crlf, c.auto = true, text == textAuto
 	}
 	switch e := v["working-tree-encoding"]; e.state {
-	case '+', '-':
-		c.encoding = "true or false" // git refuses it, and so does apply
+	case '+':
+		c.refused = true
 	case '=':
 		if upper := strings.ToUpper(e.value); upper != "UTF-8" && upper != "UTF8" {
 			c.encoding = upper

@@ -119,6 +119,54 @@ func TestFirstWithGoCommand(t *testing.T) {
 	assert.ErrorAs(t, err, &missing)
 }
 
+// TestFirstWithGoCommandForZips asks for files in encodings that a Fetcher does
+// not know: git keeps the text where it does not know it either.
+func TestFirstWithGoCommandForZips(t *testing.T) {
+	t.Parallel()
+	repo := modtest.NewRepo(t, `# Encodings.
+repo corp.test/encoded
+write .git/info/attributes "* !working-tree-encoding\n"
+write go.mod "module corp.test/encoded\n"
+write a.txt "caf\u00e9\n"
+write .gitattributes "a.txt working-tree-encoding=UTF-7\n"
+commit 2022-01-01T10:00:00Z "One that a Fetcher does not know"
+tag v1.0.0
+write .gitattributes "a.txt working-tree-encoding=NO-SUCH-1\n"
+commit 2022-01-02T10:00:00Z "One that nobody knows"
+tag v1.1.0
+`)
+	net := modtest.NewInternet(t, repo)
+	goCmd, err := gocmd.New(&gocmd.Options{Dir: t.TempDir(), Env: modtest.NewGo(t, net).Env()})
+	require.NoError(t, err)
+	defer goCmd.Close()
+	git := newFetcher(t, net, nil)
+	for _, version := range []string{"v1.0.0", "v1.1.0"} {
+		_, err := fetchAll(t, git, "corp.test/encoded", version)
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		got, err := fetchAll(t, fetcher.First(git, goCmd), "corp.test/encoded", version)
+		require.NoError(t, err)
+		want := modtest.NewGo(t, net).MustDownload("corp.test/encoded@" + version)
+		assert.Equal(t, want.Sum, got.sum, version)
+		assert.Equal(t, repo.Hash(version), got.info.Origin.Hash)
+	}
+	// Another source that has another commit does not complete a version.
+	other := stubContent{info: athens.Info{Version: "v1.0.0"}}
+	_, err = fetchAll(t, fetcher.First(git, other), "corp.test/encoded", "v1.0.0")
+	assert.ErrorContains(t, err, "do not agree")
+	assert.ErrorAs(t, err, new(*athens.InvalidError))
+}
+
+// stubContent is a Fetcher whose versions all have one .info.
+type stubContent struct {
+	athens.Fetcher
+	athens.Content
+	info athens.Info
+}
+
+func (s stubContent) Fetch(context.Context, module.Version) (athens.Content, error) { return s, nil }
+
+func (s stubContent) Info(context.Context) (*athens.Info, error) { return &s.info, nil }
+
 // serveSHA256 serves corp.test/sha256, whose hashes are of the new kind.
 func serveSHA256(t *testing.T, net *modtest.Internet) {
 	t.Helper()

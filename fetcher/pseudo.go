@@ -74,10 +74,14 @@ func (n *namer) checkBase(ctx context.Context, base, short string) error {
 	return absentf("revision %s does not descend from the tag %s", short, last)
 }
 
-// isRevision reports whether a string can name a branch, a tag or a commit.
+// isRevision reports whether a string can name a branch, a tag or a commit. The
+// go command does not take what could be an option or a path.
 func isRevision(s string) error {
 	if s == "" || len(s) > 1024 {
 		return errors.New("a query has 1 to 1024 bytes")
+	}
+	if strings.HasPrefix(s, "-") || strings.HasPrefix(s, "/") {
+		return errors.New("a query can't begin so")
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\`, r) }) {
 		return errors.New("not a name that git allows")

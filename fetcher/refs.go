@@ -100,7 +100,8 @@ func newRefSet(adv *packp.AdvRefs) *refSet {
 		rs.commits["HEAD"], rs.tips["HEAD"] = adv.Head.String(), adv.Head.String()
 	}
 	for name, hash := range adv.References {
-		if (strings.HasPrefix(name, headsPrefix) || strings.HasPrefix(name, tagsPrefix)) && !strings.ContainsFunc(name, isControl) {
+		name, ok := refName(name)
+		if ok && (strings.HasPrefix(name, headsPrefix) || strings.HasPrefix(name, tagsPrefix)) {
 			rs.commits[name], rs.tips[name] = hash.String(), hash.String()
 		}
 	}
@@ -114,6 +115,16 @@ func newRefSet(adv *packp.AdvRefs) *refSet {
 	}
 	slices.Sort(rs.names)
 	return rs
+}
+
+// refName is how the go command reads a name in a list of references: as a word
+// between white space, of which git allows all that is not ASCII.
+func refName(name string) (string, bool) {
+	words := strings.Fields(name)
+	if len(words) != 1 || strings.ContainsFunc(name, isControl) {
+		return "", false
+	}
+	return words[0], true
 }
 
 const (

@@ -47,12 +47,14 @@ func (s *source) zip(ctx context.Context, w io.Writer, m module.Version, t *tree
 
 // An errorWriter tells the receiver's errors from the module's.
 type errorWriter struct {
-	ctx context.Context
-	w   io.Writer
-	err error
+	ctx  context.Context
+	w    io.Writer
+	err  error
+	used bool
 }
 
 func (e *errorWriter) Write(p []byte) (int, error) {
+	e.used = true
 	if e.err == nil && e.ctx.Err() != nil {
 		e.err = context.Cause(e.ctx)
 	}
@@ -140,8 +142,13 @@ func (a *archive) addTree(hash, at, rel string) error {
 			case e.isTree():
 				todo = append(todo, folder{e.hash, at, rel, f.depth + 1})
 			default:
+				f := a.file(e, at, rel)
+				if f.conversion.refused {
+					// This holds for what the module leaves out, too.
+					return brokenf("%s: an encoding is needed, not just that there is one", rel)
+				}
 				a.hasLicense = a.hasLicense || rel == "LICENSE"
-				a.files = append(a.files, a.file(e, at, rel))
+				a.files = append(a.files, f)
 			}
 		}
 	}
