@@ -100,7 +100,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	for want, opts := range map[string]*athens.Options{
 		"FetchThrough needs an Upstream": {FetchThrough: true},
 		"MaxMod is -1":                   {MaxMod: -1},
-		"MaxMod is 16777217":             {MaxMod: 16<<20 + 1},
+		"MaxMod is 1073741825":           {MaxMod: 1<<30 + 1},
 		"MaxZip is -5":                   {MaxZip: -5},
 		"MaxZip is 524288001":            {Upstream: up, MaxZip: 500<<20 + 1},
 		"MaxAnswers is -1":               {MaxAnswers: -1},

@@ -82,10 +82,15 @@ type Options struct {
 	// FetchTimeout bounds one fetch from a source, whoever waits. Zero means
 	// 10 minutes.
 	FetchTimeout time.Duration
-	// MaxMod and MaxZip bound the files that are taken, in bytes; for a zip
-	// both packed and unpacked. Zero means the go command's own limits, 16 MiB
-	// and 500 MiB (see golang.org/x/mod/zip); they can't be exceeded.
-	MaxMod, MaxZip int64
+	// MaxMod bounds the .mod files that are taken, in bytes; each is held in
+	// memory. Zero means 32 MiB, and 1 GiB is the most. The go command has no
+	// limit for them, but one of 16 MiB for the go.mod in a zip, so that of a
+	// version above that there is no zip.
+	MaxMod int64
+	// MaxZip bounds the zips that are taken, in bytes, packed and unpacked.
+	// Zero means the go command's own limit, 500 MiB (see
+	// golang.org/x/mod/zip), which can't be exceeded.
+	MaxZip int64
 	// ReadAhead bounds how many versions are fetched at once that no client
 	// asked for yet but will: what a .mod requires, and the zip of a version
 	// whose .mod and .info were asked for. Only a server that fetches its
@@ -166,7 +171,7 @@ func (o *Options) sizesWithDefaults() error {
 		field       *int64
 		value, most int64
 	}{
-		{"MaxMod", &o.MaxMod, zip.MaxGoMod, zip.MaxGoMod},
+		{"MaxMod", &o.MaxMod, 32 << 20, 1 << 30},
 		{"MaxZip", &o.MaxZip, zip.MaxZipFile, zip.MaxZipFile},
 		{"MaxAnswers", &o.MaxAnswers, 64 << 20, 1 << 40},
 	} {

@@ -81,6 +81,27 @@ var pageCases = []pageCase{
 	{name: "mod wins", path: "corp.test/lib", pages: map[string]string{"/lib": `<head><meta name="go-import" content="` + libTag + `"><meta name="go-import" content="corp.test/lib mod http://goproxy.test/x">`}},
 	{name: "mod", path: "corp.test/pm", pages: map[string]string{"/pm": tag("corp.test/pm mod http://goproxy.test")}, ok: true},
 	{name: "the host alone", path: "corp.test", pages: map[string]string{"/": tag("corp.test git http://git.test/lib")}, ok: true},
+	{name: "a folder that is the root", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + " .")}},
+	{name: "a folder that is not clean", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + " in/../in//")}, ok: true},
+	{name: "a folder that is a pattern", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + " i*")}},
+	{name: "a folder that is not there", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + " nowhere")}},
+	{name: "a folder for a sub-path", path: "corp.test/lib/x", pages: map[string]string{"/lib": tag(libTag + " in"), "/lib/x": tag(libTag + " in")}},
+	{name: "a slash after the prefix", path: "corp.test/lib/in", pages: map[string]string{"/lib/": tag("corp.test/lib/ git http://git.test/lib"), "/lib": tag("corp.test/lib/ git http://git.test/lib"), "/lib/in": tag("corp.test/lib/ git http://git.test/lib")}, ok: true},
+	{name: "a slash after the URL", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + "/")}, ok: true},
+	{name: "a URL in capitals", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git HTTP://git.test/lib")}},
+	{name: "a host in capitals", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git http://GIT.test/lib")}, ok: true},
+	{name: "a URL with escapes", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git http://git.test/li%62")}, ok: true},
+	{name: "a URL with a port", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git http://git.test:80/lib")}, ok: true},
+	{name: "a URL with two slashes", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git http://git.test//lib")}},
+	{name: "a URL with dots", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git http://git.test/x/../lib")}, ok: true},
+	{name: "a URL with a query", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git http://git.test/lib?a=b")}},
+	{name: "a URL with a fragment", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git http://git.test/lib#a")}},
+	{name: "a URL without a path", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git http://git.test")}},
+	{name: "system in capitals", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib Git http://git.test/lib")}},
+	{name: "a prefix in capitals", path: "corp.test/lib", pages: map[string]string{"/lib": tag("Corp.test/lib git http://git.test/lib")}},
+	{name: "mod with a folder", path: "corp.test/pm", pages: map[string]string{"/pm": tag("corp.test/pm mod http://goproxy.test in")}, ok: true},
+	{name: "mod with a slash", path: "corp.test/pm", pages: map[string]string{"/pm": tag("corp.test/pm mod http://goproxy.test/")}, ok: true},
+	{name: "mod of a root", path: "corp.test/pm", pages: map[string]string{"/pm": tag("corp.test mod http://goproxy.test"), "/": tag("corp.test mod http://goproxy.test")}, ok: true},
 	{name: "no dot", path: "corp/lib", pages: map[string]string{}},
 }
 
@@ -123,6 +144,7 @@ func TestPages(t *testing.T) {
 			if direct.Error == "" {
 				require.NoError(t, err)
 				assert.Equal(t, direct.Sum, got.sum)
+				assert.Equal(t, asJSON(t, direct.Origin), asJSON(t, got.info.Origin))
 				latest, err := f.Resolve(t.Context(), c.path, "latest")
 				require.NoError(t, err)
 				assert.Equal(t, "v1.0.0", latest.Version)

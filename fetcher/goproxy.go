@@ -72,11 +72,11 @@ func (g *goproxy) read(ctx context.Context, file string) ([]byte, error) {
 		return nil, err
 	}
 	defer body.Close()
-	data, err := io.ReadAll(io.LimitReader(body, maxGoMod+1))
+	data, err := io.ReadAll(io.LimitReader(body, g.f.opts.MaxModBytes+1))
 	if err != nil {
 		return nil, down(g.name, cause(err))
 	}
-	if len(data) > maxGoMod {
+	if int64(len(data)) > g.f.opts.MaxModBytes {
 		return nil, brokenf("%s/%s is too large", g.name, file)
 	}
 	return data, nil

@@ -1,6 +1,7 @@
 package fetcher
 
 import (
+	"bytes"
 	"context"
 	"strings"
 
@@ -114,11 +115,22 @@ func (s *source) retractions(ctx context.Context) (func(version string) bool, er
 	return retracts(t.gomod), nil
 }
 
+// A go.mod takes a hundred times its size in memory while it is parsed, if it
+// was made for that. What a larger one retracts does not count.
+const (
+	maxParsedBytes = 4 << 20
+	maxParsedLines = 100_000
+)
+
 // retracts returns which versions a go.mod retracts.
 func retracts(gomod []byte) func(version string) bool {
+	nothing := func(string) bool { return false }
+	if len(gomod) > maxParsedBytes || bytes.Count(gomod, []byte("\n")) > maxParsedLines {
+		return nothing
+	}
 	file, err := modfile.ParseLax("go.mod", gomod, nil)
 	if err != nil {
-		return func(string) bool { return false }
+		return nothing
 	}
 	return func(v string) bool {
 		for _, r := range file.Retract {

@@ -11,12 +11,6 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// The go command's limits for single files, in bytes.
-const (
-	maxGoMod   = 16 << 20
-	maxLicense = 16 << 20
-)
-
 // A source is one module in its repository, seen in one state of the
 // repository's references. It serves one question.
 type source struct {
@@ -97,14 +91,16 @@ const incompatible = "+incompatible"
 
 // hasFile reports whether a revision has a file; the error is an outage.
 func (s *source) hasFile(rev *revision, name string) (bool, error) {
-	_, err := s.repo.readFile(rev, name, maxGoMod)
-	if err == nil || errors.As(err, new(broken)) {
-		return true, nil
+	o, err := s.repo.open()
+	if err != nil {
+		return false, err
 	}
+	defer o.close()
+	_, err = o.findFile(rev.tree, name)
 	if errors.Is(err, errNoFile) {
 		return false, nil
 	}
-	return false, err
+	return err == nil, err
 }
 
 // A tree is where a version of a module is: a folder of a commit, and the
@@ -128,7 +124,7 @@ func (s *source) findDir(ctx context.Context, version string) (*tree, error) {
 		return nil, err
 	}
 	file1 := path.Join(s.dir, "go.mod")
-	gomod1, err1 := s.repo.readFile(rev, file1, maxGoMod)
+	gomod1, err1 := s.repo.readFile(rev, file1)
 	if err1 != nil && !errors.Is(err1, errNoFile) {
 		return nil, err1
 	}
@@ -139,7 +135,7 @@ func (s *source) findDir(ctx context.Context, version string) (*tree, error) {
 	hasSecond := s.major != "" && s.root != s.path && !strings.HasPrefix(s.major, ".")
 	if hasSecond {
 		dir2 := path.Join(s.dir, s.major[1:])
-		gomod2, err2 := s.repo.readFile(rev, path.Join(dir2, "go.mod"), maxGoMod)
+		gomod2, err2 := s.repo.readFile(rev, path.Join(dir2, "go.mod"))
 		if err2 != nil && !errors.Is(err2, errNoFile) {
 			return nil, err2
 		}

@@ -217,12 +217,9 @@ func (o *objects) find(tree, name string) (entry, error) {
 // file returns a file of a tree as it is stored; of a symbolic link that is
 // its target. If there is none, or it is not a file, the error is errNoFile.
 func (o *objects) file(tree, name string, limit int64) ([]byte, error) {
-	e, err := o.find(tree, name)
+	e, err := o.findFile(tree, name)
 	if err != nil {
 		return nil, err
-	}
-	if e.isTree() || e.isSubmodule() {
-		return nil, errNoFile
 	}
 	rd, size, err := o.blob(e.hash)
 	if err != nil {
@@ -233,6 +230,15 @@ func (o *objects) file(tree, name string, limit int64) ([]byte, error) {
 		return nil, brokenf("%s has %d bytes", name, size)
 	}
 	return io.ReadAll(rd)
+}
+
+// findFile is find for what is no folder.
+func (o *objects) findFile(tree, name string) (entry, error) {
+	e, err := o.find(tree, name)
+	if err == nil && (e.isTree() || e.isSubmodule()) {
+		return entry{}, errNoFile
+	}
+	return e, err
 }
 
 // blob opens a file's content, given its hash, and says how long it is.

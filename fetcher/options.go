@@ -91,6 +91,10 @@ type Options struct {
 	// 64 MiB.
 	MaxRefsBytes int64
 
+	// MaxModBytes bounds a go.mod, which is held in memory; zero means 32 MiB,
+	// as in [athens.Options]. A zip's is bounded by 16 MiB in any case.
+	MaxModBytes int64
+
 	// MaxFetchBytes bounds what one fetch of a repository's content receives;
 	// zero means 4 GiB.
 	MaxFetchBytes int64
@@ -146,6 +150,7 @@ func (o *Options) numbers() error {
 		orDefault(&o.FetchTimeout, 15*time.Minute),
 		orDefault(&o.MaxPageBytes, 1<<20),
 		orDefault(&o.MaxRefsBytes, 64<<20),
+		orDefault(&o.MaxModBytes, 32<<20),
 		orDefault(&o.MaxFetchBytes, 4<<30),
 		orDefault(&o.MaxCacheBytes, 20<<30),
 		orDefault(&o.MaxRedirects, 10),

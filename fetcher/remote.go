@@ -54,13 +54,19 @@ func parseRemote(address string, short bool) (*remote, error) {
 		return nil, errors.New("it is not a URL")
 	}
 	u, err := url.Parse(address)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, errors.New("it is not valid")
+	case !strings.HasPrefix(address, u.Scheme):
+		return nil, errors.New("git takes schemes in small letters only")
 	}
 	to := &remote{user: u.User.Username(), host: u.Hostname(), port: u.Port(), path: u.Path}
 	switch u.Scheme {
 	case "https", "http":
-		to.scheme, to.url = u.Scheme, u
+		if u.RawQuery != "" || u.Fragment != "" {
+			return nil, errors.New("it has a query or a fragment")
+		}
+		to.scheme, to.url = u.Scheme, asRequested(u)
 	case "ssh", "git+ssh", "ssh+git":
 		to.scheme = "ssh"
 		if strings.HasPrefix(to.path, "/~") {
@@ -72,6 +78,18 @@ func parseRemote(address string, short bool) (*remote, error) {
 		return nil, errScheme
 	}
 	return to, to.check()
+}
+
+// asRequested is a repository's URL as git uses it: below it are the files, with
+// a slash between, and dots in it mean what they mean to a browser.
+func asRequested(u *url.URL) *url.URL {
+	to := *u
+	if strings.Contains(u.Path, "/.") {
+		to = *u.ResolveReference(&url.URL{Path: u.Path, RawPath: u.RawPath})
+		to.User = u.User
+	}
+	to.Path, to.RawPath = strings.TrimSuffix(to.Path, "/"), strings.TrimSuffix(to.RawPath, "/")
+	return &to
 }
 
 func parseShort(address string) (*remote, error) {

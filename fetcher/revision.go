@@ -195,14 +195,14 @@ func (r *repo) describe(rs *refSet, hash string) (*revision, error) {
 	return &revision{commit: hash, tree: c.tree, time: c.time, tags: rs.tagsOf(hash)}, nil
 }
 
-// readFile returns a file of a revision as it is stored.
-func (r *repo) readFile(rev *revision, name string, limit int64) ([]byte, error) {
+// readFile returns a go.mod of a revision as it is stored.
+func (r *repo) readFile(rev *revision, name string) ([]byte, error) {
 	o, err := r.open()
 	if err != nil {
 		return nil, err
 	}
 	defer o.close()
-	return o.file(rev.tree, name, limit)
+	return o.file(rev.tree, name, r.f.opts.MaxModBytes)
 }
 
 // ancestry calls visit for a revision and its ancestors until that returns

@@ -91,6 +91,9 @@ func withoutLogin(rawURL string) string {
 		}
 		return rest
 	}
+	if u.User == nil {
+		return rawURL
+	}
 	return shown(u)
 }
 

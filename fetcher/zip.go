@@ -27,10 +27,10 @@ func (s *source) zip(ctx context.Context, w io.Writer, m module.Version, t *tree
 	}
 	if t.dir != "" && !a.hasLicense {
 		// A module below the root inherits the root's license, as it is stored.
-		data, err := o.file(t.rev.tree, "LICENSE", maxLicense)
+		data, err := o.file(t.rev.tree, "LICENSE", modzip.MaxLICENSE)
 		if err == nil {
 			a.files = append(a.files, &zipFile{name: "LICENSE", size: int64(len(data)), data: data})
-		} else if !errors.Is(err, errNoFile) && !errors.As(err, new(broken)) {
+		} else if !errors.Is(err, errNoFile) {
 			return err
 		}
 	}
@@ -103,10 +103,12 @@ func (a *archive) add(root, dir string) error {
 	return a.addTree(top.hash, dir, "")
 }
 
-// maxDepth bounds folders in folders, and maxFiles the files of a zip.
+// maxDepth bounds folders in folders, as git does; maxFiles the files of a zip,
+// and its folders; maxNames the paths of all of them together, in bytes.
 const (
-	maxDepth = 1000
+	maxDepth = 2048
 	maxFiles = 1_000_000
+	maxNames = 256 << 20
 )
 
 // addTree collects the files of one folder: at is its path in the repository,
@@ -117,14 +119,15 @@ func (a *archive) addTree(hash, at, rel string) error {
 		depth         int
 	}
 	todo := []folder{{hash, at, rel, 0}}
+	folders, names := 0, 0
 	for len(todo) > 0 {
 		if a.ctx.Err() != nil {
 			return context.Cause(a.ctx)
 		}
 		f := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		if f.depth > maxDepth || len(a.files) > maxFiles {
-			return brokenf("too many files, or too deep folders")
+		if folders++; f.depth > maxDepth || max(folders, len(a.files)) > maxFiles || names > maxNames {
+			return brokenf("too many files, too deep folders, or too long names")
 		}
 		entries, err := a.objects.tree(f.hash)
 		if err != nil {
@@ -135,6 +138,7 @@ func (a *archive) addTree(hash, at, rel string) error {
 		}
 		for _, e := range entries {
 			at, rel := under(f.at, e.name), under(f.rel, e.name)
+			names += len(rel)
 			switch {
 			case e.isSubmodule():
 			case e.isTree() && rel == "go.mod":

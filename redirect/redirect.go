@@ -93,8 +93,8 @@ type Options struct {
 	// MaxInfo is the size of the largest .info and @latest accepted, in
 	// bytes. Zero means 64 KiB.
 	MaxInfo int64
-	// MaxMod is the same for a .mod. Zero means 16 MiB, the limit of the go
-	// command.
+	// MaxMod is the same for a .mod. Zero means 32 MiB, as in
+	// [athens.Options].
 	MaxMod int64
 	// MaxZip is the same for a .zip. Zero means 500 MiB, the limit of the go
 	// command.
@@ -150,7 +150,7 @@ func (o *Options) withDefaults() Options {
 	orElse(&d.Timeout, 5*time.Minute)
 	orElse(&d.ZipTimeout, time.Hour)
 	orElse(&d.MaxInfo, 64<<10)
-	orElse(&d.MaxMod, modzip.MaxGoMod)
+	orElse(&d.MaxMod, 32<<20)
 	orElse(&d.MaxZip, modzip.MaxZipFile)
 	orElse(&d.MaxList, 16<<20)
 	orElse(&d.MaxVersions, 100_000)

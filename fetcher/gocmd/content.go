@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
-	modzip "golang.org/x/mod/zip"
 
 	"github.com/athens-go/athens"
 )
@@ -39,6 +38,9 @@ func (f *Fetcher) version(ctx context.Context, m module.Version) (*version, erro
 	})
 }
 
+// maxMod bounds a .mod, in bytes: as athens.Options.MaxMod does by default.
+const maxMod = 32 << 20
+
 // fill gets the .info and .mod of a version into its folder.
 func (f *Fetcher) fill(ctx context.Context, v *version) error {
 	info, gomod, err := f.stat(ctx, v.dir, v.module)
@@ -58,7 +60,7 @@ func (f *Fetcher) fill(ctx context.Context, v *version) error {
 		}
 		gomod = p.GoMod
 	}
-	if v.mod, err = readAtMost(gomod, modzip.MaxGoMod); err != nil {
+	if v.mod, err = readAtMost(gomod, maxMod); err != nil {
 		return err
 	}
 	if info.Origin != nil && info.Origin.VCS == "svn" && legacy(v.module, v.mod) {
