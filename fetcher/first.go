@@ -19,8 +19,8 @@ import (
 // The next one is asked only when an error satisfies errors.Is(err,
 // [errors.ErrUnsupported]): the repository was found, and is of a kind that this
 // Fetcher can't read. A [*Fetcher] says so of every version control system but
-// git, of a URL scheme that it does not speak, and of repositories with SHA-256
-// hashes. What is missing, down, blocked or invalid is the answer: a source of
+// git, of a URL scheme that it does not speak, of repositories with SHA-256
+// hashes, and of those that are served as mere files. What is missing, down, blocked or invalid is the answer: a source of
 // truth has no second opinion, and to ask another one would hide an outage.
 //
 // Which Fetcher answers is found out anew for each question. The parts of one

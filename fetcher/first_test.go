@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -89,6 +90,7 @@ func TestFirstWithGoCommand(t *testing.T) {
 	net := modtest.NewInternet(t, tagged)
 	serveSHA256(t, net)
 	page(net, "corp.test/hg", "hg", "http://nosuch.test/hg")
+	serveFiles(t, net, modtest.NewRepo(t, strings.ReplaceAll(kitTagged, "corp.test/tagged", "corp.test/dumb")))
 	goCmd, err := gocmd.New(&gocmd.Options{Dir: t.TempDir(), Env: modtest.NewGo(t, net).Env()})
 	require.NoError(t, err)
 	defer goCmd.Close()
@@ -97,10 +99,12 @@ func TestFirstWithGoCommand(t *testing.T) {
 
 	_, err = git.Resolve(t.Context(), "corp.test/sha256", "latest")
 	assert.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err = git.Resolve(t.Context(), "corp.test/dumb", "latest")
+	assert.ErrorIs(t, err, errors.ErrUnsupported)
 	list, err := f.Versions(t.Context(), "corp.test/sha256")
 	assert.NoError(t, err)
 	assert.Equal(t, []string{"v1.0.0"}, list)
-	for _, path := range []string{"corp.test/sha256", "corp.test/tagged"} {
+	for _, path := range []string{"corp.test/sha256", "corp.test/dumb", "corp.test/tagged"} {
 		info, err := f.Resolve(t.Context(), path, "latest")
 		require.NoError(t, err, path)
 		want := modtest.NewGo(t, net).MustDownload(path + "@" + info.Version)
@@ -166,6 +170,16 @@ type stubContent struct {
 func (s stubContent) Fetch(context.Context, module.Version) (athens.Content, error) { return s, nil }
 
 func (s stubContent) Info(context.Context) (*athens.Info, error) { return &s.info, nil }
+
+// serveFiles serves a repository, as corp.test/dumb, by a web server that knows
+// nothing of git.
+func serveFiles(t *testing.T, net *modtest.Internet, repo *modtest.Repo) {
+	t.Helper()
+	out, err := exec.Command("git", "-C", repo.Dir(), "update-server-info").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	net.Handle("files.test", http.FileServer(http.Dir(repo.Dir())))
+	page(net, "corp.test/dumb", "git", "http://files.test/")
+}
 
 // serveSHA256 serves corp.test/sha256, whose hashes are of the new kind.
 func serveSHA256(t *testing.T, net *modtest.Internet) {

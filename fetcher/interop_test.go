@@ -225,7 +225,7 @@ func pseudo(repo *modtest.Repo, base, rev string) string {
 }
 
 func commitTime(repo *modtest.Repo, rev string) time.Time {
-	out, err := exec.Command("git", "-C", repo.Dir(), "show", "-s", "--format=%ct", rev).Output()
+	out, err := exec.Command("git", "-C", repo.Dir(), "show", "-s", "--format=%ct", rev+"^{commit}").Output()
 	if err != nil {
 		panic(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -81,12 +82,18 @@ func (r *repo) askRefs(ctx context.Context) (*refSet, error) {
 		if seen.contains("object-format=sha256") {
 			return nil, brokenf("%s is a SHA-256 repository: %w", r.name, errors.ErrUnsupported)
 		}
+		if seen.matches(dumbList) {
+			return nil, brokenf("%s is served as files, not by a git server: %w", r.name, errors.ErrUnsupported)
+		}
 		return nil, r.listError(err)
 	}
 	rs := newRefSet(adv)
 	rs.asked, rs.session = asked, session
 	return rs, nil
 }
+
+// dumbList is how a list of references begins that "git update-server-info" made.
+var dumbList = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?\trefs/`)
 
 // newRefSet takes over the references that the go command looks at.
 func newRefSet(adv *packp.AdvRefs) *refSet {

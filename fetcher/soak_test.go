@@ -47,10 +47,10 @@ func TestRandomRepositories(t *testing.T) {
 type scripter struct {
 	*rand.Rand
 	strings.Builder
-	root   string
-	tags   []string
-	day    int
-	module map[string]string // folder to the path that its go.mod declares
+	root  string
+	tags  []string
+	day   int
+	sides bool
 }
 
 func (s *scripter) line(format string, args ...any) { fmt.Fprintf(s, format+"\n", args...) }
@@ -61,13 +61,29 @@ func (s *scripter) of(list ...string) string { return list[s.IntN(len(list))] }
 func (s *scripter) chance(n int) bool { return s.IntN(n) == 0 }
 
 func randomScript(seed uint64) string {
-	s := &scripter{Rand: rand.New(rand.NewPCG(seed, 0)), module: map[string]string{}}
+	s := &scripter{Rand: rand.New(rand.NewPCG(seed, 0))}
 	s.root = fmt.Sprintf("random.test/r%d", seed)
+	if s.chance(10) {
+		s.root = fmt.Sprintf("gopkg.in/corp/r%d.v%d", seed, 1+s.IntN(2))
+	}
 	s.line("# Seed %d.", seed)
 	s.line("repo %s", s.root)
-	for range 3 + s.IntN(4) {
+	switch {
+	case s.chance(8):
+		s.line("import %s %s", s.root, s.of("sub", "v2", "deep/er"))
+	case s.chance(8) && !strings.HasPrefix(s.root, "gopkg.in"):
+		s.line("import %s/v2", s.root)
+		s.line("import %s", s.root)
+	case s.chance(12):
+		s.line("config uploadpack.allowAnySHA1InWant false")
+	}
+	for i := range 3 + s.IntN(4) {
+		if i > 1 {
+			s.turn()
+		}
 		s.commit()
 	}
+	s.line("checkout main")
 	offered := map[string]bool{}
 	for range 8 {
 		if offer := s.offer(); !offered[offer] {
@@ -76,6 +92,26 @@ func randomScript(seed uint64) string {
 		}
 	}
 	return s.String()
+}
+
+// turn goes to another branch, or joins one to this.
+func (s *scripter) turn() {
+	switch s.IntN(6) {
+	case 0:
+		if !s.sides {
+			s.line("branch side")
+		}
+		s.line("checkout side")
+		s.sides = true
+	case 1:
+		s.line("checkout main")
+	case 2:
+		if s.sides {
+			s.line("checkout main")
+			s.day++
+			s.line("git merge -q --no-ff -s ours -m Join side")
+		}
+	}
 }
 
 var folders = []string{"", "sub/", "v2/", "sub/v2/", "deep/er/"}
@@ -104,7 +140,7 @@ func (s *scripter) commit() {
 
 func (s *scripter) file() {
 	dir := s.of(folders...)
-	switch s.IntN(9) {
+	switch s.IntN(10) {
 	case 0, 1, 2:
 		declared := strings.TrimSuffix(s.root+"/"+dir, "/")
 		if s.chance(5) {
@@ -115,6 +151,8 @@ func (s *scripter) file() {
 	case 3:
 		s.line(`write %s.gitattributes "%s\n"`, dir, s.of("*.txt text eol=crlf", "* text=auto eol=crlf", "*.go ident", "a* -text",
 			"*.txt export-ignore", "a.txt export-subst", "*.go text", "u.txt working-tree-encoding=ISO-8859-1", "link* text eol=crlf", "[attr]mine text eol=crlf\\n*.txt mine", "** !text", "/a.txt -text", "*.bin text=auto eol=crlf", "sub/** text eol=crlf"))
+	case 9:
+		s.line("rm %s", dir+s.of("go.mod", "LICENSE", "a.txt", ".gitattributes"))
 	case 4:
 		s.line(`write %sLICENSE "Licence %d\n"`, dir, s.IntN(9))
 	case 5:
@@ -129,11 +167,12 @@ func (s *scripter) file() {
 // offer is something to ask: often of a path that is a module, often not.
 func (s *scripter) offer() string {
 	path := s.root + s.of("", "", "", "/v2", "/sub", "/sub/v2", "/deep/er", "/v3", "/deep")
-	queries := []string{"latest", "main", "v1", "v1.0", "HEAD", "v1.0.0", "v2.0.0+incompatible", "{main}", "{main~1:12}", "{main:7}", "dev",
+	queries := []string{"latest", "latest", "side", "v2", "v0", "v1.2", "main", "v1", "v1.0", "HEAD", "v1.0.0", "v2.0.0+incompatible", "{main}", "{main~1:12}", "{main:7}", "dev",
 		"{pseudo:v0.none:main}", "{pseudo:v1.0.0:main}", "{pseudo:v1.0.1-rc.1:main~1}", "{pseudo:v2.none:main}", "{pseudo:v2.0.0:main~1}"}
 	for _, tag := range s.tags {
 		version := tag[strings.LastIndex(tag, "/")+1:]
-		queries = append(queries, version, version)
+		queries = append(queries, version, version, s.of(tag, version+"+incompatible", "{refs/tags/"+tag+"}", "{refs/tags/"+tag+":9}", "{refs/tags/"+tag+":6}"),
+			s.of("{pseudo:"+version+":main}", "{pseudo:"+version+":refs/tags/"+tag+"}", version+"+other"))
 	}
 	return path + "@" + s.of(queries...)
 }

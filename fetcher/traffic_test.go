@@ -3,6 +3,7 @@ package fetcher_test
 import (
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -119,45 +120,79 @@ func TestCommitsAreFetchedTogether(t *testing.T) {
 
 // An errand is the same question to the go command and to a Fetcher.
 type errand struct {
-	name    string
-	warm    bool // v1.0.0 was fetched before
-	most    float64
-	command []string
-	ask     func(testing.TB, *fetcher.Fetcher)
+	name     string
+	warm     bool // v1.0.0 was fetched before
+	most     float64
+	commands [][]string
+	ask      func(testing.TB, *fetcher.Fetcher)
 }
 
 // errands are what the other way to do this, a go command started for each
 // request, is measured by.
 func errands() []errand {
-	further := errand{name: "ten further tags", warm: true, most: 0.3, command: []string{"mod", "download"}}
+	list := furtherTags()
+	list = append(list, errand{"one tag", false, 0.7, [][]string{{"mod", "download", series + "@v1.0.0"}}, func(t testing.TB, f *fetcher.Fetcher) {
+		_, err := fetchAll(t, f, series, "v1.0.0")
+		require.NoError(t, err)
+	}})
+	list = append(list, errand{"list", false, 0.5, [][]string{{"list", "-m", "-versions", series}}, func(t testing.TB, f *fetcher.Fetcher) {
+		_, err := f.Versions(t.Context(), series)
+		require.NoError(t, err)
+	}})
+	return append(list, errand{"refusal", false, 0.5, [][]string{{"mod", "download", series + "/a@v1.0.0"}}, func(t testing.TB, f *fetcher.Fetcher) {
+		_, err := f.Fetch(t.Context(), module.Version{Path: series + "/a", Version: "v1.0.0"})
+		require.ErrorAs(t, err, new(*athens.MissingError))
+	}})
+}
+
+// furtherTags asks for ten more versions of a repository: as many at once as
+// "go mod download" of all ten does, once for each .info and then for the rest;
+// all at once, as many clients do; and one after the other.
+func furtherTags() []errand {
+	together, each := []string{"mod", "download"}, [][]string{}
 	for i := 1; i <= 10; i++ {
-		further.command = append(further.command, fmt.Sprintf("%s@v1.%d.0", series, i))
+		version := fmt.Sprintf("%s@v1.%d.0", series, i)
+		together, each = append(together, version), append(each, []string{"mod", "download", version})
 	}
-	further.ask = func(t testing.TB, f *fetcher.Fetcher) {
-		// As from the go command, which asks a proxy for many at once.
-		var asking sync.WaitGroup
-		for i := 1; i <= 10; i++ {
-			asking.Go(func() {
-				_, err := fetchAll(t, f, series, fmt.Sprintf("v1.%d.0", i))
-				assert.NoError(t, err)
-			})
-		}
-		asking.Wait()
-	}
+	const most = 0.3
 	return []errand{
-		{"one tag", false, 0.7, []string{"mod", "download", series + "@v1.0.0"}, func(t testing.TB, f *fetcher.Fetcher) {
-			_, err := fetchAll(t, f, series, "v1.0.0")
-			require.NoError(t, err)
+		{"ten further tags/as one command", true, most, [][]string{together}, func(t testing.TB, f *fetcher.Fetcher) {
+			eachVersion(runtime.GOMAXPROCS(0), func(version string) {
+				c, err := f.Fetch(t.Context(), module.Version{Path: series, Version: version})
+				if assert.NoError(t, err) {
+					_, err = c.Info(t.Context())
+					assert.NoError(t, err)
+				}
+			})
+			eachVersion(runtime.GOMAXPROCS(0), fetchVersion(t, f))
 		}},
-		further,
-		{"list", false, 0.5, []string{"list", "-m", "-versions", series}, func(t testing.TB, f *fetcher.Fetcher) {
-			_, err := f.Versions(t.Context(), series)
-			require.NoError(t, err)
+		{"ten further tags/at once", true, most, [][]string{together}, func(t testing.TB, f *fetcher.Fetcher) {
+			eachVersion(10, fetchVersion(t, f))
 		}},
-		{"refusal", false, 0.5, []string{"mod", "download", series + "/a@v1.0.0"}, func(t testing.TB, f *fetcher.Fetcher) {
-			_, err := f.Fetch(t.Context(), module.Version{Path: series + "/a", Version: "v1.0.0"})
-			require.ErrorAs(t, err, new(*athens.MissingError))
+		{"ten further tags/in turn", true, most, each, func(t testing.TB, f *fetcher.Fetcher) {
+			eachVersion(1, fetchVersion(t, f))
 		}},
+	}
+}
+
+// eachVersion calls do for ten versions, of which some run at once.
+func eachVersion(atOnce int, do func(version string)) {
+	var running sync.WaitGroup
+	places := make(chan struct{}, atOnce)
+	for i := 1; i <= 10; i++ {
+		places <- struct{}{}
+		running.Go(func() {
+			defer func() { <-places }()
+			do(fmt.Sprintf("v1.%d.0", i))
+		})
+	}
+	running.Wait()
+}
+
+func fetchVersion(t testing.TB, f *fetcher.Fetcher) func(version string) {
+	return func(version string) {
+		_, err := fetchAll(t, f, series, version)
+		assert.NoError(t, err)
 	}
 }
 
@@ -190,7 +225,11 @@ func (e *errand) run(t testing.TB, net *modtest.Internet) (ours, theirs cost) {
 		return cost{time.Since(start), net.Count("")}
 	}
 	ours = measure(func() { e.ask(t, f) })
-	theirs = measure(func() { _, _, _ = goCmd.Run(e.command...) })
+	theirs = measure(func() {
+		for _, command := range e.commands {
+			_, _, _ = goCmd.Run(command...)
+		}
+	})
 	return ours, theirs
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 )
 
@@ -71,5 +72,7 @@ func (s *sniff) add(p []byte) {
 		s.head.Write(p[:min(len(p), 4096)])
 	}
 }
+
+func (s *sniff) matches(re *regexp.Regexp) bool { return re.MatchString(s.head.String()) }
 
 func (s *sniff) contains(text string) bool { return strings.Contains(s.head.String(), text) }
