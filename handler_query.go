@@ -149,6 +149,9 @@ func (x *exchange) serveQuery() error {
 	if x.route.Blocked != "" {
 		return &BlockedError{Path: m.Path, Version: m.Version, Reason: x.route.Blocked}
 	}
+	if !x.route.Private && x.h.route(module.Version{Path: m.Version}).Private {
+		return &BlockedError{Path: m.Path, Version: m.Version, Reason: "a private path is not asked for as the version of a public module"}
+	}
 	info, err := x.resolve("query", m.Version)
 	var version string
 	if err == nil {

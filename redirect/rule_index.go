@@ -3,6 +3,7 @@ package redirect
 import (
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -45,6 +46,22 @@ func (x *anyCase) last(path string) int {
 func (x *anyCase) all(lines []int, path string) []int {
 	return x.lower.all(x.exact.all(lines, path), strings.ToLower(path))
 }
+
+// withoutEndings returns a path whose elements behind the host lack ".git" and the
+// like, and ".v2" and the like: what is at x.git is at x, too.
+func withoutEndings(path string) string {
+	host, rest, _ := strings.Cut(path, "/")
+	if !strings.Contains(rest, ".") {
+		return path
+	}
+	elements := strings.Split(rest, "/")
+	for i, e := range elements {
+		elements[i] = ending.ReplaceAllString(e, "")
+	}
+	return host + "/" + strings.Join(elements, "/")
+}
+
+var ending = regexp.MustCompile(`(?i)(\.(git|hg|svn|bzr|fossil|v[0-9]+))+$`)
 
 // numbered is a pattern with wildcards.
 type numbered struct {

@@ -35,7 +35,10 @@ import (
 // A path is private in every spelling: "Corp.example.com/x" is private too,
 // because hosts and many repositories don't tell upper from lower case, and what
 // is misspelled must not leave either. For the same reason a path is blocked in
-// every spelling. Public and allow are exact.
+// every spelling. Public and allow are exact. An element's ending that names a
+// version control system or a major version does not make it another's:
+// "corp.example.com/x.git" and "corp.example.com/x.v2" are private where
+// "corp.example.com/x" is.
 //
 // # Versions
 //
@@ -148,6 +151,9 @@ func (r *Rules) Route(m module.Version) athens.Route {
 
 func (r *Rules) isPrivate(path string) bool {
 	n := r.private.last(path)
+	if short := withoutEndings(path); short != path {
+		n = max(n, r.private.last(short))
+	}
 	return n > none && n > r.public.last(path)
 }
 

@@ -58,6 +58,10 @@ public  pub.test
 		"git.test/team/a":       true,
 		"GIT.TEST/TEAM/A":       true,
 		"A.Inner.Test/x":        true,
+		"git.test/Team/a.git":   true,
+		"git.test/team/a.v2/b":  true,
+		"corp.test/open.git/x":  true,
+		"corp.test.git/x":       false, // another host
 		"Corp.test/open":        true,
 		"corp.test/Open":        true,
 		"corp.test/Open/Secret": true,
