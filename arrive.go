@@ -218,15 +218,18 @@ func (h *Handler) keep(ctx context.Context, src source, m module.Version, info *
 	if err := h.vouchMod(m, mod); err != nil {
 		return err
 	}
+	if src.vcs {
+		// Before it is held: a process that dies in between, or a Put that fails
+		// although it happened, must not leave a version whose zip nobody owes.
+		h.owe(src, m)
+	}
 	if err := h.put(ctx, m, info, mod); err != nil {
 		if answered && !Final(err) { // else there is an answer to say it, or an alarm
 			h.opts.Logger.Warn("not stored", "module", m.Path, "version", m.Version, "error", printable(err.Error(), maxErrorBody))
 		}
 		return err
 	}
-	if src.vcs {
-		h.owe(src, m)
-	} else {
+	if !src.vcs {
 		h.answers.noteArrival(m)
 	}
 	return nil

@@ -36,12 +36,18 @@ type node struct {
 // version control names it: the internet is reached by a proxy with a login.
 func startNode(t testing.TB, internet *modtest.Internet, kind, name string, args ...string) *node {
 	t.Helper()
+	n := newNode(t, internet, kind, name, args...)
+	n.start("127.0.0.1:0")
+	return n
+}
+
+// newNode is startNode for a server that is not to start yet.
+func newNode(t testing.TB, internet *modtest.Internet, kind, name string, args ...string) *node {
+	t.Helper()
 	home := modtest.NewGo(t, internet)
 	login := strings.Replace(internet.ProxyURL().String(), "http://", "http://"+name+":x@", 1)
 	home.Set("HTTP_PROXY="+login, "http_proxy="+login, "HTTPS_PROXY="+login, "https_proxy="+login)
-	n := &node{t: t, kind: kind, dir: t.TempDir(), args: args, env: home.Env()}
-	n.start("127.0.0.1:0")
-	return n
+	return &node{t: t, kind: kind, dir: t.TempDir(), args: args, env: home.Env()}
 }
 
 // start starts the server, perhaps again, on the folder that it has.

@@ -103,7 +103,7 @@ func (l *locks) flock(n int) (unlock func(), err error) {
 		f.Close()
 		return nil, nil
 	}
-	return func() { f.Close(); <-l.here[n] }, nil
+	return func() { release(f); <-l.here[n] }, nil
 }
 
 // open opens the file of lock number n, and makes it and its folder if need be.

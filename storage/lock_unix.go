@@ -39,3 +39,13 @@ func flock(f *os.File) (bool, error) {
 	}
 	return true, nil
 }
+
+// release gives the lock on f back and closes it. Closing alone would leave the
+// lock to a child process that another goroutine has just forked, until that
+// runs its program, and to this one if the close failed.
+func release(f *os.File) {
+	if conn, err := f.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { _ = syscall.Flock(int(fd), syscall.LOCK_UN) })
+	}
+	f.Close()
+}

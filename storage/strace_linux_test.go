@@ -94,6 +94,7 @@ func TestOrderOnDisk(t *testing.T) {
 		"fsync .athens/stage/57-…",
 		"renameat .athens/stage/57-… example.com/mod/@v/list",
 		"fsync example.com/mod/@v",
+		"flock .athens/lock/57",
 		// Stage, Write, Commit.
 		"flock .athens/stage/zip-…",
 		"write .athens/stage/zip-…",
@@ -105,6 +106,7 @@ func TestOrderOnDisk(t *testing.T) {
 		"fsync example.com/mod/@v",
 		"renameat .athens/stage/zip-… example.com/mod/@v/v1.0.0.zip",
 		"fsync example.com/mod/@v",
+		"flock .athens/lock/57",
 	}, got)
 }
 
