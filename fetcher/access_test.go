@@ -56,10 +56,10 @@ func TestInsteadOf(t *testing.T) {
 			want := goCmd.MustDownload("git.test/simple@v1.1.0")
 			require.NotZero(t, n.Count(c.asked))
 			n.Reset()
-			got, err := fetchAll(t, newFetcher(t, n, func(o *fetcher.Options) { o.GitConfig = config }), "git.test/simple", "v1.1.0")
+			got, err := modtest.FetchAll(t, newFetcher(t, n, func(o *fetcher.Options) { o.GitConfig = config }), "git.test/simple", "v1.1.0")
 			require.NoError(t, err)
-			assert.Equal(t, want.Sum, got.sum)
-			assert.Equal(t, asJSON(t, want.Origin), asJSON(t, got.info.Origin))
+			assert.Equal(t, want.Sum, got.Sum)
+			assert.Equal(t, modtest.JSON(t, want.Origin), modtest.JSON(t, got.Info.Origin))
 			assert.NotZero(t, n.Count(c.asked))
 			assert.Zero(t, n.Count("no.test"))
 		})
@@ -150,7 +150,7 @@ func TestExtraHeader(t *testing.T) {
 	extraHeader = X-Moved: 1
 `)
 	f := newFetcher(t, n, func(o *fetcher.Options) { o.GitConfig = config })
-	_, err := fetchAll(t, f, "git.test/simple", "v1.0.0")
+	_, err := modtest.FetchAll(t, f, "git.test/simple", "v1.0.0")
 	require.NoError(t, err)
 	for _, r := range n.Requests("git.test") {
 		switch {
@@ -241,7 +241,7 @@ func TestTokensExpire(t *testing.T) {
 			http.Error(w, "token expired", http.StatusUnauthorized)
 		})
 	}))
-	_, err = fetchAll(t, f, "git.test/simple", "v1.0.0")
+	_, err = modtest.FetchAll(t, f, "git.test/simple", "v1.0.0")
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, renewed.Load(), "at the pack")
 
@@ -317,14 +317,14 @@ func TestSecretsStayInside(t *testing.T) {
 					set(o)
 					o.Logger = slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 				})
-				got, err := fetchAll(t, f, "git.test/simple", "v1.1.0")
+				got, err := modtest.FetchAll(t, f, "git.test/simple", "v1.1.0")
 				assert.Equal(t, failure == "none", err == nil, "%v", err)
 				for e := err; e != nil; e = errors.Unwrap(e) {
 					fmt.Fprintf(&out, "%v %+v %q\n", e, e, e)
 				}
 				_, err = f.Resolve(t.Context(), "git.test/simple", "latest")
 				_, err2 := f.Versions(t.Context(), "git.test/simple")
-				fmt.Fprintln(&out, asJSON(t, got.info), err, err2)
+				fmt.Fprintln(&out, modtest.JSON(t, got.Info), err, err2)
 				for _, text := range hidden {
 					assert.NotContains(t, out.String(), text)
 				}
@@ -370,9 +370,9 @@ func TestGitProtocol(t *testing.T) {
 	n := modtest.NewInternet(t)
 	page(n, "git.test/simple", "git", "git://"+l.Addr().String()+"/some/repo")
 	f := newFetcher(t, n, func(o *fetcher.Options) { o.Private = func(string) bool { return true } })
-	got, err := fetchAll(t, f, "git.test/simple", "v1.1.0")
+	got, err := modtest.FetchAll(t, f, "git.test/simple", "v1.1.0")
 	require.NoError(t, err)
-	assert.Equal(t, "git://"+l.Addr().String()+"/some/repo", got.info.Origin.URL)
+	assert.Equal(t, "git://"+l.Addr().String()+"/some/repo", got.Info.Origin.URL)
 	assert.Equal(t, "git-upload-pack /some/repo\x00host="+l.Addr().String()+"\x00", <-lines)
 }
 

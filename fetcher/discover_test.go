@@ -139,12 +139,12 @@ func TestPages(t *testing.T) {
 			f := newFetcher(t, net, nil)
 
 			direct := modtest.NewGo(t, net).Download(c.path + "@v1.0.0")[0]
-			got, err := fetchAll(t, f, c.path, "v1.0.0")
+			got, err := modtest.FetchAll(t, f, c.path, "v1.0.0")
 			assert.Equal(t, c.ok, direct.Error == "", "the go command says %q", direct.Error)
 			if direct.Error == "" {
 				require.NoError(t, err)
-				assert.Equal(t, direct.Sum, got.sum)
-				assert.Equal(t, asJSON(t, direct.Origin), asJSON(t, got.info.Origin))
+				assert.Equal(t, direct.Sum, got.Sum)
+				assert.Equal(t, modtest.JSON(t, direct.Origin), modtest.JSON(t, got.Info.Origin))
 				latest, err := f.Resolve(t.Context(), c.path, "latest")
 				require.NoError(t, err)
 				assert.Equal(t, "v1.0.0", latest.Version)

@@ -106,7 +106,7 @@ tag v1.0.0
 	require.NoError(t, err)
 	info, err := c.Info(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, asJSON(t, direct.Stored), asJSON(t, info))
+	assert.Equal(t, modtest.JSON(t, direct.Stored), modtest.JSON(t, info))
 	mod, err := c.Mod(t.Context())
 	require.NoError(t, err)
 	want, err := os.ReadFile(direct.GoMod)

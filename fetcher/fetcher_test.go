@@ -46,7 +46,7 @@ func TestOneAdvertisementForManyQuestions(t *testing.T) {
 	require.NoError(t, err)
 	_, err = f.Resolve(t.Context(), series, "latest")
 	require.NoError(t, err)
-	_, err = fetchAll(t, f, series, "v1.9.0")
+	_, err = modtest.FetchAll(t, f, series, "v1.9.0")
 	require.NoError(t, err)
 	_, err = f.Resolve(t.Context(), series, "v1.9.0")
 	require.NoError(t, err)
@@ -55,7 +55,7 @@ func TestOneAdvertisementForManyQuestions(t *testing.T) {
 
 	before := net.Requests(series + "/git-upload-pack")[0].Sent
 	for i := range 9 {
-		_, err := fetchAll(t, f, series, fmt.Sprintf("v1.%d.0", i))
+		_, err := modtest.FetchAll(t, f, series, fmt.Sprintf("v1.%d.0", i))
 		require.NoError(t, err)
 	}
 	assert.Equal(t, 1, net.Count(series+"/info/refs"))
@@ -63,7 +63,7 @@ func TestOneAdvertisementForManyQuestions(t *testing.T) {
 	for _, r := range net.Requests(series + "/git-upload-pack")[1:] {
 		assert.Less(t, r.Sent, before/4, "what is here already was sent again")
 	}
-	_, err = fetchAll(t, f, series, "v1.3.0")
+	_, err = modtest.FetchAll(t, f, series, "v1.3.0")
 	require.NoError(t, err)
 	assert.Equal(t, 10, net.Packs(series), "what is here is fetched again")
 }
@@ -94,13 +94,13 @@ func TestWhatIsPushedIsSoonFound(t *testing.T) {
 	net := modtest.NewInternet(t, repo)
 	f := newFetcher(t, net, func(o *fetcher.Options) { o.MissTTL = time.Nanosecond })
 	tip := pseudo(repo, "v1.9.0", "main")
-	_, err := fetchAll(t, f, series, tip)
+	_, err := modtest.FetchAll(t, f, series, tip)
 	require.NoError(t, err)
 	packs := net.Packs(series)
 	repo.Run("write more.go \"package series\\n\"\ncommit 2022-03-01T10:00:00Z More\ntag v2.0.0\ntag v1.10.0\n")
-	got, err := fetchAll(t, f, series, "v1.10.0")
+	got, err := modtest.FetchAll(t, f, series, "v1.10.0")
 	require.NoError(t, err)
-	assert.Equal(t, modtest.NewGo(t, net).MustDownload(series+"@v1.10.0").Sum, got.sum)
+	assert.Equal(t, modtest.NewGo(t, net).MustDownload(series+"@v1.10.0").Sum, got.Sum)
 	info, err := f.Resolve(t.Context(), series, "latest")
 	require.NoError(t, err)
 	assert.Equal(t, "v1.10.0", info.Version)
@@ -113,7 +113,7 @@ func TestASecondFetcherUsesWhatTheFirstFetched(t *testing.T) {
 	for range 2 {
 		f, err := fetcher.New(dir, &fetcher.Options{Transport: net.Transport(), Insecure: modtest.Insecure, Netrc: "none"})
 		require.NoError(t, err)
-		_, err = fetchAll(t, f, series, "v1.9.0")
+		_, err = modtest.FetchAll(t, f, series, "v1.9.0")
 		require.NoError(t, err)
 		require.NoError(t, f.Close())
 	}
@@ -126,7 +126,7 @@ func TestManyAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
-			_, err := fetchAll(t, f, series, "v1.9.0")
+			_, err := modtest.FetchAll(t, f, series, "v1.9.0")
 			assert.NoError(t, err)
 		})
 	}
@@ -193,7 +193,7 @@ func TestOutages(t *testing.T) {
 			require.NoError(t, err)
 			defer f.Close()
 			mend := net.Break(fault.where, fault.fault)
-			_, err = fetchAll(t, f, series, "v1.9.0")
+			_, err = modtest.FetchAll(t, f, series, "v1.9.0")
 			require.Error(t, err)
 			assert.NotErrorAs(t, err, new(*athens.MissingError))
 			if strings.Contains(name, "401") || strings.Contains(name, "403") {
@@ -204,7 +204,7 @@ func TestOutages(t *testing.T) {
 			assert.Empty(t, left)
 			mend()
 			if name != "refs oversized" {
-				_, err = fetchAll(t, f, series, "v1.9.0")
+				_, err = modtest.FetchAll(t, f, series, "v1.9.0")
 				assert.NoError(t, err, "after the end of the outage")
 			}
 		})
@@ -258,10 +258,10 @@ func TestCredentials(t *testing.T) {
 				set(t, o)
 				o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			})
-			got, err := fetchAll(t, f, series, "v1.0.0")
+			got, err := modtest.FetchAll(t, f, series, "v1.0.0")
 			require.NoError(t, err)
 			assert.Contains(t, log.String(), "git fetch")
-			assert.NotContains(t, log.String()+got.info.Origin.URL, "s3cret")
+			assert.NotContains(t, log.String()+got.Info.Origin.URL, "s3cret")
 		})
 	}
 }
@@ -279,9 +279,9 @@ func TestCredentialsStayAtTheirHost(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "netrc")
 	require.NoError(t, os.WriteFile(name, []byte("machine corp.test login ada password s3cret"), 0o600))
 	f := newFetcher(t, net, func(o *fetcher.Options) { o.Netrc = name })
-	got, err := fetchAll(t, f, "corp.test/lib", "v1.0.0")
+	got, err := modtest.FetchAll(t, f, "corp.test/lib", "v1.0.0")
 	require.NoError(t, err)
-	assert.Equal(t, "http://moved.test/lib", got.info.Origin.URL)
+	assert.Equal(t, "http://moved.test/lib", got.Info.Origin.URL)
 	for _, r := range net.Requests("") {
 		has := r.Header.Get("Authorization") != ""
 		assert.Equal(t, r.Host == "corp.test" || r.Host == "moved.test", has, "%s", r)
@@ -300,7 +300,7 @@ func TestWithoutTLSNoCredentials(t *testing.T) {
 			return fetcher.BasicAuth("ada", "s3cret"), nil
 		}
 	})
-	_, err := fetchAll(t, f, "corp.test/lib", "v1.0.0")
+	_, err := modtest.FetchAll(t, f, "corp.test/lib", "v1.0.0")
 	require.NoError(t, err, "the page says that the repository is reached by http")
 	assert.False(t, asked)
 	for _, r := range net.Requests("git.test") {
@@ -315,7 +315,7 @@ func TestSmallCache(t *testing.T) {
 	f := newFetcher(t, net, func(o *fetcher.Options) { o.MaxCacheBytes = 1 })
 	first, err := f.Fetch(t.Context(), module.Version{Path: series, Version: "v1.9.0"})
 	require.NoError(t, err)
-	_, err = fetchAll(t, f, "corp.test/lib", "v1.0.0")
+	_, err = modtest.FetchAll(t, f, "corp.test/lib", "v1.0.0")
 	require.NoError(t, err)
 	assert.Equal(t, 1, net.Packs(series))
 	// The first repository was removed to make room; its content is not lost.
@@ -333,9 +333,9 @@ func TestDamagedCacheIsFetchedAnew(t *testing.T) {
 		return f
 	}
 	f := open()
-	want, err := fetchAll(t, f, series, "v1.0.0")
+	want, err := modtest.FetchAll(t, f, series, "v1.0.0")
 	require.NoError(t, err)
-	_, err = fetchAll(t, f, series, "v1.9.0") // its objects come one by one
+	_, err = modtest.FetchAll(t, f, series, "v1.9.0") // its objects come one by one
 	require.NoError(t, err)
 	objects, err := filepath.Glob(filepath.Join(dir, "*", "objects", "??", "*"))
 	require.NoError(t, err)
@@ -346,13 +346,13 @@ func TestDamagedCacheIsFetchedAnew(t *testing.T) {
 	}
 	f = open()
 	var outage *athens.UnavailableError
-	_, err = fetchAll(t, f, series, "v1.9.0")
+	_, err = modtest.FetchAll(t, f, series, "v1.9.0")
 	require.ErrorAs(t, err, &outage)
-	_, err = fetchAll(t, f, series, "v1.9.0")
+	_, err = modtest.FetchAll(t, f, series, "v1.9.0")
 	assert.NoError(t, err)
-	got, err := fetchAll(t, f, series, "v1.0.0")
+	got, err := modtest.FetchAll(t, f, series, "v1.0.0")
 	require.NoError(t, err)
-	assert.Equal(t, want.sum, got.sum)
+	assert.Equal(t, want.Sum, got.Sum)
 }
 
 func TestSHA256RepositoryIsToldApart(t *testing.T) {

@@ -108,10 +108,10 @@ func TestFirstWithGoCommand(t *testing.T) {
 		info, err := f.Resolve(t.Context(), path, "latest")
 		require.NoError(t, err, path)
 		want := modtest.NewGo(t, net).MustDownload(path + "@" + info.Version)
-		got, err := fetchAll(t, f, path, info.Version)
+		got, err := modtest.FetchAll(t, f, path, info.Version)
 		require.NoError(t, err, path)
-		assert.Equal(t, asJSON(t, modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: want.Origin}), asJSON(t, got.info), path)
-		assert.Equal(t, want.Sum, got.sum, path)
+		assert.Equal(t, modtest.JSON(t, modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: want.Origin}), modtest.JSON(t, got.Info), path)
+		assert.Equal(t, want.Sum, got.Sum, path)
 	}
 	// Without a second opinion this would be "not supported". With hg on the
 	// machine there is no repository, without it there is no answer.
@@ -145,17 +145,17 @@ tag v1.1.0
 	defer goCmd.Close()
 	git := newFetcher(t, net, nil)
 	for _, version := range []string{"v1.0.0", "v1.1.0"} {
-		_, err := fetchAll(t, git, "corp.test/encoded", version)
+		_, err := modtest.FetchAll(t, git, "corp.test/encoded", version)
 		require.ErrorIs(t, err, errors.ErrUnsupported)
-		got, err := fetchAll(t, fetcher.First(git, goCmd), "corp.test/encoded", version)
+		got, err := modtest.FetchAll(t, fetcher.First(git, goCmd), "corp.test/encoded", version)
 		require.NoError(t, err)
 		want := modtest.NewGo(t, net).MustDownload("corp.test/encoded@" + version)
-		assert.Equal(t, want.Sum, got.sum, version)
-		assert.Equal(t, repo.Hash(version), got.info.Origin.Hash)
+		assert.Equal(t, want.Sum, got.Sum, version)
+		assert.Equal(t, repo.Hash(version), got.Info.Origin.Hash)
 	}
 	// Another source that has another commit does not complete a version.
 	other := stubContent{info: athens.Info{Version: "v1.0.0"}}
-	_, err = fetchAll(t, fetcher.First(git, other), "corp.test/encoded", "v1.0.0")
+	_, err = modtest.FetchAll(t, fetcher.First(git, other), "corp.test/encoded", "v1.0.0")
 	assert.ErrorContains(t, err, "do not agree")
 	assert.ErrorAs(t, err, new(*athens.InvalidError))
 }

@@ -137,9 +137,9 @@ func compareQuery(t *testing.T, downloads *direct, f *fetcher.Fetcher, path, que
 			version = resolved.Version
 		}
 	}
-	var got files
+	var got modtest.Files
 	if err == nil {
-		got, err = fetchAll(t, f, path, version)
+		got, err = modtest.FetchAll(t, f, path, version)
 	}
 	if direct.Error != "" {
 		t.Logf("go: %s\nAthens: %v", direct.Error, err)
@@ -151,16 +151,16 @@ func compareQuery(t *testing.T, downloads *direct, f *fetcher.Fetcher, path, que
 	require.NoError(t, err, "the go command resolves it to %s", direct.Version)
 	require.Equal(t, direct.Version, version)
 	if resolved != nil {
-		assert.Equal(t, asJSON(t, modtest.Info{Version: direct.Version, Time: direct.Stored.Time, Origin: direct.Origin}), asJSON(t, resolved), "query")
+		assert.Equal(t, modtest.JSON(t, modtest.Info{Version: direct.Version, Time: direct.Stored.Time, Origin: direct.Origin}), modtest.JSON(t, resolved), "query")
 		direct = downloads.get(t, path+"@"+version)
 	}
-	assert.Equal(t, asJSON(t, modtest.Info{Version: direct.Version, Time: direct.Stored.Time, Origin: direct.Origin}), asJSON(t, got.info), ".info")
+	assert.Equal(t, modtest.JSON(t, modtest.Info{Version: direct.Version, Time: direct.Stored.Time, Origin: direct.Origin}), modtest.JSON(t, got.Info), ".info")
 	modSum, err := dirhash.Hash1([]string{"go.mod"}, func(string) (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(got.mod)), nil
+		return io.NopCloser(bytes.NewReader(got.Mod)), nil
 	})
 	require.NoError(t, err)
 	assert.Equal(t, direct.GoModSum, modSum, "h1 of the .mod")
-	assert.Equal(t, direct.Sum, got.sum, "h1 of the zip")
+	assert.Equal(t, direct.Sum, got.Sum, "h1 of the zip")
 }
 
 // direct remembers what the go command said of a reference, each time with an
@@ -175,44 +175,6 @@ func (d *direct) get(t *testing.T, ref string) modtest.Download {
 		d.held[ref] = modtest.NewGo(t, d.net).Download(ref)[0]
 	}
 	return d.held[ref]
-}
-
-type files struct {
-	info *athens.Info
-	mod  []byte
-	sum  string
-}
-
-// fetchAll fetches a version and hashes its zip.
-func fetchAll(t testing.TB, f athens.Fetcher, path, version string) (files, error) {
-	t.Helper()
-	c, err := f.Fetch(t.Context(), module.Version{Path: path, Version: version})
-	if err != nil {
-		return files{}, err
-	}
-	var got files
-	if got.info, err = c.Info(t.Context()); err != nil {
-		return got, err
-	}
-	if got.mod, err = c.Mod(t.Context()); err != nil {
-		return got, err
-	}
-	var zip bytes.Buffer
-	if err := c.Zip(t.Context(), &zip); err != nil {
-		return got, err
-	}
-	name := filepath.Join(t.TempDir(), "m.zip")
-	require.NoError(t, os.WriteFile(name, zip.Bytes(), 0o600))
-	got.sum, err = dirhash.HashZip(name, dirhash.Hash1)
-	require.NoError(t, err)
-	return got, nil
-}
-
-func asJSON(t testing.TB, v any) string {
-	t.Helper()
-	data, err := json.MarshalIndent(v, "", " ")
-	require.NoError(t, err)
-	return string(data)
 }
 
 // pseudo makes a pseudo-version of a commit of a repository.

@@ -135,7 +135,7 @@ func TestPrivatePathsReachInside(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, []string{"v1.0.0", "v1.1.0", "v1.2.0"}, list)
 	}
-	_, err := fetchAll(t, f, "public.test/simple", "v1.0.0")
+	_, err := modtest.FetchAll(t, f, "public.test/simple", "v1.0.0")
 	requireBlocked(t, err, "public.test/simple")
 }
 

@@ -70,9 +70,9 @@ func TestSSHKeys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newSSHWorld(t, "ssh://git@code.test/team/simple", keys.host)
 			w.server.allow(w.home.key(keys.file, keys.user, ""))
-			got, err := fetchAll(t, w.fetcher(t), "git.test/simple", "v1.1.0")
+			got, err := modtest.FetchAll(t, w.fetcher(t), "git.test/simple", "v1.1.0")
 			require.NoError(t, err)
-			assert.Equal(t, "ssh://git@code.test/team/simple", got.info.Origin.URL)
+			assert.Equal(t, "ssh://git@code.test/team/simple", got.Info.Origin.URL)
 			want := "git git-upload-pack '/team/simple'"
 			assert.Equal(t, []string{want, want}, w.server.sessions(), "one for the list, one for the pack")
 			w.server.requireClosed(t)
@@ -104,10 +104,10 @@ func TestSSHEqualsGo(t *testing.T) {
 		}
 		require.NoError(t, err)
 		assert.Equal(t, want.Version, got.Version)
-		assert.Equal(t, asJSON(t, modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: want.Origin}), asJSON(t, got))
-		files, err := fetchAll(t, f, "git.test/simple", got.Version)
+		assert.Equal(t, modtest.JSON(t, modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: want.Origin}), modtest.JSON(t, got))
+		files, err := modtest.FetchAll(t, f, "git.test/simple", got.Version)
 		require.NoError(t, err)
-		assert.Equal(t, want.Sum, files.sum)
+		assert.Equal(t, want.Sum, files.Sum)
 	}
 }
 

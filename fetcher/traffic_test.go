@@ -29,7 +29,7 @@ func TestHangingHostLeavesOthersAlone(t *testing.T) {
 		asking.Go(func() { _, _ = f.Versions(t.Context(), fmt.Sprintf("hang.test/m%d", i)) })
 	}
 	net.Await("hang.test", 4)
-	_, err := fetchAll(t, f, series, "v1.0.0")
+	_, err := modtest.FetchAll(t, f, series, "v1.0.0")
 	assert.NoError(t, err)
 	close(release)
 	asking.Wait()
@@ -110,7 +110,7 @@ func TestCommitsAreFetchedTogether(t *testing.T) {
 	var asking sync.WaitGroup
 	for i := range 10 {
 		asking.Go(func() {
-			_, err := fetchAll(t, f, series, fmt.Sprintf("v1.%d.0", i))
+			_, err := modtest.FetchAll(t, f, series, fmt.Sprintf("v1.%d.0", i))
 			assert.NoError(t, err)
 		})
 	}
@@ -132,7 +132,7 @@ type errand struct {
 func errands() []errand {
 	list := furtherTags()
 	list = append(list, errand{"one tag", false, 0.7, [][]string{{"mod", "download", series + "@v1.0.0"}}, func(t testing.TB, f *fetcher.Fetcher) {
-		_, err := fetchAll(t, f, series, "v1.0.0")
+		_, err := modtest.FetchAll(t, f, series, "v1.0.0")
 		require.NoError(t, err)
 	}})
 	list = append(list, errand{"list", false, 0.5, [][]string{{"list", "-m", "-versions", series}}, func(t testing.TB, f *fetcher.Fetcher) {
@@ -191,7 +191,7 @@ func eachVersion(atOnce int, do func(version string)) {
 
 func fetchVersion(t testing.TB, f *fetcher.Fetcher) func(version string) {
 	return func(version string) {
-		_, err := fetchAll(t, f, series, version)
+		_, err := modtest.FetchAll(t, f, series, version)
 		assert.NoError(t, err)
 	}
 }
@@ -213,7 +213,7 @@ func elevenTags(t testing.TB) *modtest.Repo {
 func (e *errand) run(t testing.TB, net *modtest.Internet) (ours, theirs cost) {
 	f, goCmd := newFetcher(t, net, nil), modtest.NewGo(t, net)
 	if e.warm {
-		_, err := fetchAll(t, f, series, "v1.0.0")
+		_, err := modtest.FetchAll(t, f, series, "v1.0.0")
 		require.NoError(t, err)
 		_, stderr, err := goCmd.Run("mod", "download", series+"@v1.0.0")
 		require.NoError(t, err, stderr)

@@ -1,17 +1,14 @@
 package gocmd_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/module"
-	"golang.org/x/mod/sumdb/dirhash"
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/fetcher/gocmd"
@@ -88,55 +85,19 @@ func compare(t *testing.T, direct func() *modtest.Go, f athens.Fetcher, ref stri
 			return
 		}
 		require.NoError(t, err, ref)
-		assert.Equal(t, asJSON(t, modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: want.Origin}), asJSON(t, info), ref)
+		assert.Equal(t, modtest.JSON(t, modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: want.Origin}), modtest.JSON(t, info), ref)
 		version = want.Version
 		want = direct().Download(path + "@" + version)[0]
 	}
-	got, err := fetchAll(t, f, path, version)
+	got, err := modtest.FetchAll(t, f, path, version)
 	if want.Error != "" {
 		assert.Error(t, err, "%s: the go command refuses: %s", ref, want.Error)
 		return
 	}
 	require.NoError(t, err, ref)
-	assert.Equal(t, asJSON(t, modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: want.Origin}), asJSON(t, got.info), ref)
-	assert.Equal(t, readFile(t, want.GoMod), string(got.mod), ref)
-	assert.Equal(t, want.Sum, got.sum, ref)
-}
-
-type files struct {
-	info *athens.Info
-	mod  []byte
-	sum  string // h1 of the zip
-}
-
-func fetchAll(t testing.TB, f athens.Fetcher, path, version string) (got files, err error) {
-	t.Helper()
-	c, err := f.Fetch(t.Context(), module.Version{Path: path, Version: version})
-	if err != nil {
-		return got, err
-	}
-	if got.info, err = c.Info(t.Context()); err != nil {
-		return got, err
-	}
-	if got.mod, err = c.Mod(t.Context()); err != nil {
-		return got, err
-	}
-	var zip bytes.Buffer
-	if err := c.Zip(t.Context(), &zip); err != nil {
-		return got, err
-	}
-	name := filepath.Join(t.TempDir(), "m.zip")
-	require.NoError(t, os.WriteFile(name, zip.Bytes(), 0o600))
-	got.sum, err = dirhash.HashZip(name, dirhash.Hash1)
-	require.NoError(t, err)
-	return got, nil
-}
-
-func asJSON(t testing.TB, v any) string {
-	t.Helper()
-	data, err := json.MarshalIndent(v, "", " ")
-	require.NoError(t, err)
-	return string(data)
+	assert.Equal(t, modtest.JSON(t, modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: want.Origin}), modtest.JSON(t, got.Info), ref)
+	assert.Equal(t, readFile(t, want.GoMod), string(got.Mod), ref)
+	assert.Equal(t, want.Sum, got.Sum, ref)
 }
 
 func readFile(t testing.TB, name string) string {

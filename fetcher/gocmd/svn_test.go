@@ -11,6 +11,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/fetcher/gocmd"
+	"github.com/athens-go/athens/internal/modtest"
 )
 
 // The go command asks a Subversion server for each file, and takes a failure for
@@ -45,10 +46,10 @@ func TestSvnGoMod(t *testing.T) {
 	})
 	info, err := f.Resolve(t.Context(), "corp.test/m", "latest")
 	require.NoError(t, err)
-	_, err = fetchAll(t, f, "corp.test/m", info.Version)
+	_, err = modtest.FetchAll(t, f, "corp.test/m", info.Version)
 	var outage *athens.UnavailableError
 	assert.ErrorAs(t, err, &outage)
 	assert.ErrorContains(t, err, "the go.mod could not be read")
-	got, err := fetchAll(t, f, "corp.test/plain", "v0.0.0-"+info.Time.Format("20060102150405")+"-000000000002")
+	got, err := modtest.FetchAll(t, f, "corp.test/plain", "v0.0.0-"+info.Time.Format("20060102150405")+"-000000000002")
 	assert.Error(t, err, "plain is younger: %+v", got)
 }
