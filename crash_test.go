@@ -86,7 +86,8 @@ func readVersion(t *testing.T, d modtest.Download) *modtest.Version {
 }
 
 // crash kills a server a number of times; each time it goes on with what the
-// last crash has left, until all is held and a new folder is begun.
+// last crash has left, until all is held and a new folder is begun. In the end
+// the server is left alone, and completes what there is.
 func crash(t *testing.T, net *modtest.Internet, kills int, versions []*modtest.Version, kind string, args ...string) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -94,9 +95,9 @@ func crash(t *testing.T, net *modtest.Internet, kills int, versions []*modtest.V
 	until := time.Now().Add(25 * time.Second) // bounds the test on a slow machine
 	n := startNode(t, net, kind, kind, args...)
 	killed, found := 0, map[string]int{}
-	for ; killed < kills && time.Now().Before(until); killed++ {
-		// Most of the work is done within a few hundredths of a second.
-		killAmid(t, n, versions, time.Duration(random.Int64N(int64(120*time.Millisecond))))
+	for ; killed < kills && (killed < 3 || time.Now().Before(until)); killed++ {
+		const files = 4 // of a version
+		killAmid(t, n, versions, random.IntN(files*len(versions)), time.Duration(random.Int64N(int64(2*time.Millisecond))))
 		n.restart()
 		left := inspect(t, n, versions)
 		for state, count := range left {
@@ -109,14 +110,19 @@ func crash(t *testing.T, net *modtest.Internet, kills int, versions []*modtest.V
 		}
 	}
 	t.Logf("%d kills left %v", killed, found)
-	require.Greater(t, killed, kills/5, "too slow to mean anything")
-	require.NotZero(t, found["absent"])
-	require.NotZero(t, found["whole"])
+	stop := askAll(t, n, versions)
+	eventually(t, "all zips are stored", func() bool {
+		zips, err := filepath.Glob(filepath.Join(n.dir, filepath.FromSlash(versions[0].Path), "@v", "*.zip"))
+		return err == nil && len(zips) == len(versions)
+	})
+	stop()
+	n.Stop()
+	n.restart()
+	require.Equal(t, map[string]int{"whole": len(versions)}, inspect(t, n, versions))
 }
 
-// killAmid asks a server for everything at once, and kills it after a while.
-func killAmid(t *testing.T, n *node, versions []*modtest.Version, after time.Duration) {
-	t.Helper()
+// askAll asks a server for everything at once. What it returns ends that.
+func askAll(t *testing.T, n *node, versions []*modtest.Version) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
 	for _, v := range versions {
@@ -133,11 +139,37 @@ func killAmid(t *testing.T, n *node, versions []*modtest.Version, after time.Dur
 			}
 		})
 	}
-	timer := time.NewTimer(after)
-	<-timer.C
+	return func() {
+		cancel()
+		clients.Wait()
+	}
+}
+
+// killAmid asks a server for everything, and kills it a moment after it has
+// stored some more files.
+func killAmid(t *testing.T, n *node, versions []*modtest.Version, more int, moment time.Duration) {
+	t.Helper()
+	dir := filepath.Join(n.dir, filepath.FromSlash(versions[0].Path), "@v")
+	stored := func() int {
+		entries, _ := os.ReadDir(dir) // there is none at first
+		return len(entries)
+	}
+	enough := min(stored()+more, 4*len(versions))
+	stop := askAll(t, n, versions)
+	defer stop()
+	giveUp := time.NewTimer(5 * time.Second)
+	defer giveUp.Stop()
+	look := time.NewTicker(500 * time.Microsecond)
+	defer look.Stop()
+	for late := false; stored() < enough && !late; {
+		select {
+		case <-giveUp.C:
+			late = true
+		case <-look.C:
+		}
+	}
+	<-time.After(moment)
 	n.Kill()
-	cancel()
-	clients.Wait()
 }
 
 // inspect reads the folder of a server that has started after a crash, by its

@@ -97,9 +97,9 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.Now().Add(30 * time.Second); !ok(); <-tick.C {
+	for limit := time.Now().Add(2 * time.Minute); !ok(); <-tick.C {
 		if time.Now().After(limit) {
-			t.Fatalf("waited 30 seconds until %s", what)
+			t.Fatalf("waited 2 minutes until %s", what)
 		}
 	}
 }

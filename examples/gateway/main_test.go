@@ -238,7 +238,7 @@ func TestCertificate(t *testing.T) {
 }
 
 func TestBadFlags(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for want, args := range map[string][]string{
 		"gateway takes flags only": {"serve"},

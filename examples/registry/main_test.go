@@ -56,7 +56,7 @@ func TestRegistry(t *testing.T) {
 func TestBadFlags(t *testing.T) {
 	rules := filepath.Join(t.TempDir(), "rules")
 	require.NoError(t, os.WriteFile(rules, []byte("block example.test >=a.b\n"), 0o600))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for want, args := range map[string][]string{
 		rules + ":1:":            {"-rules", rules},

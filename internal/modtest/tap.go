@@ -12,7 +12,7 @@ import (
 )
 
 // awaitLimit bounds [Tap.Await]; it only shows when a test is broken.
-const awaitLimit = 30 * time.Second
+const awaitLimit = 2 * time.Minute
 
 // Tap stands before a handler: it records each request and injects faults.
 // [Internet] and [GoProxy] are built on one; a test can put its own before the

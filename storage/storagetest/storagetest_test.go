@@ -65,7 +65,7 @@ func TestEachCaseCatchesItsBugs(t *testing.T) {
 		require.NotEmpty(t, bugs[c.Name], "no broken store shows that the case %s works", c.Name)
 		for _, bug := range bugs[c.Name] {
 			t.Run(bug, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				defer cancel()
 				err := c.Check(ctx, toys(bug))
 				assert.Error(t, err, "the case %s did not notice: %s", c.Name, c.Promise)
