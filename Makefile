@@ -20,6 +20,7 @@ race:
 soak:
 	go test -race -count=$(SOAK) -shuffle=on -timeout=6h work
 	ATHENS_SOAK=200 ATHENS_SEED=$$(date +%s) go test -run 'RandomRepositories|Memory' -timeout=2h ./fetcher
+	ATHENS_SOAK=1 go test -run ManyVersions -v -timeout=1h ./storage
 
 # Each fuzz target for FUZZTIME.
 fuzz:

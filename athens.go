@@ -22,6 +22,7 @@ package athens
 import (
 	"context"
 	"io"
+	"iter"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -149,6 +150,18 @@ type Stage interface {
 	// Close ends the stage and discards what was not committed. A second
 	// Close does nothing.
 	Close() error
+}
+
+// Catalogue is an optional ability of a [Storage]: to name all that it holds.
+type Catalogue interface {
+	// All walks over the held versions, those that Versions lists. The
+	// versions of a module follow one another in semantic version order; the
+	// modules come in no order. What is held all the while is named once; what
+	// is stored or removed meanwhile may be named. The walk keeps no more in
+	// memory than one module's versions. What can't be read is an error, with
+	// the module's path if that is known, after which the walk goes on with
+	// the rest where it can. Once ctx is done its error is the last.
+	All(ctx context.Context) iter.Seq2[module.Version, error]
 }
 
 // Fetcher gets modules from a source of truth.

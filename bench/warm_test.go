@@ -128,23 +128,33 @@ func measureStart(t *testing.T, b *table) {
 	tree := newWarmTree(t, 100, 0)
 	env := modtest.NewGo(t, nil).Env()
 	bin := modtest.Build(t, "./examples/proxy")
-	request := []byte("GET /" + tree.small[0] + " HTTP/1.1\r\nHost: bench.test\r\n\r\n")
-	buf := make([]byte, 64<<10)
 	var all []time.Duration
 	for range b.starts {
-		s := begin(t, ownName, env, bin, "-addr", "{addr}", "-dir", tree.dir, "-upstream", "http://127.0.0.1:9", "-private", "private.test")
-		conn := s.dial(t)
-		if err := conn.SetDeadline(time.Now().Add(startLimit)); err != nil {
-			t.Fatal(err)
-		}
-		if err := exchange(conn, request, buf); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, time.Since(s.begun))
-		_ = conn.Close()
+		s, whole := firstAnswer(t, env, bin, tree.dir, downURL, tree.small[0])
+		all = append(all, whole)
 		s.kill()
 	}
 	m := quantile(all, 0.5)
 	b.add(t, line{"process start to first held answer", "athens", float64(m) / 1e6, "ms", 10,
 		fmt.Sprintf("fastest %s, slowest %s", short(quantile(all, 0)), short(quantile(all, 1)))})
+}
+
+// downURL is an upstream that is down.
+const downURL = "http://127.0.0.1:9"
+
+// firstAnswer starts the proxy on a folder, asks it for one path, and returns how
+// long that took from the start of the process.
+func firstAnswer(t *testing.T, env []string, bin, dir, upstream, path string) (*server, time.Duration) {
+	t.Helper()
+	s := begin(t, ownName, env, bin, "-addr", "{addr}", "-dir", dir, "-upstream", upstream, "-private", "private.test")
+	conn := s.dial(t)
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(startLimit)); err != nil {
+		t.Fatal(err)
+	}
+	request := []byte("GET /" + path + " HTTP/1.1\r\nHost: bench.test\r\n\r\n")
+	if err := exchange(conn, request, make([]byte, 64<<10)); err != nil {
+		t.Fatal(err)
+	}
+	return s, time.Since(s.begun)
 }

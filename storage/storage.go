@@ -9,7 +9,9 @@
 //	DIR/.athens/                            locks, and files on their way in
 //
 // [NewDisk] opens such a folder, [NewMemory] makes a store that is gone with
-// the process, and [New] works on any afero.Fs.
+// the process, and [New] works on any afero.Fs. Opening a store looks at
+// nothing that it holds, and listing a module at that module's folder only; a
+// walk over all of it ([Store.All]) reads a part of a folder at a time.
 //
 // # Life of a version
 //
@@ -68,6 +70,7 @@ type Options struct {
 type Store struct {
 	fs     afero.Fs
 	dir    string
+	real   bool // a folder of the operating system
 	shared bool // with other processes, by file locks
 	locks  *locks
 	known  *memo
@@ -75,7 +78,10 @@ type Store struct {
 	swept  atomic.Int64 // when, in Unix nanoseconds
 }
 
-var _ athens.Storage = (*Store)(nil)
+var (
+	_ athens.Storage   = (*Store)(nil)
+	_ athens.Catalogue = (*Store)(nil)
+)
 
 // NewDisk opens the store in a folder of the operating system and makes the
 // folder if there is none. It fails if the folder can't be made or opened; that
@@ -122,17 +128,17 @@ func New(fsys afero.Fs, dir string, opts *Options) (*Store, error) {
 		o.Remember = 16384
 	}
 	s := &Store{fs: fsys, dir: filepath.Clean(dir), known: newMemo(o.Remember)}
-	real, err := s.prepare()
-	if err != nil {
+	var err error
+	if s.real, err = s.prepare(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
 	}
 	if o.KeepFiles == 0 {
 		o.KeepFiles = 32 << 20
 	}
-	if real && o.KeepFiles > 0 {
+	if s.real && o.KeepFiles > 0 {
 		s.small = newSmallFiles(o.KeepFiles)
 	}
-	s.shared = real && canLock
+	s.shared = s.real && canLock
 	s.locks = newLocks(s)
 	s.sweep()
 	return s, nil

@@ -17,6 +17,7 @@ package storagetest
 import (
 	"context"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ type Case struct {
 
 // Cases returns all promises, the simple ones first.
 func Cases() []Case {
-	return append(append(append([]Case{}, putCases...), zipCases...), sharedCases...)
+	return slices.Concat(putCases, zipCases, sharedCases, catalogueCases)
 }
 
 // caseTime bounds a case; all of them together take about a second on memory.

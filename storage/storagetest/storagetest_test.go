@@ -42,6 +42,10 @@ var bugs = map[string][]string{
 	"commit-together":      {"commit-together"},
 	"commit-same-race":     {"commit-same-race"},
 	"commit-race":          {"commit-race"},
+	"catalogue": {"catalogue forgets what lies below", "catalogue names twice", "catalogue mixes modules", "catalogue sorts as text",
+		"catalogue of nothing is an error"},
+	"catalogue-stop":   {"catalogue goes on", "catalogue ignores ctx", "catalogue ends without a word"},
+	"catalogue-beside": {"catalogue-beside"},
 }
 
 // toys opens toys with that bug on one medium.
