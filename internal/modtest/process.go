@@ -14,7 +14,7 @@ import (
 // Limits that only show when a server is broken.
 const (
 	startLimit = 30 * time.Second // until the first line is printed
-	stopLimit  = 20 * time.Second // until SIGTERM has ended it
+	stopLimit  = time.Minute      // until SIGTERM has ended it
 )
 
 // Process is a running server of examples/.
@@ -95,7 +95,7 @@ func (p *Process) Kill() {
 }
 
 // Stop ends the server with SIGTERM and waits for it to drain. The test fails
-// if it takes more than 20 seconds or exits with another status than 0. Stop
+// if it takes more than a minute or exits with another status than 0. Stop
 // does nothing if the server has been stopped or killed.
 func (p *Process) Stop() {
 	p.t.Helper()
