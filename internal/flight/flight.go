@@ -62,9 +62,18 @@ func Try[V any](fn func() (V, error)) (v V, err error) {
 // Start runs fn in a goroutine of its own, as [Try] does.
 func Start[V any](fn func() (V, error)) *Future[V] {
 	f := NewFuture[V]()
-	go func() { f.Set(Try(fn)) }()
+	go func() {
+		defer func() {
+			var zero V
+			f.Set(zero, errGone)
+		}()
+		f.Set(Try(fn))
+	}()
 	return f
 }
+
+// errGone is what waiters get whose goroutine ended by [runtime.Goexit].
+var errGone = errors.New("internal error: the work ended without a result")
 
 // ErrClosed is what a flight fails with that was wanted after [Group.Wait].
 var ErrClosed = errors.New("shutting down")
@@ -108,13 +117,17 @@ func (g *Group[K, T]) Join(key K, fresh func() T, run func(context.Context, T), 
 	}
 	g.flights[key] = t
 	g.running.Go(func() {
+		over := false
 		defer func() {
 			g.Forget(key, t)
 			if v := recover(); v != nil {
 				fail(t, &PanicError{Value: v, Stack: debug.Stack()})
+			} else if !over {
+				fail(t, errGone)
 			}
 		}()
 		run(g.ctx, t)
+		over = true
 	})
 	return t
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -68,6 +69,20 @@ func TestPanicIsAnError(t *testing.T) {
 	assert.EqualError(t, err, "internal error: boom")
 	assert.NotEmpty(t, p.Stack)
 	calls.Wait()
+}
+
+// A test's fake that fails the test ends its goroutine: nobody may wait for ever.
+func TestGoexitIsAnError(t *testing.T) {
+	calls := NewCalls[string, int](t.Context())
+	quit := func() (int, error) {
+		runtime.Goexit()
+		return 7, nil
+	}
+	_, err := calls.Do(t.Context(), "k", func(context.Context) (int, error) { return quit() })
+	assert.ErrorIs(t, err, errGone)
+	calls.Wait()
+	_, err = Start(quit).Wait(t.Context())
+	assert.ErrorIs(t, err, errGone)
 }
 
 func ExampleCalls() {
