@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -67,16 +68,19 @@ func interop(t *testing.T, repo *modtest.Repo) {
 		net.Secure(host)
 	}
 	f := newFetcher(t, net, nil)
-	lists := make(map[string]bool)
-	downloads := &direct{net: net, held: make(map[string]modtest.Download)}
+	var refs, paths []string
 	for _, offer := range repo.Offers {
 		ref := expand(repo, offer)
+		path, _, _ := strings.Cut(ref, "@")
+		refs, paths = append(refs, ref), append(paths, path)
+	}
+	slices.Sort(paths)
+	compareLists(t, net, f, slices.Compact(paths))
+	downloads := &direct{net: net, held: make(map[string]modtest.Download)}
+	downloads.getTags(t, refs)
+	for _, ref := range refs {
 		path, query, _ := strings.Cut(ref, "@")
 		t.Run(strings.ReplaceAll(ref, "/", "|"), func(t *testing.T) {
-			if !lists[path] {
-				lists[path] = true
-				compareLists(t, net, f, path)
-			}
 			compareQuery(t, downloads, f, path, query)
 		})
 	}
@@ -106,21 +110,25 @@ func expand(repo *modtest.Repo, offer string) string {
 
 // compareLists compares Versions with "go list -m -versions", which leaves out
 // what is retracted unless it is told not to.
-func compareLists(t *testing.T, net *modtest.Internet, f *fetcher.Fetcher, path string) {
+func compareLists(t *testing.T, net *modtest.Internet, f *fetcher.Fetcher, paths []string) {
 	goCmd := modtest.NewGo(t, net)
-	stdout, stderr, err := goCmd.Run("list", "-m", "-versions", "-retracted", "-json", path)
-	var want struct{ Versions []string }
-	if err == nil {
-		require.NoError(t, json.Unmarshal([]byte(stdout), &want))
-	}
-	got, gotErr := f.Versions(t.Context(), path)
-	if err != nil {
-		// The go command also asks for the latest version's go.mod then.
-		t.Logf("go list: %v\n%s; Athens: %v, %v", err, stderr, got, gotErr)
-		return
-	}
-	if assert.NoError(t, gotErr) {
-		assert.Equal(t, want.Versions, got, "list")
+	stdout, stderr, err := goCmd.Run(append([]string{"list", "-m", "-versions", "-retracted", "-json", "-e"}, paths...)...)
+	require.NoError(t, err, stderr)
+	in := json.NewDecoder(strings.NewReader(stdout))
+	for range paths {
+		var want struct {
+			Path     string
+			Versions []string
+			Error    *struct{ Err string }
+		}
+		require.NoError(t, in.Decode(&want))
+		got, gotErr := f.Versions(t.Context(), want.Path)
+		if want.Error != nil {
+			// The go command also asks for the latest version's go.mod then.
+			t.Logf("go list: %s; Athens: %v, %v", want.Error.Err, got, gotErr)
+		} else if assert.NoError(t, gotErr, want.Path) {
+			assert.Equal(t, want.Versions, got, "list of %s", want.Path)
+		}
 	}
 }
 
@@ -164,10 +172,30 @@ func compareQuery(t *testing.T, downloads *direct, f *fetcher.Fetcher, path, que
 }
 
 // direct remembers what the go command said of a reference, each time with an
-// empty module cache.
+// empty module cache: what it has fetched before can change what it says.
 type direct struct {
 	net  *modtest.Internet
 	held map[string]modtest.Download
+}
+
+// getTags gets all references at once that are versions and no pseudo-versions.
+// A tag, which is all that they depend on, means the same whatever is there.
+func (d *direct) getTags(t *testing.T, refs []string) {
+	var tags []string
+	for _, ref := range refs {
+		path, version, _ := strings.Cut(ref, "@")
+		if version == module.CanonicalVersion(version) && module.Check(path, version) == nil && !module.IsPseudoVersion(version) {
+			tags = append(tags, ref)
+		}
+	}
+	if len(tags) == 0 {
+		return
+	}
+	for _, got := range modtest.NewGo(t, d.net).Download(tags...) {
+		if ref := got.Path + "@" + got.Version; slices.Contains(tags, ref) {
+			d.held[ref] = got
+		}
+	}
 }
 
 func (d *direct) get(t *testing.T, ref string) modtest.Download {

@@ -95,8 +95,10 @@ type Options struct {
 	// as in [athens.Options]. A zip's is bounded by 16 MiB in any case.
 	MaxModBytes int64
 
-	// MaxFetchBytes bounds what one fetch of a repository's content receives;
-	// zero means 4 GiB.
+	// MaxFetchBytes bounds the pack that one fetch of a repository's content
+	// receives, and apart from that what is written to disk beside it, since
+	// large files are kept there without being compared to each other. Zero
+	// means 4 GiB, of each.
 	MaxFetchBytes int64
 
 	// MaxCacheBytes bounds all bare repositories together: above it, those
