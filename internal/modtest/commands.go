@@ -22,8 +22,8 @@ func (r *Repo) run(s *script) error {
 		}
 	}
 	for _, f := range s.files {
-		if label, _, _ := strings.Cut(f.name, "/"); !used[label] {
-			return fmt.Errorf("%s: no files command uses %s", s.name, f.name)
+		if label, _, _ := strings.Cut(f.Name, "/"); !used[label] {
+			return fmt.Errorf("%s: no files command uses %s", s.name, f.Name)
 		}
 	}
 	return r.publish()
@@ -142,12 +142,12 @@ func (r *Repo) change(s *script, command string, args []string) error {
 func (r *Repo) extract(s *script, label string) error {
 	found := false
 	for _, f := range s.files {
-		name, ok := strings.CutPrefix(f.name, label+"/")
+		name, ok := strings.CutPrefix(f.Name, label+"/")
 		if !ok {
 			continue
 		}
 		found = true
-		if err := r.write(name, []byte(f.content)); err != nil {
+		if err := r.write(name, []byte(f.Content)); err != nil {
 			return err
 		}
 	}

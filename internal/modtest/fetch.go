@@ -17,10 +17,11 @@ import (
 
 // Files are the three files of a version, as a Fetcher gave them.
 type Files struct {
-	Info  *athens.Info
-	Mod   []byte
-	Sum   string   // h1 of the zip
-	Names []string // in the zip, below the folder that is called path@version
+	Info   *athens.Info
+	Mod    []byte
+	Sum    string   // h1 of the zip
+	ModSum string   // h1 of Mod
+	Names  []string // in the zip, below the folder that is called path@version
 }
 
 // FetchAll fetches all that there is of a version, and hashes its zip.
@@ -39,6 +40,12 @@ func Fetch(ctx context.Context, f athens.Fetcher, path, version string) (got Fil
 		return got, err
 	}
 	if got.Mod, err = c.Mod(ctx); err != nil {
+		return got, err
+	}
+	got.ModSum, err = dirhash.Hash1([]string{"go.mod"}, func(string) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(got.Mod)), nil
+	})
+	if err != nil {
 		return got, err
 	}
 	var packed bytes.Buffer

@@ -180,6 +180,21 @@ func (r *Repo) serveGit(w http.ResponseWriter, req *http.Request, rest string) {
 		http.Error(w, "modtest: repository not found", http.StatusNotFound)
 		return
 	}
+	serveBackend(w, req, rest, r.bare, r.home, r.t.Output(), r.Path)
+}
+
+// ServeGit answers a request for rest, what follows a repository's path in a
+// URL, from the git repository in dir. Its programs see none of the user's
+// configuration; what they say goes to the test's log under name.
+func ServeGit(t testing.TB, w http.ResponseWriter, req *http.Request, rest, dir, name string) {
+	if !isGit(rest) {
+		http.NotFound(w, req)
+		return
+	}
+	serveBackend(w, req, rest, dir, dir, t.Output(), name)
+}
+
+func serveBackend(w http.ResponseWriter, req *http.Request, rest, dir, home string, stderr io.Writer, name string) {
 	program, err := backend()
 	if err != nil {
 		http.Error(w, "modtest: no git http-backend: "+err.Error(), http.StatusInternalServerError)
@@ -194,12 +209,11 @@ func (r *Repo) serveGit(w http.ResponseWriter, req *http.Request, rest string) {
 	req = req.Clone(req.Context())
 	req.URL.Path, req.URL.RawPath = rest, ""
 	req.Body, req.ContentLength, req.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
-	stderr := r.t.Output()
 	h := &cgi.Handler{
-		Path: program, Root: "/", Dir: r.bare,
-		Env: append(gitEnv(r.home),
-			"GIT_PROJECT_ROOT="+r.bare, "GIT_HTTP_EXPORT_ALL=1", "GIT_PROTOCOL="+req.Header.Get("Git-Protocol")),
-		Logger: log.New(stderr, r.Path+": ", 0), Stderr: stderr,
+		Path: program, Root: "/", Dir: dir,
+		Env: append(gitEnv(home),
+			"GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_PROTOCOL="+req.Header.Get("Git-Protocol")),
+		Logger: log.New(stderr, name+": ", 0), Stderr: stderr,
 	}
 	h.ServeHTTP(w, req)
 }

@@ -110,13 +110,13 @@ type script struct {
 	name    string
 	purpose string
 	lines   []scriptLine
-	files   []scriptFile
+	files   []ArchiveFile
 }
 
-// scriptFile is one file of the archive.
-type scriptFile struct {
-	name    string // LABEL/...
-	content string
+// ArchiveFile is one file of a txtar archive.
+type ArchiveFile struct {
+	Name    string // slash-separated
+	Content string
 }
 
 type scriptLine struct {
@@ -125,7 +125,7 @@ type scriptLine struct {
 }
 
 func parseScript(name, text string) (*script, error) {
-	comment, files := splitArchive(text)
+	comment, files := SplitArchive(text)
 	s := &script{name: name, files: files}
 	for i, line := range strings.Split(comment, "\n") {
 		line = strings.TrimSpace(line)
@@ -146,15 +146,15 @@ func parseScript(name, text string) (*script, error) {
 	return s, nil
 }
 
-// splitArchive splits a txtar archive: the comment up to the first line
+// SplitArchive splits a txtar archive: the comment up to the first line
 // "-- NAME --", and what follows each such line up to the next.
-func splitArchive(text string) (comment string, files []scriptFile) {
+func SplitArchive(text string) (comment string, files []ArchiveFile) {
 	into := &comment
 	for line := range strings.Lines(text) {
 		name, ok := strings.CutPrefix(strings.TrimRight(line, "\r\n"), "-- ")
 		if name, ok2 := strings.CutSuffix(name, " --"); ok && ok2 && strings.TrimSpace(name) != "" {
-			files = append(files, scriptFile{name: strings.TrimSpace(name)})
-			into = &files[len(files)-1].content
+			files = append(files, ArchiveFile{Name: strings.TrimSpace(name)})
+			into = &files[len(files)-1].Content
 			continue
 		}
 		*into += line
