@@ -122,9 +122,7 @@ func (o *other) compare(t *testing.T, refs []string) {
 		}
 		t.Run(strings.ReplaceAll(ref, "/", "|"), func(t *testing.T) { o.one(t, answers, modulePath, query) })
 	}
-	for _, modulePath := range paths {
-		compareLists(t, o.net, o.f, modulePath)
-	}
+	compareLists(t, o.net, o.f, paths)
 }
 
 // rank orders what one go command is asked: what it has found for a branch or a
