@@ -38,7 +38,8 @@ func newFetcher(t testing.TB, net *modtest.Internet, change func(*fetcher.Option
 // modtest, a Fetcher and the real go command for all that the script offers:
 // both must give the same version or both must refuse. A new case is a new
 // file, or a word in its offer line, where {REV} stands for a commit's hash,
-// {REV:N} for its first N digits and {pseudo:BASE:REV} for a pseudo-version.
+// {REV:N} for its first N digits, {object:REV} for the hash of what may be no commit,
+// and {pseudo:BASE:REV} for a pseudo-version.
 func TestInterop(t *testing.T) {
 	files, err := filepath.Glob("testdata/repos/*.txt")
 	require.NoError(t, err)
@@ -91,6 +92,9 @@ func expand(repo *modtest.Repo, offer string) string {
 		if rest, ok := strings.CutPrefix(s, "pseudo:"); ok {
 			base, rev, _ := strings.Cut(rest, ":")
 			return pseudo(repo, base, rev)
+		}
+		if rest, ok := strings.CutPrefix(s, "object:"); ok {
+			return revParse(repo, rest)
 		}
 		rev, digits, ok := strings.Cut(s, ":")
 		hash := repo.Hash(rev)
@@ -205,6 +209,15 @@ func pseudo(repo *modtest.Repo, base, rev string) string {
 		major, base = m, ""
 	}
 	return module.PseudoVersion(major, base, commitTime(repo, rev), repo.Hash(rev)[:12])
+}
+
+// revParse returns the hash of what a revision names, which may be no commit.
+func revParse(repo *modtest.Repo, rev string) string {
+	out, err := exec.Command("git", "-C", repo.Dir(), "rev-parse", "--verify", rev).Output()
+	if err != nil {
+		panic(err)
+	}
+	return strings.TrimSpace(string(out))
 }
 
 func commitTime(repo *modtest.Repo, rev string) time.Time {

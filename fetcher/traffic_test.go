@@ -36,11 +36,16 @@ func TestHangingHostLeavesOthersAlone(t *testing.T) {
 	asking.Wait()
 }
 
+// remembering believes everything for as long as a test may take.
+func remembering(o *fetcher.Options) {
+	o.RefsTTL, o.MissTTL, o.DiscoveryTTL = time.Hour, time.Hour, time.Hour
+}
+
 // TestRefusalsCostNoClone probes as the go command does for an import path.
 func TestRefusalsCostNoClone(t *testing.T) {
 	t.Parallel()
 	net := modtest.NewInternet(t, seriesRepo(t))
-	f := newFetcher(t, net, nil)
+	f := newFetcher(t, net, remembering)
 	probe := func(paths ...string) {
 		for _, path := range paths {
 			_, err := f.Resolve(t.Context(), path, "latest")
@@ -76,7 +81,7 @@ func TestRefusalsCostNoClone(t *testing.T) {
 func TestProbesShareWhatTheyNeed(t *testing.T) {
 	t.Parallel()
 	net := modtest.NewInternet(t, seriesRepo(t))
-	f := newFetcher(t, net, nil)
+	f := newFetcher(t, net, remembering)
 	host, _, _ := strings.Cut(series, "/")
 	for _, path := range []string{series + "/a/b/c", series + "/a/b", series + "/a"} {
 		_, err := f.Fetch(t.Context(), module.Version{Path: path, Version: "v1.0.0"})
