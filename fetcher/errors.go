@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/outside"
 )
 
 // absent is a definite "there is no such thing", on its way to become an
@@ -42,7 +43,7 @@ func outward(path, query string, err error) error {
 		missing absent
 		bad     broken
 		outage  *athens.UnavailableError
-		refused forbidden
+		refused outside.Forbidden
 	)
 	switch {
 	case err == nil:

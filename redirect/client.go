@@ -16,6 +16,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/netrc"
+	"github.com/athens-go/athens/internal/outside"
 )
 
 // question is one GET.
@@ -36,6 +37,7 @@ type client struct {
 	source string // the base URL without credentials and without a slash at its end
 	auth   string // Authorization header, or ""
 	hidden *strings.Replacer
+	away   http.RoundTripper // for redirects of a server that is on the public internet
 	health *health
 	places *places
 }
@@ -49,10 +51,17 @@ func newClient(what, baseURL string, opts Options) (*client, error) {
 	if err := checkOptions(opts); err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
+	away := opts.Transport
 	if opts.Transport == nil {
 		opts.Transport = newTransport(opts.MaxConns)
+		away = opts.Transport
+		if t, ok := away.(*http.Transport); ok {
+			t = t.Clone()
+			t.DialContext = nil // which judges before it connects
+			away = t
+		}
 	}
-	c := &client{opts: opts, places: newPlaces(opts.MaxConns, opts.QueueTimeout)}
+	c := &client{opts: opts, away: outside.Transport(away), places: newPlaces(opts.MaxConns, opts.QueueTimeout)}
 	user, err := login(base, opts.Netrc)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)

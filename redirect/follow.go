@@ -5,9 +5,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"net/netip"
 	"net/url"
+	"sync/atomic"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/outside"
 )
 
 // maxRedirects is how many redirects are followed.
@@ -28,10 +32,14 @@ func (c *client) follow(ctx context.Context, q question) (*http.Response, error)
 	if err != nil {
 		return nil, refusedError("no URL can be made of it")
 	}
-	auth := c.auth
+	auth, transport := c.auth, c.opts.Transport
+	first, inside := c.watch(ctx, at)
 	for hops := 0; ; hops++ {
-		resp, err := c.opts.Transport.RoundTrip(c.request(ctx, at, auth))
+		resp, err := transport.RoundTrip(c.request(first, at, auth))
 		if err != nil {
+			if hops > 0 && errors.As(err, new(outside.Forbidden)) {
+				err = refusedError("the server redirects to an address that is not public")
+			}
 			return nil, err
 		}
 		if hops == 0 {
@@ -57,8 +65,32 @@ func (c *client) follow(ctx context.Context, q question) (*http.Response, error)
 		if next.Scheme != at.Scheme || next.Host != at.Host {
 			auth = "" // also if a later redirect comes back
 		}
-		at = next
+		at, first = next, ctx
+		if !inside.Load() {
+			transport = c.away
+		}
 	}
+}
+
+// watch returns a context for the first request, and after it whether the server is
+// at an address inside. Only such a server may redirect to others there: one on the
+// public internet could make this server ask what nobody outside can, and pass on
+// the answer.
+func (c *client) watch(ctx context.Context, at *url.URL) (context.Context, *atomic.Bool) {
+	inside := new(atomic.Bool)
+	t, ok := c.opts.Transport.(*http.Transport)
+	if !ok {
+		return ctx, inside
+	}
+	if t.Proxy != nil {
+		if via, err := t.Proxy(&http.Request{Method: http.MethodGet, URL: at}); via != nil || err != nil {
+			return ctx, inside // the address would be that of a proxy in between
+		}
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
+		ip, err := netip.ParseAddrPort(got.Conn.RemoteAddr().String())
+		inside.Store(err == nil && !outside.IsPublic(ip.Addr()))
+	}}), inside
 }
 
 // redirects reports whether a status is that of a redirect.

@@ -65,6 +65,9 @@ func Zip(r io.ReaderAt, size int64, m module.Version, mod []byte, limit int64) (
 	// Reading each file to its end checks its size and CRC, too.
 	names := make([]string, 0, len(z.File))
 	for _, f := range z.File {
+		if f.CompressedSize64 > uint64(size) {
+			return "", fmt.Errorf("zip has %.120q, which reaches beyond its end", f.Name)
+		}
 		names = append(names, f.Name)
 	}
 	return dirhash.Hash1(names, func(name string) (io.ReadCloser, error) {

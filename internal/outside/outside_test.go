@@ -1,4 +1,4 @@
-package fetcher
+package outside
 
 import (
 	"bytes"
@@ -29,9 +29,9 @@ func TestIsPublic(t *testing.T) {
 		"64:ff9b::7f00:1": false, "64:ff9b::a9fe:a9fe": false, "64:ff9b:1::808:808": false,
 		"2002:7f00:1::1": false, "2002:a00:1::": false,
 	} {
-		assert.Equal(t, want, isPublic(netip.MustParseAddr(address)), address)
+		assert.Equal(t, want, IsPublic(netip.MustParseAddr(address)), address)
 	}
-	assert.False(t, isPublic(netip.Addr{}))
+	assert.False(t, IsPublic(netip.Addr{}))
 }
 
 // nameServer answers each question for a name with the next of its addresses,
@@ -102,10 +102,10 @@ func TestRebinding(t *testing.T) {
 	first, err := resolver.LookupHost(t.Context(), "rebound.test")
 	require.NoError(t, err)
 	require.Equal(t, []string{"8.8.8.8"}, first)
-	_, err = dialPublic(resolver)(t.Context(), "tcp", "rebound.test:"+port)
-	var refused forbidden
+	_, err = Dial(resolver)(t.Context(), "tcp", "rebound.test:"+port)
+	var refused Forbidden
 	require.ErrorAs(t, err, &refused)
-	assert.Equal(t, "rebound.test", refused.host)
+	assert.Equal(t, "rebound.test", refused.Host)
 	assert.EqualValues(t, 2, names.asked.Load())
 
 	// The name leads there, where that is allowed.
