@@ -170,15 +170,19 @@ func toCRLF(data []byte) []byte {
 // encode turns UTF-8 into another encoding. Where the text does not fit, git
 // keeps it as it is; an encoding that is not known here is an error.
 func encode(data []byte, encoding string) ([]byte, error) {
-	unit, ok := encodings[strings.TrimSuffix(encoding, "-BOM")]
-	if !ok {
+	unit, ok := encodings[encoding]
+	switch {
+	case ok:
+	case strings.HasSuffix(encoding, "-BOM"):
+		return data, nil // a name of git's own, for UTF-16 only
+	default:
 		return nil, fmt.Errorf("the working-tree-encoding %q is not supported: %w", encoding, errors.ErrUnsupported)
 	}
 	if !utf8.Valid(data) {
 		return data, nil
 	}
 	out := make([]byte, 0, 2*len(data))
-	if unit.bom || strings.HasSuffix(encoding, "-BOM") {
+	if unit.bom {
 		out = unit.add(out, 0xfeff)
 	}
 	for _, r := range string(data) {
@@ -200,18 +204,28 @@ type unit struct {
 // encodings by git's names. Those without a byte order are little-endian with
 // a mark, as on the machines that the go command mostly runs on.
 var encodings = map[string]unit{
-	"UTF-16":     {utf16Unit(binary.LittleEndian), true},
-	"UTF-16LE":   {utf16Unit(binary.LittleEndian), false},
-	"UTF-16BE":   {utf16Unit(binary.BigEndian), false},
-	"UTF-32":     {utf32Unit(binary.LittleEndian), true},
-	"UTF-32LE":   {utf32Unit(binary.LittleEndian), false},
-	"UTF-32BE":   {utf32Unit(binary.BigEndian), false},
-	"ISO-8859-1": {byteUnit(0xff), false},
-	"ISO8859-1":  {byteUnit(0xff), false},
-	"LATIN1":     {byteUnit(0xff), false},
-	"LATIN-1":    {byteUnit(0xff), false},
-	"US-ASCII":   {byteUnit(0x7f), false},
-	"ASCII":      {byteUnit(0x7f), false},
+	"UTF-16":       {utf16Unit(binary.LittleEndian), true},
+	"UTF16":        {utf16Unit(binary.LittleEndian), true},
+	"UTF-16LE":     {utf16Unit(binary.LittleEndian), false},
+	"UTF16LE":      {utf16Unit(binary.LittleEndian), false},
+	"UTF-16LE-BOM": {utf16Unit(binary.LittleEndian), true},
+	"UTF16LE-BOM":  {utf16Unit(binary.LittleEndian), true},
+	"UTF-16BE":     {utf16Unit(binary.BigEndian), false},
+	"UTF16BE":      {utf16Unit(binary.BigEndian), false},
+	"UTF-16BE-BOM": {utf16Unit(binary.BigEndian), true},
+	"UTF16BE-BOM":  {utf16Unit(binary.BigEndian), true},
+	"UTF-32":       {utf32Unit(binary.LittleEndian), true},
+	"UTF32":        {utf32Unit(binary.LittleEndian), true},
+	"UTF-32LE":     {utf32Unit(binary.LittleEndian), false},
+	"UTF32LE":      {utf32Unit(binary.LittleEndian), false},
+	"UTF-32BE":     {utf32Unit(binary.BigEndian), false},
+	"UTF32BE":      {utf32Unit(binary.BigEndian), false},
+	"ISO-8859-1":   {byteUnit(0xff), false},
+	"ISO8859-1":    {byteUnit(0xff), false},
+	"LATIN1":       {byteUnit(0xff), false},
+	"LATIN-1":      {byteUnit(0xff), false},
+	"US-ASCII":     {byteUnit(0x7f), false},
+	"ASCII":        {byteUnit(0x7f), false},
 }
 
 func utf16Unit(order binary.AppendByteOrder) func([]byte, rune) []byte {
