@@ -163,10 +163,15 @@ func (r *repo) request(ctx context.Context, rs *refSet, o *order) (io.Closer, io
 			return nil, nil, err
 		}
 	}
-	resp, err := rs.session.UploadPack(ctx, req)
+	var before talk
+	resp, err := rs.session.UploadPack(context.WithValue(ctx, talkKey{}, &before), req)
+	if before.size > maxTalk {
+		return nil, nil, brokenf("what %s says before its pack is too large", r.name)
+	}
 	if err != nil {
 		return nil, nil, r.listError(err)
 	}
+	before.over.Store(true)
 	switch {
 	case req.Capabilities.Supports(capability.Sideband64k):
 		return resp, sideband.NewDemuxer(sideband.Sideband64k, resp), nil

@@ -181,5 +181,8 @@ func (r *repo) listError(err error) error {
 	case errors.As(err, &status):
 		return statusError(r.name, status.StatusCode())
 	}
-	return down(r.name, cause(err))
+	if err = cause(err); len(err.Error()) > maxWords && !errors.As(err, new(broken)) {
+		err = errors.New(printable(err.Error())) // it repeats what the server sent
+	}
+	return down(r.name, err)
 }

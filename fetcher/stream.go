@@ -79,9 +79,8 @@ func (s *boundStream) Close() error {
 
 // advertised reads the list of references.
 func (s *streamSession) advertised(ctx context.Context, conn stream) (*packp.AdvRefs, error) {
-	seen, _ := ctx.Value(sniffKey{}).(*sniff)
 	adv := packp.NewAdvRefs()
-	err := adv.Decode(bounded(conn, s.repo.f.opts.MaxRefsBytes, s.repo.name, seen))
+	err := adv.Decode(bounded(withoutTalk(ctx), conn, s.repo.f.opts.MaxRefsBytes, s.repo.name))
 	switch {
 	case err == nil:
 		transport.FilterUnsupportedCapabilities(adv.Capabilities)
@@ -128,11 +127,14 @@ func (e serverSays) Error() string { return "the server says: " + e.words }
 // printable is the beginning of what a server said, in one line.
 func printable(text string) string {
 	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool { return r == ' ' || isControl(r) }), " ")
-	if len(text) > 300 {
-		text = strings.ToValidUTF8(text[:300], "") + "…"
+	if len(text) > maxWords {
+		text = strings.ToValidUTF8(text[:maxWords], "") + "…"
 	}
 	return text
 }
+
+// maxWords is how much of what a server says is shown, in bytes.
+const maxWords = 300
 
 // UploadPack asks for a pack.
 func (s *streamSession) UploadPack(ctx context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error) {
@@ -176,7 +178,7 @@ func (s *streamSession) uploadPack(ctx context.Context, conn stream, req *packp.
 	body := struct {
 		io.Reader
 		io.Closer
-	}{bounded(conn, s.repo.f.opts.MaxFetchBytes, s.repo.name, nil), conn}
+	}{bounded(ctx, conn, s.repo.f.opts.MaxFetchBytes, s.repo.name), conn}
 	if err := resp.Decode(body); err != nil {
 		return nil, s.explain(conn, err)
 	}

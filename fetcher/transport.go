@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync/atomic"
 )
 
 // readerWith returns r, which fails as soon as ctx is done.
@@ -41,24 +42,53 @@ func (t *limitedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	if resp.StatusCode != http.StatusOK {
 		left = 64 << 10
 	}
-	seen, _ := req.Context().Value(sniffKey{}).(*sniff)
 	resp.Body = struct {
 		io.Reader
 		io.Closer
-	}{bounded(resp.Body, left, shown(req.URL), seen), resp.Body}
+	}{bounded(req.Context(), resp.Body, left, shown(req.URL)), resp.Body}
 	return resp, nil
 }
 
-// bounded returns r, which is an error where it is longer than most bytes.
-func bounded(r io.Reader, most int64, source string, seen *sniff) io.Reader {
+// bounded returns r, which is an error where it is longer than most bytes, or has
+// too much before a pack.
+func bounded(ctx context.Context, r io.Reader, most int64, source string) io.Reader {
+	seen, _ := ctx.Value(sniffKey{}).(*sniff)
+	talk, _ := ctx.Value(talkKey{}).(*talk)
 	return readFunc(func(p []byte) (int, error) {
 		n, err := r.Read(p)
-		if most -= int64(n); most < 0 {
+		if most -= int64(n); most < 0 || !talk.add(n) {
 			return 0, brokenf("the answer of %s is too large", source)
 		}
 		seen.add(p[:n])
 		return n, err
 	})
+}
+
+// A talk is what a server says before a pack. All of that is kept in memory, so it
+// is bounded by itself.
+type talk struct {
+	size int64
+	over atomic.Bool
+}
+
+type talkKey struct{}
+
+// withoutTalk is for a list of references that comes before a pack.
+func withoutTalk(ctx context.Context) context.Context {
+	return context.WithValue(ctx, talkKey{}, (*talk)(nil))
+}
+
+// maxTalk is in bytes. A server names the commits whose history it leaves out, of
+// those that were asked for.
+const maxTalk = 16 << 20
+
+// add counts what was read, and reports whether it is not too much.
+func (t *talk) add(n int) bool {
+	if t == nil || t.over.Load() {
+		return true
+	}
+	t.size += int64(n)
+	return t.size <= maxTalk
 }
 
 // A sniff keeps the beginning of an answer, to explain why go-git could not
