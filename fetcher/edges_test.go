@@ -16,9 +16,11 @@ import (
 	"github.com/athens-go/athens/internal/modtest"
 )
 
-// edgeRepos are repositories with what is too long for a script in a file.
-var edgeRepos = map[string]string{
-	"a large license": fmt.Sprintf(`# A license that is too large for a zip, inherited and not.
+// edgeRepos are repositories with what is too long for a script in a file. They
+// are made only where they are wanted: TestMemory measures this program, too.
+func edgeRepos() map[string]string {
+	return map[string]string{
+		"a large license": fmt.Sprintf(`# A license that is too large for a zip, inherited and not.
 repo git.test/edge
 offer git.test/edge@v1.0.0 git.test/edge/sub@v1.0.0
 write go.mod "module git.test/edge\n"
@@ -28,7 +30,7 @@ commit 2021-01-01T10:00:00Z Large
 tag v1.0.0
 tag sub/v1.0.0
 `, strings.Repeat("x", 17<<20)),
-	"deep": fmt.Sprintf(`# Folders deeper than usual.
+		"deep": fmt.Sprintf(`# Folders deeper than usual.
 repo git.test/edge
 offer git.test/edge@v1.0.0
 write go.mod "module git.test/edge\n"
@@ -36,7 +38,7 @@ write %s/a.txt a
 commit 2021-01-01T10:00:00Z Deep
 tag v1.0.0
 `, strings.TrimSuffix(strings.Repeat("d/", 1100), "/")),
-	"names": fmt.Sprintf(`# Names as long as they get, and names that are none.
+		"names": fmt.Sprintf(`# Names as long as they get, and names that are none.
 repo git.test/edge
 offer git.test/edge@v1.1.0 git.test/edge@v1.2.0 git.test/edge@v1.3.0 git.test/edge@v1.4.0 git.test/edge@v1.5.0
 write go.mod "module git.test/edge\n"
@@ -59,7 +61,7 @@ write "back\\slash" a
 commit 2021-01-06T10:00:00Z "A backslash"
 tag v1.5.0
 `, strings.Repeat("n", 255)),
-	"dates": `# Commits at the edges of time.
+		"dates": `# Commits at the edges of time.
 repo git.test/edge
 offer git.test/edge@first git.test/edge@far git.test/edge@farther git.test/edge@latest git.test/edge@{pseudo:v0.none:first} git.test/edge@{pseudo:v0.none:far} git.test/edge@{pseudo:v0.none:zone}
 write go.mod "module git.test/edge\n"
@@ -75,11 +77,12 @@ write c.txt a
 commit 9999-12-31T23:59:59Z Farther
 branch farther
 `,
+	}
 }
 
 // TestEdges compares what is at a limit.
 func TestEdges(t *testing.T) {
-	for name, script := range edgeRepos {
+	for name, script := range edgeRepos() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			interop(t, modtest.NewRepo(t, script))
