@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/format/objfile"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
@@ -306,12 +310,32 @@ func (o *objects) walk(ctx context.Context, start string, visit func(hash string
 	return nil
 }
 
-// blobSize says how long a file is.
+// blobSize says how long a file is. go-git's own way leaves the file of a loose
+// object open until it is collected: thousands of them, for a large module.
 func (o *objects) blobSize(hash string) (size int64, err error) {
 	defer guard(&err)
-	size, err = o.storage.EncodedObjectSize(plumbing.NewHash(hash))
+	size, err = o.looseSize(hash)
+	if errors.Is(err, fs.ErrNotExist) {
+		size, err = o.storage.EncodedObjectSize(plumbing.NewHash(hash))
+	}
 	if err != nil {
 		return 0, damaged(err)
 	}
 	return size, nil
+}
+
+// looseSize is blobSize for what has a file of its own.
+func (o *objects) looseSize(hash string) (int64, error) {
+	f, err := os.Open(filepath.Join(o.repo.dir, "objects", hash[:2], hash[2:]))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	r, err := objfile.NewReader(f)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	_, size, err := r.Header()
+	return size, err
 }

@@ -35,6 +35,10 @@ type Checksums struct {
 
 var _ athens.Checksums = (*Checksums)(nil)
 
+// CloseIdleConnections closes the connections that no look-up is using, as that
+// of [Upstream] does.
+func (c *Checksums) CloseIdleConnections() { c.client.closeIdle() }
+
 // NewChecksums returns the database that spec names as GOSUMDB does: its
 // verifier key NAME+HASH+KEY, and after a space the URL where it is asked, if
 // that is not https://NAME. It asks nothing yet.

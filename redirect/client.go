@@ -171,6 +171,8 @@ func newTransport(maxConns int) http.RoundTripper {
 	return t
 }
 
+func (c *client) closeIdle() { (&http.Client{Transport: c.opts.Transport}).CloseIdleConnections() }
+
 // url returns the URL of path on the server.
 func (c *client) url(path string) string {
 	escaped := (&url.URL{Path: path}).EscapedPath()

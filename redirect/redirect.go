@@ -184,6 +184,10 @@ var (
 	_ athens.SumDBUpstream = (*Upstream)(nil)
 )
 
+// CloseIdleConnections closes the connections that no question is using. Who is
+// done with an Upstream calls it, or they stay open for a while.
+func (u *Upstream) CloseIdleConnections() { u.client.closeIdle() }
+
 // New returns the upstream at baseURL, such as "https://registry.example.com"
 // or "http://user:password@10.0.0.7:3001/go". It asks nothing yet. An error
 // says what is wrong with the URL or the options, without repeating

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -203,18 +205,71 @@ func TestDrain(t *testing.T) {
 		p.Stop()
 		close(stopped)
 	}()
-	// It takes no more requests, but lets this one come to its end.
-	for {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.URL, "http://"))
-		if err != nil {
-			break
-		}
-		require.NoError(t, conn.Close())
-	}
+	refuses(t, p) // but lets this request come to its end
 	close(release)
 	body := <-answered
 	<-stopped
 	assert.True(t, body == string(v.Zip), "got %.100q", body)
+}
+
+// refuses waits until a server that was told to stop takes no more connections.
+func refuses(t *testing.T, p *modtest.Process) {
+	t.Helper()
+	for {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.URL, "http://"))
+		if err != nil {
+			return
+		}
+		require.NoError(t, conn.Close())
+	}
+}
+
+// TestDrainHeld stops the proxy while a client reads a held zip, slowly: it gets
+// all of it, although that does not fit into the system's buffers.
+func TestDrainHeld(t *testing.T) {
+	t.Parallel()
+	noise := make([]byte, 12<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
+	v := modtest.NewVersion(t, "up.test/m", "v1.0.0", map[string]string{"go.mod": "module up.test/m\n", "noise": string(noise)})
+	p := start(t, nil, nil, "-upstream", modtest.NewGoProxy(t, v).URL, "-miss", "fetch")
+	_, body := request(t, p.URL+"/up.test/m/@v/v1.0.0.zip")
+	require.True(t, body == string(v.Zip))
+	p.AwaitLog("file=zip outcome=fetch") // it is held
+	resp, err := http.Get(p.URL + "/up.test/m/@v/v1.0.0.zip")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	first := make([]byte, 1000)
+	_, err = io.ReadFull(resp.Body, first)
+	require.NoError(t, err)
+	p.Signal(syscall.SIGTERM)
+	refuses(t, p)
+	rest, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	assert.True(t, string(first)+string(rest) == string(v.Zip))
+	assert.Equal(t, "exit status 0", p.AwaitEnd())
+}
+
+// TestSecondSignal stops the proxy in the midst of a request without end, and
+// then has no more patience.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	up := modtest.NewGoProxy(t, sample(t))
+	up.Break("*.zip", modtest.Hang(nil))
+	p := start(t, nil, nil, "-upstream", up.URL, "-miss", "fetch")
+	cut := make(chan error, 1)
+	go func() {
+		resp, err := http.Get(p.URL + "/up.test/m/@v/v1.0.0.zip")
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		cut <- err
+	}()
+	up.Await("*.zip", 1)
+	p.Signal(syscall.SIGTERM)
+	refuses(t, p)
+	p.Signal(syscall.SIGTERM)
+	assert.Equal(t, "signal: terminated", p.AwaitEnd())
+	assert.Error(t, <-cut)
 }
 
 // TestBadFlags has one case for each way to get the command line wrong.

@@ -94,6 +94,28 @@ func (p *Process) Kill() {
 	<-p.exited
 }
 
+// Signal sends the server a signal, and does not wait for what comes of it.
+func (p *Process) Signal(sig syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.t.Errorf("modtest: %v", err)
+	}
+}
+
+// AwaitEnd waits until the server has ended by itself or by a signal, and
+// returns how. After 30 seconds it fails the test.
+func (p *Process) AwaitEnd() string {
+	p.t.Helper()
+	limit := time.NewTimer(awaitLimit)
+	defer limit.Stop()
+	select {
+	case <-p.exited:
+	case <-limit.C:
+		p.t.Fatalf("modtest: the server did not end within %v", awaitLimit)
+	}
+	return p.cmd.ProcessState.String()
+}
+
 // Stop ends the server with SIGTERM and waits for it to drain. The test fails
 // if it takes more than a minute or exits with another status than 0. Stop
 // does nothing if the server has been stopped or killed.

@@ -2,7 +2,9 @@ package server
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
+	"time"
 
 	"golang.org/x/mod/module"
 
@@ -25,8 +27,12 @@ type Parts struct {
 	Options athens.Options
 	// CertFile and KeyFile are for TLS; empty means plain HTTP.
 	CertFile, KeyFile string
+	// Grace is how long what is under way may go on when the server is told to
+	// stop. Zero means 20 seconds.
+	Grace time.Duration
 
-	upstream string // for the log, without credentials
+	upstream string   // for the log, without credentials
+	closers  []func() // what Serve does last
 }
 
 // Open opens what the flags name: a store on disk, version control, a fill
@@ -44,7 +50,8 @@ func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	vcs, err := versionControl(flags, rules, log)
+	p := &Parts{Flags: flags, Store: store, Log: log, Private: rules.PrivatePatterns()}
+	vcs, err := p.versionControl(rules)
 	if err != nil {
 		return nil, err
 	}
@@ -56,37 +63,63 @@ func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Parts{
-		Flags: flags, Store: store, Fills: fills, Log: log, Private: rules.PrivatePatterns(),
-		Options: athens.Options{Fetcher: vcs, Fills: fills, Route: rules.Route, Checksums: sums, Logger: log},
-	}, nil
+	p.closes(sums)
+	p.Fills = fills
+	p.Options = athens.Options{Fetcher: vcs, Fills: fills, Route: rules.Route, Checksums: sums, Logger: log}
+	return p, nil
+}
+
+// closes makes Serve's end the end of part, too: of its files and connections.
+func (p *Parts) closes(part any) {
+	if c, ok := part.(io.Closer); ok {
+		p.closers = append(p.closers, func() {
+			if err := c.Close(); err != nil {
+				p.Log.Warn("closing", "error", err)
+			}
+		})
+	}
+	if c, ok := part.(interface{ CloseIdleConnections() }); ok {
+		p.closers = append(p.closers, c.CloseIdleConnections)
+	}
 }
 
 // versionControl returns the source of what does not come from an upstream.
-func versionControl(flags *Flags, rules *redirect.Rules, log *slog.Logger) (athens.Fetcher, error) {
-	dir, err := flags.GitDir()
+func (p *Parts) versionControl(rules *redirect.Rules) (athens.Fetcher, error) {
+	dir, err := p.Flags.GitDir()
 	if err != nil {
 		return nil, err
 	}
 	git, err := fetcher.New(dir, &fetcher.Options{
-		Logger:  log,
+		Logger:  p.Log,
 		Private: func(path string) bool { return rules.Route(module.Version{Path: path}).Private },
 	})
-	if err != nil || flags.VCS == "git" {
-		return git, err
+	if err != nil {
+		return nil, err
 	}
-	if flags.VCS != "go" {
-		return nil, fmt.Errorf("-vcs is git or go, not %q", flags.VCS)
+	p.closes(git)
+	if p.Flags.VCS == "git" {
+		return git, nil
+	}
+	if p.Flags.VCS != "go" {
+		return nil, fmt.Errorf("-vcs is git or go, not %q", p.Flags.VCS)
 	}
 	private := rules.PrivatePatterns()
 	if private == "" {
 		private = "none"
 	}
-	others, err := gocmd.New(&gocmd.Options{Private: private, Logger: log})
+	others, err := gocmd.New(&gocmd.Options{Private: private, Logger: p.Log})
 	if err != nil {
 		return nil, err
 	}
+	p.closes(others)
 	return fetcher.First(git, others), nil
+}
+
+// close ends the parts.
+func (p *Parts) close() {
+	for _, end := range p.closers {
+		end()
+	}
 }
 
 // UseUpstream sets the upstream that -upstream, whose value is given, names.
@@ -106,5 +139,6 @@ func (p *Parts) UseUpstream(value string) error {
 		return err
 	}
 	p.Options.Upstream, p.upstream = up, up.String()
+	p.closes(up)
 	return nil
 }

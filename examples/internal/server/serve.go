@@ -17,15 +17,22 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// Grace is how long a server that is told to stop lets requests, fills and
+// defaultGrace is how long a server that is told to stop lets requests, fills and
 // fetches go on.
-const Grace = 20 * time.Second
+const defaultGrace = 20 * time.Second
 
 // Main runs a server until SIGINT or SIGTERM and exits with 1 if it fails, with
-// 2 if its flags are wrong.
+// 2 if its flags are wrong. A second signal ends it at once.
 func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) error) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		signal.Stop(signals) // the next one does what it does by itself
+		stop()
+	}()
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -59,8 +66,10 @@ func (f *Flags) ParseArgs(args []string, stderr io.Writer) error {
 
 // Serve serves root, which is handler or what it is mounted in, until ctx is
 // done. The first line it prints is what paste makes of its address. In the end
-// it lets come to their end first the requests, then the fills, then the fetches.
+// it lets come to their end first the requests, then the fills, then the fetches,
+// and closes the parts.
 func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Handler, stdout io.Writer, paste func(net.Addr) string) error {
+	defer p.close()
 	listener, err := net.Listen("tcp", p.Flags.Addr)
 	if err != nil {
 		return err
@@ -95,17 +104,36 @@ func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Ha
 	case err = <-failed:
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), Grace)
-	defer cancel()
-	for _, server := range servers {
-		err = errors.Join(err, server.Shutdown(grace))
-	}
-	stopFills()
-	err = errors.Join(err, <-filled, handler.Shutdown(grace))
+	err = errors.Join(err, p.stop(ctx, servers, func() error { stopFills(); return <-filled }, handler))
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("what was under way after %v was cut off", Grace)
+		return fmt.Errorf("what was under way after %v was cut off", p.Grace)
 	}
 	return err
+}
+
+// stop lets what is under way come to its end, and cuts it off when the grace
+// period is over. The fills need not have ended then: what they wait for has.
+func (p *Parts) stop(ctx context.Context, servers []*http.Server, endFills func() error, handler *athens.Handler) error {
+	if p.Grace <= 0 {
+		p.Grace = defaultGrace
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.Grace)
+	defer cancel()
+	var all error
+	for _, server := range servers {
+		if err := server.Shutdown(grace); err != nil {
+			all = errors.Join(all, err, server.Close())
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- endFills() }()
+	select {
+	case err := <-ended:
+		all = errors.Join(all, err, handler.Shutdown(grace))
+	case <-grace.Done():
+		all = errors.Join(all, handler.Shutdown(grace), <-ended)
+	}
+	return all
 }
 
 // announce logs what is in force, also what was taken from the environment.
