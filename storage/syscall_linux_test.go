@@ -21,7 +21,7 @@ import (
 )
 
 // sampledFaults is how many faults TestEverySystemCall tries in an ordinary run.
-const sampledFaults = 36
+const sampledFaults = 20
 
 // canFail are the calls that a medium, a lock or a quota can make fail. The
 // others are killed at only.

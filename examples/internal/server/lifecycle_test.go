@@ -156,14 +156,7 @@ func oneLife(i int, upstream, dir string) (answers int, err error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	addrs, served := make(chan string, 1), make(chan error, 1)
-	go func() {
-		served <- parts.Serve(ctx, handler, handler, io.Discard, func(addr net.Addr) string {
-			addrs <- addr.String()
-			return ""
-		})
-	}()
-	url := "http://" + <-addrs
+	url, served := serve(ctx, parts, handler)
 	client := &http.Client{Transport: &http.Transport{}}
 	heard := make(chan bool)
 	var clients sync.WaitGroup
@@ -187,6 +180,18 @@ func oneLife(i int, upstream, dir string) (answers int, err error) {
 	// net/http waits 5 seconds for a connection on which nothing was asked yet.
 	client.CloseIdleConnections()
 	return answers, <-served
+}
+
+// serve serves until ctx is done, and returns where, and what comes of it.
+func serve(ctx context.Context, parts *Parts, handler *athens.Handler) (url string, served <-chan error) {
+	addrs, end := make(chan string, 1), make(chan error, 1)
+	go func() {
+		end <- parts.Serve(ctx, handler, handler, io.Discard, func(addr net.Addr) string {
+			addrs <- addr.String()
+			return ""
+		})
+	}()
+	return "http://" + <-addrs, end
 }
 
 // hears reports whether there was a whole answer.
@@ -217,15 +222,9 @@ func TestGraceEnds(t *testing.T) {
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	addrs, served := make(chan string, 1), make(chan error, 1)
-	go func() {
-		served <- parts.Serve(ctx, handler, handler, io.Discard, func(addr net.Addr) string {
-			addrs <- addr.String()
-			return ""
-		})
-	}()
+	url, served := serve(ctx, parts, handler)
 	answered := make(chan bool, 1)
-	url := "http://" + <-addrs + "/up.test/m/@v/v1.0.0.zip"
+	url += "/up.test/m/@v/v1.0.0.zip"
 	go func() { answered <- hears(&http.Client{Transport: &http.Transport{}}, url) }()
 	up.Await("*.zip", 1)
 	// A fill that waits for the same is cut off, too.
