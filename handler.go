@@ -117,11 +117,14 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 
 // ServeHTTP answers one request of the protocol.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{h: h, w: recorder{ResponseWriter: w}, r: r, start: time.Now()}
+	now := time.Now()
+	x := &exchange{h: h, w: recorder{ResponseWriter: w, request: r, start: now, patience: h.opts.WriteTimeout}, r: r, start: now}
 	defer x.log()
+	x.expectBody()
 	if err := x.serve(); err != nil {
 		x.fail(err)
 	}
+	x.w.settle()
 }
 
 // exchange is one request and what becomes of it.

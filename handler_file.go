@@ -286,6 +286,7 @@ func (x *exchange) serveSpool(sp *spool) error {
 	header.Set("Content-Type", contentTypes[ZipFile])
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", forever)
+	x.w.extend()
 	return sp.copyTo(x.r.Context(), &x.w, func() error {
 		err := http.NewResponseController(&x.w).Flush()
 		if errors.Is(err, http.ErrNotSupported) {

@@ -19,6 +19,11 @@ type recorder struct {
 	status int
 	bytes  int64
 	err    error // why a file was not copied to its end
+
+	request  *http.Request
+	start    time.Time
+	patience time.Duration // with a client, for each part of a body
+	paced    bool          // a deadline was set
 }
 
 // Unwrap is for http.ResponseController.
@@ -26,14 +31,17 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
-		w.status = status
+		w.begin(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *recorder) Write(p []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
+	}
+	if w.bytes > 0 {
+		w.extend() // a body that comes piece by piece
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
@@ -43,12 +51,12 @@ func (w *recorder) Write(p []byte) (int, error) {
 // ReadFrom hands files down to net/http, which lets the kernel copy them.
 func (w *recorder) ReadFrom(r io.Reader) (n int64, err error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	if to, ok := w.ResponseWriter.(io.ReaderFrom); ok {
-		n, err = to.ReadFrom(r)
+		n, err = w.copyParts(to, r)
 	} else {
-		n, err = io.Copy(struct{ io.Writer }{w.ResponseWriter}, r)
+		n, err = io.Copy(pacedWriter{w}, r)
 	}
 	w.bytes += n
 	if part, ok := r.(*io.LimitedReader); ok && err == nil && part.N > 0 {

@@ -82,6 +82,13 @@ type Options struct {
 	// FetchTimeout bounds one fetch from a source, whoever waits. Zero means
 	// 10 minutes.
 	FetchTimeout time.Duration
+	// WriteTimeout is how long a client may take for each 256 KiB of a body
+	// before its connection is cut: who reads nothing would else hold a file,
+	// or a zip on its way, for ever. For these answers it takes the place of
+	// the WriteTimeout of an [http.Server], which bounds the whole answer and
+	// the wait before it. Zero means one minute; a negative one means that
+	// there is no such limit.
+	WriteTimeout time.Duration
 	// MaxMod bounds the .mod files that are taken, in bytes; each is held in
 	// memory. Zero means 32 MiB, and 1 GiB is the most. The go command has no
 	// limit for them, but one of 16 MiB for the go.mod in a zip, so that of a
@@ -152,6 +159,7 @@ func (o *Options) timesWithDefaults() {
 		{&o.MissingTTL, time.Minute},
 		{&o.DownTTL, 5 * time.Second},
 		{&o.FetchTimeout, 10 * time.Minute},
+		{&o.WriteTimeout, time.Minute},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value

@@ -146,11 +146,14 @@ func (p *Parts) announce() {
 	p.Log.Info("serving", "dir", dir, "upstream", upstream, "private", p.Private, "rules", p.Flags.Rules)
 }
 
-// newServer returns a server with the limits that a public one needs.
+// newServer returns a server with the limits that a public one needs. There is no
+// ReadTimeout, which would also end requests that wait for version control; the
+// athens.Handler bounds bodies, and gives large answers their time.
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    128 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),

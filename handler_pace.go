@@ -1,0 +1,98 @@
+package athens
+
+import (
+	"io"
+	"net/http"
+	"time"
+)
+
+// portion is how much of a body a client has Options.WriteTimeout for, in bytes.
+const portion = 256 << 10
+
+// bodyTimeout is how long a client may take to send a body, which no request of the
+// protocol has: net/http reads it before it answers.
+const bodyTimeout = 5 * time.Second
+
+// expectBody sees to it that a client that announces a body and sends none holds
+// nothing, and that what comes behind a body is not taken for a request: a proxy in
+// front may see its end elsewhere.
+func (x *exchange) expectBody() {
+	if x.r.ContentLength == 0 {
+		return
+	}
+	_ = http.NewResponseController(&x.w).SetReadDeadline(time.Now().Add(bodyTimeout)) // not every server can
+	if x.r.ProtoMajor == 1 {
+		x.w.Header().Set("Connection", "close")
+	}
+}
+
+// serverTimeout is the WriteTimeout of the server. It counts from when a request was
+// read, so what took long to get would have no time left.
+func (w *recorder) serverTimeout() time.Duration {
+	if server, ok := w.request.Context().Value(http.ServerContextKey).(*http.Server); ok {
+		return server.WriteTimeout
+	}
+	return 0
+}
+
+// begin gives an answer that took long to come by its time.
+func (w *recorder) begin(status int) {
+	w.status = status
+	if w.patience > 0 && time.Since(w.start) > time.Second && w.serverTimeout() > 0 {
+		w.extend()
+	}
+}
+
+// extend gives the client time for the next part of a body. Without it, one that does
+// not read would hold a file or a stage for ever.
+func (w *recorder) extend() {
+	if w.patience > 0 {
+		w.paced = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.patience)) == nil
+	}
+}
+
+// settle ends what extend began, for the next request on the connection: what is
+// still buffered is sent in the time there is.
+func (w *recorder) settle() {
+	if !w.paced {
+		return
+	}
+	control := http.NewResponseController(w.ResponseWriter)
+	var next time.Time
+	if d := w.serverTimeout(); d > 0 {
+		next = time.Now().Add(d)
+	} else if control.Flush() != nil {
+		return // the client has gone, or was too slow
+	}
+	_ = control.SetWriteDeadline(next) // it could be set before
+}
+
+// copyParts copies src part by part, so that each has its time.
+func (w *recorder) copyParts(to io.ReaderFrom, src io.Reader) (n int64, err error) {
+	limit, bounded := src.(*io.LimitedReader)
+	if !bounded || w.patience <= 0 {
+		return to.ReadFrom(src)
+	}
+	for limit.N > 0 {
+		// Of the file itself, or the kernel could not copy it.
+		some := io.LimitedReader{R: limit.R, N: min(limit.N, portion)}
+		want := some.N
+		w.extend()
+		m, err := to.ReadFrom(&some)
+		n += m
+		limit.N -= m
+		if err != nil || m < want {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// pacedWriter gives each write its time.
+type pacedWriter struct{ w *recorder }
+
+// Write writes past what the recorder notes.
+func (p pacedWriter) Write(b []byte) (int, error) {
+	p.w.extend()
+	return p.w.ResponseWriter.Write(b)
+}
