@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// docs/reliability.md names the test that tries each promise. A test that was
+// SECURITY.md and docs/reliability.md name the tests that try each promise. One that was
 // renamed or removed would leave a promise with nothing behind it.
-func TestReliabilityNamesTests(t *testing.T) {
+func TestPromisesNameTests(t *testing.T) {
 	tests := map[string]bool{}
 	for _, f := range sources(t) {
 		for _, d := range f.Decls {
@@ -22,13 +22,17 @@ func TestReliabilityNamesTests(t *testing.T) {
 			}
 		}
 	}
-	text, err := os.ReadFile(filepath.Join(root, "docs", "reliability.md"))
-	require.NoError(t, err)
-	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)`").FindAllStringSubmatch(string(text), -1)
-	require.NotEmpty(t, named)
-	for _, name := range named {
-		if !tests[name[1]] {
-			t.Errorf("docs/reliability.md: there is no test %s", name[1])
+	var text []byte
+	for _, file := range []string{"SECURITY.md", "docs/reliability.md"} {
+		var err error
+		text, err = os.ReadFile(filepath.Join(root, filepath.FromSlash(file)))
+		require.NoError(t, err)
+		named := regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)`").FindAllStringSubmatch(string(text), -1)
+		require.NotEmpty(t, named)
+		for _, name := range named {
+			if !tests[name[1]] {
+				t.Errorf("%s: there is no test %s", file, name[1])
+			}
 		}
 	}
 	for line := range strings.Lines(string(text)) {
