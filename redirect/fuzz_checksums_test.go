@@ -1,0 +1,89 @@
+package redirect
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+)
+
+// byPath answers by the beginning of a path.
+type byPath map[string]string
+
+func (b byPath) RoundTrip(r *http.Request) (*http.Response, error) {
+	for prefix, body := range b {
+		if strings.HasPrefix(r.URL.Path, prefix) {
+			return &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}, Request: r}, nil
+		}
+	}
+	return &http.Response{StatusCode: http.StatusNotFound, Body: http.NoBody, Header: http.Header{}, Request: r}, nil
+}
+
+// FuzzChecksums asks a checksum database that answers anything at all, and whose key
+// nobody has: nothing it says is believed, and what is said of it is one line.
+func FuzzChecksums(f *testing.F) {
+	const key = "sum.test+8a0e7e48+AaJJ704Lp9a0ilga9oJvXiSeCKKH+4JwqDP1w4MluCRQ"
+	const tree = "go.sum database tree\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n\u2014 sum.test Az3grnmr\n"
+	f.Add("0\nexample.com/m v1.0.0 h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n"+tree, "\x00")
+	f.Add("9223372036854775807\nx\n\n"+tree, strings.Repeat("a", 32))
+	f.Add("-1\n\n", "")
+	f.Add("0\n\x1b[31m\n\n"+strings.Repeat("\u2014 x y\n", 200), "")
+	f.Fuzz(func(t *testing.T, record, tile string) {
+		c, err := NewChecksums(key+" http://sum.test", &Options{Transport: byPath{"/lookup/": record, "/tile/": tile}, Tries: 1, Netrc: "none"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, err := c.Lookup("example.com/m", "v1.0.0")
+		if err == nil {
+			t.Fatalf("%q is believed", lines)
+		}
+		if strings.ContainsAny(err.Error(), "\n\r\x1b\x00") {
+			t.Errorf("%q", err)
+		}
+		var (
+			missing *athens.MissingError
+			invalid *athens.InvalidError
+			down    *athens.UnavailableError
+		)
+		if !errors.As(err, &missing) && !errors.As(err, &invalid) && !errors.As(err, &down) {
+			t.Errorf("%T %v", err, err)
+		}
+	})
+}
+
+// FuzzPrivate spells private paths in other ways: none makes them public.
+func FuzzPrivate(f *testing.F) {
+	f.Add("corp.test/x", 3)
+	f.Add("git.test/Team.v2/a.git/b", 5)
+	f.Add("git.test/team/a.GIT.v3", 0)
+	f.Add("open.test/x", 1)
+	rules, err := ParseRules("rules", strings.NewReader("private corp.test,git.test/Team,*.inner.test,[a-c].test/[^x]*\npublic corp.test/open\n"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	private := func(path string) bool { return rules.Route(module.Version{Path: path}).Private }
+	f.Fuzz(func(t *testing.T, path string, at int) {
+		if module.CheckPath(path) != nil || !private(path) {
+			return
+		}
+		at &= 0xff
+		if at >= len(path) {
+			at = 0
+		}
+		// A public line is exact: the spelling that it names stays public.
+		others := []string{strings.ToUpper(path), path[:at] + strings.ToUpper(path[at:]), path + "/v2"}
+		if strings.Contains(path, "/") { // another ending is another host
+			others = append(others, path+".git/x", path+".v2/x")
+		}
+		for _, other := range others {
+			if !private(other) && !strings.HasPrefix(other, "corp.test/open") {
+				t.Errorf("%s is private, and %s is not", path, other)
+			}
+		}
+	})
+}
