@@ -22,7 +22,6 @@ package athens
 import (
 	"context"
 	"io"
-	"iter"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -152,18 +151,6 @@ type Stage interface {
 	Close() error
 }
 
-// Catalogue is an optional ability of a [Storage]: to name all that it holds.
-type Catalogue interface {
-	// All walks over the held versions, those that Versions lists. The
-	// versions of a module follow one another in semantic version order; the
-	// modules come in no order. What is held all the while is named once; what
-	// is stored or removed meanwhile may be named. The walk keeps no more in
-	// memory than one module's versions. What can't be read is an error, with
-	// the module's path if that is known, after which the walk goes on with
-	// the rest where it can. Once ctx is done its error is the last.
-	All(ctx context.Context) iter.Seq2[module.Version, error]
-}
-
 // Fetcher gets modules from a source of truth.
 //
 // Missing: a definite "there is no such module or version" is a
@@ -226,15 +213,6 @@ type Upstream interface {
 	// [*UnavailableError]. Location is on the path of every redirected miss:
 	// it does not ask the upstream about protocolPath.
 	Location(ctx context.Context, protocolPath string) (string, error)
-}
-
-// SumDBUpstream is an optional ability of an [Upstream]: to pass on requests to
-// a checksum database.
-type SumDBUpstream interface {
-	// SumDB returns the body for sumdb/NAME/…, given as protocolPath: the
-	// part of the URL after the upstream's base. If the upstream does not
-	// carry that database, the error is a [*MissingError].
-	SumDB(ctx context.Context, protocolPath string) ([]byte, error)
 }
 
 // Fill is a piece of catching up: a version that should be held.
