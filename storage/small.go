@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/athens-go/athens"
@@ -20,10 +21,14 @@ const maxSmall = 16 << 10
 // tick of the file system's clock looks as if it had not.
 const settled = 2 * time.Second
 
+// recheck is for how long a file that was seen under its name is taken to be there
+// still. A path of ten elements takes a sixth of a warm answer to look up.
+const recheck = 100 * time.Millisecond
+
 // smallFiles keeps the content of small files, because opening, describing,
-// reading and closing one costs more than all the rest of an answer. It takes
-// one stat to see that a file is still the one that was read. As [memo] does, it
-// keeps two generations.
+// reading and closing one costs more than all the rest of an answer. One stat sees
+// that a file is still the one that was read; one that is asked for again and again
+// is looked at ten times a second. As [memo] does, it keeps two generations.
 type smallFiles struct {
 	mu         sync.Mutex
 	max, size  int64 // bytes of a generation, and of the young one
@@ -40,6 +45,7 @@ type smallFile struct {
 	stat fs.FileInfo
 	etag string
 	data []byte
+	seen atomic.Int64 // when its name was last seen to lead to it, in Unix nanoseconds
 }
 
 // overhead is about what keeping a file costs beside its content, in bytes.
@@ -105,8 +111,12 @@ func (s *Store) opened(k fileKey, name string) *athens.Object {
 	if f == nil {
 		return nil
 	}
-	if stat, err := s.fs.Stat(name); err != nil || !f.same(stat) {
-		return nil
+	now := time.Now().UnixNano()
+	if age := now - f.seen.Load(); age < 0 || age > int64(recheck) {
+		if stat, err := s.fs.Stat(name); err != nil || !f.same(stat) {
+			return nil
+		}
+		f.seen.Store(now)
 	}
 	return f.object()
 }
@@ -121,7 +131,7 @@ func (s *Store) keep(k fileKey, stat fs.FileInfo, obj *athens.Object) *athens.Ob
 		_, _ = obj.Body.Seek(0, io.SeekStart) // who reads it sees what is wrong
 		return obj
 	}
-	f := &smallFile{stat, obj.ETag, data}
+	f := &smallFile{stat: stat, etag: obj.ETag, data: data}
 	s.small.add(k, f)
 	_ = obj.Body.Close() // nothing was written
 	return f.object()

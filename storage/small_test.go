@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/spf13/afero"
@@ -41,7 +42,53 @@ func (o *openings) read(t *testing.T, s *storage.Store, a storagetest.Sample, f 
 	return string(b), int(o.n.Load() - before)
 }
 
-func TestSmallFilesStayInMemory(t *testing.T) {
+// moment is how long a file that is gone may still be served from memory.
+const moment = 100*time.Millisecond + 1
+
+// A file that is served from memory is looked at now and then, not each time.
+func TestSmallFilesAreLookedAtNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		disk := &stats{Fs: afero.NewOsFs()}
+		s, err := storage.New(disk, dir, nil)
+		require.NoError(t, err)
+		a := storagetest.NewSample("example.com/mod", "v1.0.0", "")
+		require.NoError(t, a.Store(t.Context(), s))
+		old := time.Now().Add(-time.Hour)
+		require.NoError(t, os.Chtimes(filepath.Join(dir, "example.com", "mod", "@v", "v1.0.0.mod"), old, old))
+		open := func() int {
+			before := disk.n.Load()
+			obj, err := s.Open(t.Context(), a.Module, athens.ModFile)
+			require.NoError(t, err)
+			require.NoError(t, obj.Body.Close())
+			return int(disk.n.Load() - before)
+		}
+		open()
+		looked := 0
+		for range 1000 {
+			looked += open()
+		}
+		assert.LessOrEqual(t, looked, 1)
+		time.Sleep(moment)
+		assert.Equal(t, 1, open())
+		assert.Zero(t, open())
+	})
+}
+
+// stats counts how often a file is looked at by its name.
+type stats struct {
+	afero.Fs
+	n atomic.Int32
+}
+
+func (s *stats) Stat(name string) (os.FileInfo, error) {
+	s.n.Add(1)
+	return s.Fs.Stat(name)
+}
+
+func TestSmallFilesStayInMemory(t *testing.T) { synctest.Test(t, smallFilesStayInMemory) }
+
+func smallFilesStayInMemory(t *testing.T) {
 	dir := t.TempDir()
 	disk := &openings{Fs: afero.NewOsFs()}
 	s, err := storage.New(disk, dir, nil)
@@ -65,17 +112,19 @@ func TestSmallFilesStayInMemory(t *testing.T) {
 		assert.Zero(t, opened)
 	}
 
-	// Another file in its place is seen at once, although it looks alike.
+	// Another file in its place is seen a moment later, although it looks alike.
 	other := filepath.Join(dir, "other")
 	changed := []byte(fresh)
 	changed[len(changed)-2] ^= 1
 	require.NoError(t, os.WriteFile(other, changed, 0o666))
 	require.NoError(t, os.Chtimes(other, old, old))
 	require.NoError(t, os.Rename(other, name))
+	time.Sleep(moment)
 	got, _ := disk.read(t, s, a, athens.ModFile)
 	assert.Equal(t, string(changed), got)
 
 	require.NoError(t, os.Remove(name))
+	time.Sleep(moment)
 	_, err = s.Open(t.Context(), a.Module, athens.ModFile)
 	assert.ErrorIs(t, err, os.ErrNotExist)
 }

@@ -62,7 +62,8 @@ type Options struct {
 	Remember int
 	// KeepFiles is how many bytes of memory the store spends on the content
 	// of small files (.info and .mod up to 16 KiB), so that opening one
-	// costs a single stat. Zero means 32 MiB; less than zero keeps none.
+	// costs at most a stat, and a file that is taken away is served for a
+	// tenth of a second more. Zero means 32 MiB; less than zero keeps none.
 	KeepFiles int64
 }
 
