@@ -54,9 +54,8 @@ func (a *attributes) add(folder, text string) {
 		return
 	}
 	rules := []attributeRule{}
-	text = strings.TrimPrefix(text, "\ufeff")
+	text, _, _ = strings.Cut(strings.TrimPrefix(text, "\ufeff"), "\x00") // where git's own reading ends
 	for line := range strings.SplitSeq(text, "\n") {
-		line = strings.TrimSuffix(line, "\r")
 		if len(line) >= maxAttributeLine {
 			continue
 		}
@@ -98,10 +97,10 @@ func parseAttributeLine(line string) (rule attributeRule, macro string, ok bool)
 			pattern, rest = line[:i], line[i:]
 		}
 	}
-	if name, isMacro := strings.CutPrefix(pattern, macroPrefix); isMacro {
-		if name = strings.TrimLeft(name, attributeBlanks); name == "" {
-			rest = strings.TrimLeft(rest, attributeBlanks)
-			name, rest, _ = strings.Cut(rest, " ")
+	if name, isMacro := strings.CutPrefix(pattern, macroPrefix); isMacro && name != "" {
+		name = strings.TrimLeft(name, attributeBlanks)
+		if i := strings.IndexAny(name, attributeBlanks); i >= 0 {
+			name = name[:i] // a quoted name can have blanks
 		}
 		if !validAttributeName(name) {
 			return rule, "", false
@@ -244,5 +243,12 @@ func (r *attributeRule) matches(folder, file string) bool {
 	if folder != "" {
 		file = strings.TrimPrefix(file, folder+"/")
 	}
-	return wildmatch(r.pattern, file, true)
+	// What a pattern begins with before the first special character is compared
+	// by itself: the rest is then matched as if nothing came before it.
+	n := strings.IndexAny(r.pattern, `*?[\`)
+	if n < 0 {
+		return file == r.pattern
+	}
+	rest, ok := strings.CutPrefix(file, r.pattern[:n])
+	return ok && wildmatch(r.pattern[n:], rest, true)
 }

@@ -78,14 +78,14 @@ func randomAttributes(rnd *rand.Rand) string {
 	for range rnd.IntN(5) + 1 {
 		b.WriteString(pick(rnd, "", "", "", " ", "\t"))
 		b.WriteString(pick(rnd, "*", "*.txt", "a.*", "*.go", "sub/*", "sub/**", "**/a.txt", "/a.txt", "sub/", "sub", "s?b/a.txt", "[a-b].*", "[!a]*",
-			"[[:upper:]]*", "[]x]*", `\[x\].txt`, `"a b.txt"`, `"a\\\\b.txt"`, "!a.txt", `\!x`, "sub/deep/*.txt", "**/deep/**", "deep/*", "x/**/a.txt", "x/**/z/a.txt", "**", "***", "a**", "x/*/a.txt", "*b/a.txt", "[^a-", "[[:nope:]]*", "[a-z]*.t[x]t", `a\`, "#c", "*.[t-x]*", "/sub/deep", "sub/**/c.txt", "**.txt", "sub**c.txt"))
+			"[[:upper:]]*", "[]x]*", `\[x\].txt`, `"a b.txt"`, `"a\\\\b.txt"`, "!a.txt", `\!x`, "sub/deep/*.txt", "**/deep/**", "deep/*", "x/**/a.txt", "x/**/z/a.txt", "**", "***", "a**", "x/*/a.txt", "*b/a.txt", "[^a-", "[[:nope:]]*", "[a-z]*.t[x]t", `a\`, "#c", "*.[t-x]*", "/sub/deep", "sub/**/c.txt", "**.txt", "sub**c.txt", "s**/c.txt", "x**", "[attr]", "[attr]*"))
 		for range rnd.IntN(3) + 1 {
 			b.WriteString(pick(rnd, " ", " ", "\t", "  "))
 			b.WriteString(pick(rnd, "text", "-text", "!text", "text=auto", "text=input", "text=x", "eol=crlf", "eol=crlf", "eol=crlf", "eol=lf", "!eol", "-eol", "eol", "crlf", "-crlf", "crlf=input", "crlf=auto",
 				"ident", "-ident", "!ident", "ident=x", "binary", "-binary", "!binary", "odd", "-odd", "evil", "export-subst", "export-ignore", "diff", "working-tree-encoding=UTF-16BE", "working-tree-encoding=", "!working-tree-encoding",
 				"-x=y", "bad!name", "=x", "--y", "[attr]x", "eol=CRLF", "text=", "-text=auto"))
 		}
-		b.WriteString(pick(rnd, "\n", "\n", "\n", "\r\n", " \n", ""))
+		b.WriteString(pick(rnd, "\n", "\n", "\n", "\n", "\r\n", "\r\n", " \n", " \n", "", "\x00\n"))
 	}
 	return b.String()
 }
