@@ -12,7 +12,7 @@
 //   - revision.go finds the commit that a tag, a branch or a hash means, and
 //     repo.go and pack.go fetch it: without its history where that is enough;
 //   - module.go finds the module in the commit, version.go gives the commit its
-//     version, and pseudo.go checks a pseudo-version; list.go and resolve.go
+//     version, and pseudo.go checks a pseudo-version; list.go and query.go
 //     answer the other questions;
 //   - content.go gives the three files out, zip.go with attributes.go makes the
 //     zip as "git archive" would.
@@ -127,9 +127,9 @@ func (f *Fetcher) Versions(ctx context.Context, path string) ([]string, error) {
 // retracts, as the go command does.
 func (f *Fetcher) Resolve(ctx context.Context, path, query string) (*athens.Info, error) {
 	return ask(ctx, f, path, query, func(s *source, ctx context.Context) (*athens.Info, error) {
-		return s.resolve(ctx, query)
+		return resolve(ctx, s, path, query)
 	}, func(ctx context.Context, g *goproxy) (*athens.Info, error) {
-		return g.resolve(ctx, query)
+		return resolve(ctx, g, path, query)
 	})
 }
 

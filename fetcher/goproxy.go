@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
@@ -20,6 +21,7 @@ import (
 // repository. What that server answers is passed on as it is.
 type goproxy struct {
 	f     *Fetcher
+	path  string   // of the module
 	base  *url.URL // up to and without "/@v"
 	name  string   // base without credentials
 	reach reach
@@ -41,7 +43,7 @@ func (f *Fetcher) goproxy(p *place, path string) (*goproxy, error) {
 		return nil, absentf("the URL %s is not secure", withoutLogin(p.url))
 	}
 	base := u.JoinPath(escaped)
-	return &goproxy{f: f, base: base, name: shown(base), reach: p.reach}, nil
+	return &goproxy{f: f, path: path, base: base, name: shown(base), reach: p.reach}, nil
 }
 
 // get opens one file of the protocol.
@@ -97,49 +99,97 @@ func (g *goproxy) readInfo(ctx context.Context, file string) (*athens.Info, erro
 	return &info, nil
 }
 
-func (g *goproxy) versions(ctx context.Context) ([]string, error) {
+// list returns the lines of the list of versions, in words.
+func (g *goproxy) list(ctx context.Context) ([][]string, error) {
 	data, err := g.read(ctx, "@v/list")
 	if err != nil {
 		return nil, err
 	}
-	var list []string
+	var lines [][]string
 	for line := range strings.Lines(string(data)) {
-		words := strings.Fields(line)
-		if len(words) > 0 && semver.IsValid(words[0]) && !module.IsPseudoVersion(words[0]) {
-			list = append(list, words[0])
+		if words := strings.Fields(line); len(words) > 0 && semver.IsValid(words[0]) {
+			lines = append(lines, words)
+		}
+	}
+	return lines, nil
+}
+
+func (g *goproxy) versions(ctx context.Context) ([]string, error) { return g.versionsWith(ctx, "") }
+
+func (g *goproxy) versionsWith(ctx context.Context, prefix string) ([]string, error) {
+	lines, err := g.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, words := range lines {
+		if v := words[0]; strings.HasPrefix(v, prefix) && !module.IsPseudoVersion(v) {
+			list = append(list, v)
 		}
 	}
 	semver.Sort(list)
 	return list, nil
 }
 
-func (g *goproxy) resolve(ctx context.Context, query string) (*athens.Info, error) {
-	if query != "latest" && !isPrefix(query) {
-		escaped, err := module.EscapeVersion(query)
-		if err != nil {
-			return nil, absent{err}
-		}
-		return g.readInfo(ctx, "@v/"+escaped+".info")
+func (g *goproxy) named(ctx context.Context, revision string) (*athens.Info, error) {
+	escaped, err := module.EscapeVersion(revision)
+	if err != nil {
+		return nil, absent{err}
 	}
-	list, err := g.versions(ctx)
+	info, err := g.readInfo(ctx, "@v/"+escaped+".info")
 	if err != nil {
 		return nil, err
 	}
-	best := ""
-	for _, v := range list {
-		fits := query == "latest" || strings.HasPrefix(v, query+".") && semver.Compare(v, query) >= 0
-		if fits && (best == "" || semver.Prerelease(v) == "" || semver.Prerelease(best) != "") {
-			best = v
+	if info.Version != revision && module.Check(g.path, revision) == nil {
+		return nil, brokenf("%s says that %s is %s", g.name, revision, info.Version)
+	}
+	return info, nil
+}
+
+// tip is what the server says, or else the last pseudo-version of its list.
+func (g *goproxy) tip(ctx context.Context) (*athens.Info, error) {
+	info, err := g.readInfo(ctx, "@latest")
+	if !isAbsent(err) {
+		return info, err
+	}
+	lines, err := g.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	last, when := "", time.Time{}
+	for _, words := range lines {
+		var t time.Time
+		if len(words) > 1 {
+			t, _ = time.Parse(time.RFC3339, words[1])
+		} else {
+			t, _ = module.PseudoVersionTime(words[0])
+		}
+		if when.Before(t) {
+			last, when = words[0], t
 		}
 	}
-	if best == "" && query != "latest" {
-		return nil, absentf("no version begins with %s", query)
+	if last == "" {
+		return nil, absentf("%s has no version", g.name)
 	}
-	if best == "" {
-		return g.readInfo(ctx, "@latest")
-	}
-	return g.resolve(ctx, best)
+	return g.named(ctx, last)
 }
+
+func (g *goproxy) mod(ctx context.Context, version string) ([]byte, error) {
+	if version == "" {
+		info, err := g.tip(ctx)
+		if err != nil {
+			return nil, err
+		}
+		version = info.Version
+	}
+	escaped, err := module.EscapeVersion(version)
+	if err != nil {
+		return nil, absent{err}
+	}
+	return g.read(ctx, "@v/"+escaped+".mod")
+}
+
+func (g *goproxy) listOrigin(string) *athens.Origin { return nil }
 
 func (g *goproxy) content(m module.Version) athens.Content { return &proxyContent{g, m} }
 

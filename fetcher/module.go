@@ -209,5 +209,10 @@ func (s *source) goMod(t *tree) []byte {
 	if t.gomod != nil {
 		return t.gomod
 	}
-	return []byte("module " + modfile.AutoQuote(s.path) + "\n")
+	return madeUpMod(s.path)
+}
+
+// madeUpMod is the .mod of a version without a go.mod.
+func madeUpMod(path string) []byte {
+	return []byte("module " + modfile.AutoQuote(path) + "\n")
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -131,19 +132,36 @@ func parseCommit(data []byte) (*commit, error) {
 		case "parent":
 			c.parents = append(c.parents, value)
 		case "committer":
-			// NAME <EMAIL> SECONDS ZONE, of which only SECONDS counts.
-			seconds, _, _ := strings.Cut(strings.TrimLeft(value[strings.LastIndexByte(value, '>')+1:], " "), " ")
-			n, err := strconv.ParseInt(seconds, 10, 64)
-			if err != nil {
-				return nil, fmt.Errorf("its time can't be read: %q", value)
-			}
-			c.time = time.Unix(n, 0).UTC()
+			c.time, _ = signedAt(value)
 		}
+	}
+	if c.time.IsZero() {
+		return nil, errors.New("its time can't be read")
 	}
 	if !plumbing.IsHash(c.tree) {
 		return nil, errors.New("it has no tree")
 	}
 	return &c, nil
+}
+
+// signature is how git reads NAME <EMAIL> SECONDS ZONE: with anything between
+// the first "<" and the last ">", and nothing without a zone.
+var signature = regexp.MustCompile(`<.*>[ \t\r]*([0-9]+)[ \t\r]*[+-][0-9][^>]*$`)
+
+// maxSeconds ends the year 9999; no .info can hold a later one.
+const maxSeconds = 253402300799
+
+// signedAt returns the time of a signature.
+func signedAt(text string) (t time.Time, ok bool) {
+	m := signature.FindStringSubmatch(text)
+	if m == nil {
+		return t, false
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	if err != nil || n > maxSeconds {
+		return t, false
+	}
+	return time.Unix(n, 0).UTC(), true
 }
 
 // An entry is one name in a folder.
