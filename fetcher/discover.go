@@ -79,18 +79,20 @@ func (f *Fetcher) locate(ctx context.Context, path string) (*place, error) {
 func (f *Fetcher) lookUp(ctx context.Context, path string) (*place, error) {
 	to := f.reachOf(path)
 	p, err := f.wellKnown(ctx, path, to)
-	if p != nil || err != nil {
-		return p, err
+	if p == nil && err == nil {
+		p, err = f.discover(ctx, path, to)
 	}
-	p, err = f.discover(ctx, path, to)
 	if err != nil {
 		return nil, err
 	}
 	p.reach = to
+	if strings.Contains(p.root, "...") {
+		return nil, absentf("the root of a repository can't have \"...\" in its path")
+	}
 	if p.vcs != vcsGit && p.vcs != vcsMod {
 		return nil, brokenf("%s is a %s repository: %w", p.root, p.vcs, errors.ErrUnsupported)
 	}
-	return p, nil
+	return p, f.mayUse(p)
 }
 
 // wellKnown finds paths whose form says where the repository is. It returns
@@ -117,14 +119,17 @@ func (f *Fetcher) wellKnown(ctx context.Context, path string, to reach) (*place,
 		if vcs != vcsGit {
 			return nil, brokenf("%s is a %s repository: %w", m[1], vcs, errors.ErrUnsupported)
 		}
-		if !s.anyHost {
-			return &place{vcs: vcs, url: "https://" + m[1], root: m[1], reach: to}, nil
-		}
-		repo, err := f.probe(ctx, m[2], to)
-		if err != nil {
+		p := &place{vcs: vcs, url: "https://" + m[1], root: m[1], reach: to}
+		if err := f.mayUse(p); err != nil {
 			return nil, err
 		}
-		return &place{vcs: vcs, url: repo, root: m[1], reach: to}, nil
+		if s.anyHost {
+			var err error
+			if p.url, err = f.probe(ctx, m[2], to); err != nil {
+				return nil, err
+			}
+		}
+		return p, nil
 	}
 	return nil, nil
 }
@@ -204,7 +209,7 @@ func (f *Fetcher) agrees(ctx context.Context, path, at string, tag goImport, to 
 // The function returned waits for the answer, and returns an error only if that
 // is an outage: anything else is remembered for who asks next.
 func (f *Fetcher) listAhead(ctx context.Context, p *place, to reach) (listed func() error) {
-	if p == nil || p.vcs != vcsGit {
+	if p == nil || p.vcs != vcsGit || f.mayUse(p) != nil {
 		return func() error { return nil }
 	}
 	r := f.borrow(p.url, to)
@@ -288,7 +293,10 @@ func (f *Fetcher) askGoImports(ctx context.Context, path string, to reach) (impo
 	}
 	tags, err := parseGoImports(p.body)
 	if len(tags) > 0 {
-		return importPage{p.url, tags}, nil
+		return importPage{p.url, tags}, nil // whatever the status, and however it ends
+	}
+	if p.cut != nil {
+		return importPage{}, down(p.url, cause(p.cut))
 	}
 	if p.status != http.StatusOK {
 		return importPage{}, statusError(p.url, p.status)

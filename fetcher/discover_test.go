@@ -37,7 +37,7 @@ const libTag = `corp.test/lib git http://git.test/lib`
 type pageCase struct {
 	name   string
 	path   string
-	pages  map[string]string // by path; one that begins with "!NNN " has that status, "->" redirects
+	pages  map[string]string // by path; one that begins with "!NNN " has that status, or is cut off for 999; "->" redirects
 	ok     bool              // for the reader; the go command decides
 	outage bool              // the refusal is no definite one
 }
@@ -59,6 +59,7 @@ var pageCases = []pageCase{
 	{name: "sub-path and root disagree", path: "corp.test/lib/in", pages: map[string]string{"/lib": tag("corp.test/lib git http://git.test/other"), "/lib/in": tag(libTag)}},
 	{name: "sub-path of its own", path: "corp.test/lib/in", pages: map[string]string{"/lib/in": tag("corp.test/lib/in git http://git.test/lib")}, ok: true},
 	{name: "another prefix", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/li git http://git.test/lib")}},
+	{name: "example.net", path: "example.net/lib", pages: nil},
 	{name: "several, one fits", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/a git http://git.test/a") + tag(libTag)}},
 	{name: "several in one head", path: "corp.test/lib", pages: map[string]string{"/lib": `<head><meta name="go-import" content="corp.test/a git http://git.test/a"><meta name="go-import" content="` + libTag + `">`}, ok: true},
 	{name: "two fit", path: "corp.test/lib", pages: map[string]string{"/lib": `<head><meta name="go-import" content="corp.test git http://git.test/a"><meta name="go-import" content="` + libTag + `">`}},
@@ -102,6 +103,9 @@ var pageCases = []pageCase{
 	{name: "mod with a folder", path: "corp.test/pm", pages: map[string]string{"/pm": tag("corp.test/pm mod http://goproxy.test in")}, ok: true},
 	{name: "mod with a slash", path: "corp.test/pm", pages: map[string]string{"/pm": tag("corp.test/pm mod http://goproxy.test/")}, ok: true},
 	{name: "mod of a root", path: "corp.test/pm", pages: map[string]string{"/pm": tag("corp.test mod http://goproxy.test"), "/": tag("corp.test mod http://goproxy.test")}, ok: true},
+	{name: "cut off after the tag", path: "corp.test/lib", pages: map[string]string{"/lib": "!999 " + tag(libTag)}, ok: true},
+	{name: "cut off before the tag", path: "corp.test/lib", pages: map[string]string{"/lib": "!999 <html>"}, outage: true},
+	{name: "cut off at the root", path: "corp.test/lib/in", pages: map[string]string{"/lib": "!999 " + tag(libTag), "/lib/in": tag(libTag)}, ok: true},
 	{name: "no dot", path: "corp/lib", pages: map[string]string{}},
 }
 
@@ -121,6 +125,10 @@ func (c pageCase) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(err)
 		}
 		page = rest[4:]
+	}
+	if status == 999 {
+		w.Header().Set("Content-Length", "100000") // which never come
+		status = http.StatusOK
 	}
 	w.WriteHeader(status)
 	fmt.Fprint(w, page)
@@ -199,4 +207,9 @@ func TestRedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
 	assert.ErrorAs(t, err, new(*athens.MissingError))
 	assert.ErrorContains(t, err, "redirected from https")
 	assert.Zero(t, net.Count("plain.test"))
+
+	// Where the path may do without TLS, it is followed, as the go command does.
+	_, err = newFetcher(t, net, nil).Versions(t.Context(), "corp.test/lib")
+	assert.NoError(t, err)
+	assert.Empty(t, modtest.NewGo(t, net).Download("corp.test/lib@v1.0.0")[0].Error)
 }

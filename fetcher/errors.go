@@ -44,12 +44,15 @@ func outward(path, query string, err error) error {
 		bad     broken
 		outage  *athens.UnavailableError
 		refused outside.Forbidden
+		policy  forbidden
 	)
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &refused):
 		return &athens.BlockedError{Path: path, Version: query, Reason: refused.Error()}
+	case errors.As(err, &policy):
+		return &athens.BlockedError{Path: path, Version: query, Reason: policy.Error()}
 	case errors.As(err, &missing):
 		return &athens.MissingError{Path: path, Query: query, Err: missing.error}
 	case errors.As(err, &bad):

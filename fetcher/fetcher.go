@@ -26,7 +26,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,11 +43,12 @@ import (
 // credentials that are not known is an outage: a private repository must not
 // look as if it did not exist.
 type Fetcher struct {
-	dir    string
-	opts   Options
-	routes map[reach]*route
-	places *places
-	stop   context.CancelFunc
+	dir      string
+	opts     Options
+	routes   map[reach]*route
+	vcsRules vcsRules
+	places   *places
+	stop     context.CancelFunc
 
 	locating *flight.Calls[string, *place]
 	paging   *flight.Calls[string, importPage]
@@ -75,6 +75,10 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	rules, err := parseVCSRules(o.GOVCS)
+	if err != nil {
+		return nil, err
+	}
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, fmt.Errorf("fetcher: %w", err)
 	}
@@ -85,6 +89,7 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 	f := &Fetcher{
 		dir: dir, opts: o, stop: stop,
 		routes:   newRoutes(&o),
+		vcsRules: rules,
 		places:   newPlaces(o.Concurrency),
 		locating: flight.NewCalls[string, *place](ctx),
 		paging:   flight.NewCalls[string, importPage](ctx),
@@ -196,8 +201,9 @@ func checkPath(path string) error {
 	if err := module.CheckPath(path); err != nil {
 		return absent{err}
 	}
-	// The toolchains are modules of a GOPROXY only.
-	if path == "golang.org/toolchain" || strings.Contains(path, "...") {
+	// The toolchains are modules of a GOPROXY only. The others the go command
+	// never asks for.
+	if path == "golang.org/toolchain" || hasPathPrefix(path, "example.net") || path == "rsc.io" {
 		return absentf("it is not kept in version control")
 	}
 	return nil

@@ -38,6 +38,12 @@ type Options struct {
 	// dials that is not an [*http.Transport].
 	Private func(path string) bool
 
+	// GOVCS says which version control systems may be used for which paths; see
+	// "go help vcs". If it is empty, the environment's GOVCS counts; "none" is no
+	// rule. Its "private" paths are those that Private names. Where it does not
+	// allow git, the answer is an [*athens.BlockedError].
+	GOVCS string
+
 	// Netrc names the file with logins. If it is empty, NETRC's value is it,
 	// else ~/.netrc; "none" is no file. It is read anew for each session, so
 	// that a login that was replaced is found.
@@ -167,6 +173,12 @@ func (o *Options) readEnvironment() {
 	}
 	if o.Insecure == none {
 		o.Insecure = ""
+	}
+	if o.GOVCS == "" {
+		o.GOVCS = os.Getenv("GOVCS")
+	}
+	if o.GOVCS == none {
+		o.GOVCS = ""
 	}
 	if o.Netrc == "" {
 		o.Netrc = netrc.DefaultPath()

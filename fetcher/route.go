@@ -33,9 +33,9 @@ func newRoutes(o *Options) map[reach]*route {
 				return tooManyRedirects(via, o.MaxRedirects)
 			},
 		})
-		routes[reach{private: private}] = &route{newClient(verified, o.MaxRedirects), git}
+		routes[reach{private: private}] = &route{newClient(verified, false, o.MaxRedirects), git}
 		routes[reach{private: private, insecure: true}] = &route{
-			newClient(judged(insecureTransport(o.Transport)), o.MaxRedirects), git,
+			newClient(judged(insecureTransport(o.Transport)), true, o.MaxRedirects), git,
 		}
 	}
 	return routes
@@ -56,17 +56,19 @@ func tooManyRedirects(via []*http.Request, most int) error {
 	return nil
 }
 
-// newClient makes a client that never goes from https to http, never takes
-// credentials to another host and gives up after a number of redirects.
-func newClient(transport http.RoundTripper, redirects int) *http.Client {
+// newClient makes a client that never takes credentials to another host or from
+// https to http, goes there only if it may be insecure, and gives up after a
+// number of redirects.
+func newClient(transport http.RoundTripper, insecure bool, redirects int) *http.Client {
 	return &http.Client{
 		Transport: transport,
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			first := via[0]
-			if first.URL.Scheme == "https" && req.URL.Scheme != "https" {
+			downgraded := first.URL.Scheme == "https" && req.URL.Scheme != "https"
+			if downgraded && !insecure {
 				return absentf("redirected from https to %s", shown(req.URL))
 			}
-			if req.URL.Host != first.URL.Host {
+			if downgraded || req.URL.Host != first.URL.Host {
 				req.Header = http.Header{}
 			}
 			return tooManyRedirects(via, redirects)

@@ -15,6 +15,7 @@ type page struct {
 	url    string // where it came from in the end, without credentials
 	status int
 	body   []byte
+	cut    error // why the body ends too early, if it does
 }
 
 // insecureTimeout bounds the TLS attempt at a host that may well have none.
@@ -66,10 +67,7 @@ func (f *Fetcher) getPage(ctx context.Context, scheme string, u *url.URL, to rea
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, f.opts.MaxPageBytes))
-	if err != nil {
-		return nil, down(shown(u), cause(err))
-	}
-	return &page{url: shown(resp.Request.URL), status: resp.StatusCode, body: body}, nil
+	return &page{url: shown(resp.Request.URL), status: resp.StatusCode, body: body, cut: err}, nil
 }
 
 // cause takes the URL out of an HTTP client's error, which the caller adds

@@ -1,0 +1,76 @@
+package fetcher
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/module"
+)
+
+// A vcsRules is a GOVCS setting: the first rule for a path decides.
+type vcsRules []vcsRule
+
+// A vcsRule says which version control systems are allowed for some paths.
+type vcsRule struct {
+	pattern string // in GOPRIVATE's syntax, or "private" or "public"
+	allowed []string
+}
+
+// parseVCSRules parses what "go help vcs" describes.
+func parseVCSRules(text string) (vcsRules, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	var rules vcsRules
+	for item := range strings.SplitSeq(text, ",") {
+		pattern, list, _ := strings.Cut(item, ":")
+		rule := vcsRule{pattern: strings.TrimSpace(pattern)}
+		for name := range strings.SplitSeq(list, "|") {
+			rule.allowed = append(rule.allowed, strings.TrimSpace(name))
+		}
+		relative := rule.pattern == "." || rule.pattern == ".." || strings.HasPrefix(rule.pattern, "./") || strings.HasPrefix(rule.pattern, "../")
+		switch {
+		case rule.pattern == "" || relative || slices.Contains(rule.allowed, ""):
+			return nil, fmt.Errorf("fetcher: GOVCS: %q is not PATTERN:SYSTEM|SYSTEM", item)
+		case slices.ContainsFunc(rules, func(r vcsRule) bool { return r.pattern == rule.pattern }):
+			return nil, fmt.Errorf("fetcher: GOVCS: %q is never reached", item)
+		}
+		rules = append(rules, rule)
+	}
+	return rules, nil
+}
+
+// allow reports whether git may be used for a repository's root. It may if no
+// rule says otherwise.
+func (rules vcsRules) allow(root string, private bool) bool {
+	for _, r := range rules {
+		matches := false
+		switch r.pattern {
+		case "private":
+			matches = private
+		case "public":
+			matches = !private
+		default:
+			matches = module.MatchPrefixPatterns(r.pattern, root)
+		}
+		if matches {
+			return slices.Contains(r.allowed, vcsGit) || slices.Contains(r.allowed, "all")
+		}
+	}
+	return true
+}
+
+// forbidden is what policy does not let this package do, on its way to become an
+// [*athens.BlockedError].
+type forbidden string
+
+func (e forbidden) Error() string { return string(e) }
+
+// mayUse is an error if GOVCS does not allow what a place needs.
+func (f *Fetcher) mayUse(p *place) error {
+	if p.vcs != vcsGit || f.vcsRules.allow(p.root, f.reachOf(p.root).private) {
+		return nil
+	}
+	return forbidden("GOVCS does not allow git for " + p.root)
+}
