@@ -205,6 +205,17 @@ func (e entry) isTree() bool      { return e.mode&0o170000 == 0o040000 }
 func (e entry) isSymlink() bool   { return e.mode&0o170000 == 0o120000 }
 func (e entry) isSubmodule() bool { return e.mode&0o170000 == 0o160000 }
 
+// gitLink is what git takes for .gitmodules on some file system.
+var gitLink = regexp.MustCompile(`^(\.gitmodules|gitmod~[1-4]|gi7eba~[0-9])$`)
+
+// isForbidden reports whether git refuses an entry, and so the whole commit,
+// because on some file system it would be git's own or lead out of the folder.
+func (e entry) isForbidden() bool {
+	stem, _, _ := strings.Cut(strings.ToLower(e.name), ":")
+	stem = strings.TrimRight(stem, " .")
+	return e.name == "." || e.name == ".." || stem == ".git" || stem == "git~1" || e.isSymlink() && gitLink.MatchString(stem)
+}
+
 // find returns the entry of a file or folder, given by its path from a tree.
 func (o *objects) find(tree, name string) (entry, error) {
 	at := entry{mode: 0o040000, hash: tree}

@@ -1,6 +1,7 @@
 package fetcher
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -232,9 +233,11 @@ func (r *repo) ancestry(ctx context.Context, rs *refSet, rev *revision, visit fu
 
 // descends reports whether a tag is a revision or one of its ancestors.
 func (r *repo) descends(ctx context.Context, rs *refSet, rev *revision, tag string) (bool, error) {
+	// git takes "tags/v1.0.0" for the tag v1.0.0, and "heads/v1.0.0" for a branch.
+	meant := cmp.Or(rs.commits["refs/"+tag], rs.commits[tagsPrefix+tag])
 	found := false
 	err := r.ancestry(ctx, rs, rev, func(hash string) bool {
-		found = found || hash == rs.commits[tagsPrefix+tag]
+		found = found || hash == meant
 		return !found
 	})
 	return found, err

@@ -140,6 +140,8 @@ func (a *archive) addTree(hash, at, rel string) error {
 			at, rel := under(f.at, e.name), under(f.rel, e.name)
 			names += len(rel)
 			switch {
+			case e.isForbidden():
+				return brokenf("git does not check out %q", at)
 			case e.isSubmodule():
 			case e.isTree() && rel == "go.mod":
 				return brokenf("go.mod is a folder")
