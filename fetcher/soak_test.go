@@ -47,10 +47,11 @@ func TestRandomRepositories(t *testing.T) {
 type scripter struct {
 	*rand.Rand
 	strings.Builder
-	root  string
-	tags  []string
-	day   int
-	sides bool
+	root   string
+	tags   []string
+	day    int
+	sides  bool
+	hidden bool
 }
 
 func (s *scripter) line(format string, args ...any) { fmt.Fprintf(s, format+"\n", args...) }
@@ -83,7 +84,13 @@ func randomScript(seed uint64) string {
 		}
 		s.commit()
 	}
+	if s.chance(5) {
+		s.hide()
+	}
 	s.line("checkout main")
+	if s.chance(8) {
+		s.line("head %s", s.of("side", "nowhere"))
+	}
 	offered := map[string]bool{}
 	for range 8 {
 		if offer := s.offer(); !offered[offer] {
@@ -92,6 +99,17 @@ func randomScript(seed uint64) string {
 		}
 	}
 	return s.String()
+}
+
+// hide makes a commit that no branch or tag leads to.
+func (s *scripter) hide() {
+	s.line("branch hidden")
+	s.line("checkout hidden")
+	s.commit()
+	s.line("git update-ref refs/pull/1/head hidden")
+	s.line("checkout main")
+	s.line("git branch -q -D hidden")
+	s.hidden = true
 }
 
 // turn goes to another branch, or joins one to this.
@@ -132,9 +150,14 @@ func (s *scripter) commit() {
 			s.line("tag %s", tag)
 		}
 		s.tags = append(s.tags, tag)
+		if s.chance(6) {
+			nested := s.of("v1.1.0", "sub/v1.1.0", "nested")
+			s.line("git tag -a -f -m Nested %s %s", nested, "refs/tags/"+tag)
+			s.tags = append(s.tags, nested)
+		}
 	}
 	if s.chance(5) {
-		s.line("branch %s", s.of("dev", "v1.0.0", "release/v1"))
+		s.line("branch %s", s.of("dev", "v1.0.0", "release/v1", "Dev", "latest", "1234567", "v1"))
 	}
 }
 
@@ -146,14 +169,22 @@ func (s *scripter) file() {
 		if s.chance(5) {
 			declared = s.of(s.root+"/v2", s.root+"/v3", "other.test/x", s.root)
 		}
-		ending := s.of("\\n", "\\r\\n", "\\n\\nretract v1.0.0\\n", "\\n// No more.")
-		s.line(`write %sgo.mod "module %s%s"`, dir, declared, ending)
+		ending := s.of("\\n", "\\r\\n", "\\n\\nretract v1.0.0\\n", "\\n// No more.", "\\n\\ngo 1.20\\n\\nretract [v1.0.0, v1.2.0]\\n", " // Deprecated: no\\n", "\\n\\nretract (\\n\\tv1.2.0 // bad\\n\\tv1.0.1-rc.1\\n)\\n", "\\n\\nnonsense\\n")
+		module := s.of("module %s", "module %s", "module %s", "module \\\"%s\\\"", "module (\\n\\t%s\\n)", "// A comment.\\n\\nmodule %s", "\\ufeffmodule %s")
+		s.line("rm %sgo.mod", dir) // which may be a folder
+		s.line(`write %sgo.mod "%s%s"`, dir, fmt.Sprintf(module, declared), ending)
 	case 3:
 		s.line(`write %s.gitattributes "%s\n"`, dir, s.of("*.txt text eol=crlf", "* text=auto eol=crlf", "*.go ident", "a* -text",
-			"*.txt export-ignore", "a.txt export-subst", "*.go text", "u.txt working-tree-encoding=ISO-8859-1", "link* text eol=crlf", "[attr]mine text eol=crlf\\n*.txt mine", "** !text", "/a.txt -text", "*.bin text=auto eol=crlf", "sub/** text eol=crlf"))
+			"*.txt export-ignore", "a.txt export-subst", "*.go text", "u.txt working-tree-encoding=ISO-8859-1", "link* text eol=crlf", "[attr]mine text eol=crlf\\n*.txt mine", "** !text", "/a.txt -text", "*.bin text=auto eol=crlf", "sub/** text eol=crlf",
+			"\\\"a b.txt\\\" text eol=crlf", "s**/a.txt text eol=crlf", "[attr]text eol=crlf\\n*.go text", "* eol=crlf\\n*.go !eol", "*.txt crlf eol=crlf", "*.go working-tree-encoding=UTF-16LE", "a.txt ident\\n!b.go ident"))
 	case 9:
 		s.line("rm %s", dir+s.of("go.mod", "LICENSE", "a.txt", ".gitattributes"))
+	case 7:
+		s.line("rm %sgo.mod", dir)
+		s.line("rm %sLICENSE", dir)
+		s.line("%s", strings.ReplaceAll(s.of("symlink other.mod DIRgo.mod", "write DIRgo.mod/x.go x", "write DIRGo.mod x", "write DIRLICENSE/x.txt x", "symlink ../LICENSE DIRLICENSE"), "DIR", dir))
 	case 4:
+		s.line("rm %sLICENSE", dir)
 		s.line(`write %sLICENSE "Licence %d\n"`, dir, s.IntN(9))
 	case 5:
 		s.line("symlink %s %slink%d", s.of("a.txt", "/etc/passwd", "nowhere"), dir, s.IntN(1000))
@@ -166,9 +197,13 @@ func (s *scripter) file() {
 
 // offer is something to ask: often of a path that is a module, often not.
 func (s *scripter) offer() string {
-	path := s.root + s.of("", "", "", "/v2", "/sub", "/sub/v2", "/deep/er", "/v3", "/deep")
+	path := s.root + s.of("", "", "", "", "/v2", "/sub", "/sub/v2", "/deep/er", "/v3", "/deep")
 	queries := []string{"latest", "latest", "side", "v2", "v0", "v1.2", "main", "v1", "v1.0", "HEAD", "v1.0.0", "v2.0.0+incompatible", "{main}", "{main~1:12}", "{main:7}", "dev",
-		"{pseudo:v0.none:main}", "{pseudo:v1.0.0:main}", "{pseudo:v1.0.1-rc.1:main~1}", "{pseudo:v2.none:main}", "{pseudo:v2.0.0:main~1}"}
+		"{pseudo:v0.none:main}", "{pseudo:v1.0.0:main}", "{pseudo:v1.0.1-rc.1:main~1}", "{pseudo:v2.none:main}", "{pseudo:v2.0.0:main~1}",
+		"<v1.2.0", ">=v1.0.0", "<=v2.0.0", ">v1.0.0", ">=v2", "Dev", "release/v1", "1234567", "v1.1.0", "nested", "refs/heads/main", "{pseudo:v1.0.1-rc.1:main}", "{pseudo:v2.0.0:main}+incompatible"}
+	if s.hidden {
+		queries = append(queries, "{refs/pull/1/head}", "{refs/pull/1/head:12}", "{pseudo:v0.none:refs/pull/1/head}", "{pseudo:v1.0.0:refs/pull/1/head}")
+	}
 	for _, tag := range s.tags {
 		version := tag[strings.LastIndex(tag, "/")+1:]
 		queries = append(queries, version, version, s.of(tag, version+"+incompatible", "{refs/tags/"+tag+"}", "{refs/tags/"+tag+":9}", "{refs/tags/"+tag+":6}"),
