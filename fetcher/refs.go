@@ -23,10 +23,12 @@ type refSet struct {
 	names   []string          // sorted, in full: "refs/tags/v1.0.0"
 	commits map[string]string // by name: the object meant, annotated tags followed
 	tips    map[string]string // by name: the object named, such as an annotated tag
+	head    string            // what HEAD means; as "HEAD" the go command knows the object named
 
 	session transport.UploadPackSession // for fetching; it knows where redirects led
 	caps    *capability.List
 	shallow bool // the server can leave history out
+	cut     bool // the server has no more than a part of the history itself
 }
 
 // refs returns the references, asking for them if what is known is older than
@@ -102,9 +104,14 @@ func newRefSet(adv *packp.AdvRefs) *refSet {
 		tips:    make(map[string]string),
 		caps:    adv.Capabilities,
 		shallow: adv.Capabilities.Supports(capability.Shallow),
+		cut:     len(adv.Shallows) > 0,
 	}
 	if adv.Head != nil {
 		rs.commits["HEAD"], rs.tips["HEAD"] = adv.Head.String(), adv.Head.String()
+		rs.head = adv.Head.String()
+		if peeled, ok := adv.Peeled["HEAD"]; ok {
+			rs.head = peeled.String()
+		}
 	}
 	for name, hash := range adv.References {
 		name, ok := refName(name)
@@ -113,7 +120,7 @@ func newRefSet(adv *packp.AdvRefs) *refSet {
 		}
 	}
 	for name, hash := range adv.Peeled {
-		if _, ok := rs.commits[name]; ok {
+		if _, ok := rs.commits[name]; ok && name != "HEAD" {
 			rs.commits[name] = hash.String()
 		}
 	}

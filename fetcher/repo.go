@@ -250,9 +250,21 @@ func (r *repo) orderTips(rs *refSet, h *holding, tips map[string]string) *order 
 	return o
 }
 
+// whole is an error if the server has no whole history. What git fetches from such
+// a one depends on what it has already.
+func (r *repo) whole(rs *refSet) error {
+	if rs.cut {
+		return brokenf("%s is a shallow repository, which lacks history: %w", r.name, errors.ErrUnsupported)
+	}
+	return nil
+}
+
 // needHistory makes sure that all branches and tags are there with all their
 // history.
 func (r *repo) needHistory(ctx context.Context, rs *refSet) error {
+	if err := r.whole(rs); err != nil {
+		return err
+	}
 	_, err := r.f.fetches.Do(ctx, r.key+" history", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, r.fetch(ctx, rs, func(h *holding) (*order, error) {
 			var wants []string

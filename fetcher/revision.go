@@ -69,6 +69,9 @@ func (r *repo) stat(ctx context.Context, rs *refSet, rev string) (*revision, err
 		return r.statHash(ctx, rs, rev)
 	}
 	hash := rs.commits[ref]
+	if ref == "HEAD" {
+		hash = rs.head
+	}
 	if err := r.need(ctx, rs, hash, rs.tips[ref]); err != nil {
 		return nil, err
 	}
@@ -80,8 +83,11 @@ func (r *repo) stat(ctx context.Context, rs *refSet, rev string) (*revision, err
 		return nil, err
 	}
 	found.tip = rs.tips[ref]
-	if ref != "HEAD" {
+	switch {
+	case ref != "HEAD":
 		found.ref = ref
+	case hash != found.tip:
+		found.ref = found.tip
 	}
 	if ref == tagsPrefix+rev {
 		found.tag = rev
@@ -217,6 +223,9 @@ func (r *repo) ancestry(ctx context.Context, rs *refSet, rev *revision, visit fu
 		}
 		defer o.close()
 		return o.walk(ctx, rev.commit, visit)
+	}
+	if err := r.whole(rs); err != nil {
+		return err
 	}
 	err := walk()
 	if !errors.Is(err, errCut) {

@@ -45,7 +45,11 @@ func (s *source) head(ctx context.Context) (*finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.name(ctx, rev, "", "HEAD")
+	v, err := s.name(ctx, rev, "", "HEAD")
+	if err == nil {
+		v.origin.Hash = hash
+	}
+	return v, err
 }
 
 // A namer gives a revision its version.

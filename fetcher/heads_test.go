@@ -1,0 +1,71 @@
+package fetcher_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/athens-go/athens/internal/modtest"
+)
+
+// TestOddHeads compares what is the default branch of repositories whose HEAD is no
+// branch.
+func TestOddHeads(t *testing.T) {
+	for name, head := range map[string]string{
+		"tag": "ref: refs/tags/x1.0.0", "elsewhere": "ref: refs/other/x", "tag object": "{tag}", "tree": "{tree}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			repo := modtest.NewRepo(t, `# A repository that is given another HEAD.
+repo git.test/head
+offer git.test/head@latest git.test/head@HEAD
+
+write go.mod "module git.test/head\n"
+commit 2021-01-01T10:00:00Z a
+tag -a x1.0.0 2021-01-01T10:00:00Z annotated
+write a b
+commit 2021-01-02T10:00:00Z b
+git update-ref refs/other/x HEAD
+write a c
+commit 2021-01-03T10:00:00Z c
+`)
+			switch head {
+			case "{tag}":
+				head = revParse(repo, "x1.0.0")
+			case "{tree}":
+				head = revParse(repo, "main^{tree}")
+			}
+			require.NoError(t, os.WriteFile(filepath.Join(repo.Dir(), "HEAD"), []byte(head+"\n"), 0o600))
+			interop(t, repo)
+		})
+	}
+}
+
+// A server that lacks history can serve its tags. What else the go command makes
+// of it depends on what it has fetched before.
+func TestShallowServer(t *testing.T) {
+	repo := modtest.NewRepo(t, `# Its history will be cut before b.
+repo git.test/cut
+offer git.test/cut@v1.0.0 git.test/cut@v1.1.0 git.test/cut@latest git.test/cut@{v1.1.0:12}
+
+write go.mod "module git.test/cut\n"
+commit 2021-01-01T10:00:00Z a
+tag v1.0.0
+write a b
+commit 2021-01-02T10:00:00Z b
+tag v1.1.0
+write a c
+commit 2021-01-03T10:00:00Z c
+`)
+	require.NoError(t, os.WriteFile(filepath.Join(repo.Dir(), "shallow"), []byte(repo.Hash("v1.1.0")+"\n"), 0o600))
+	require.Error(t, exec.Command("git", "-C", repo.Dir(), "rev-parse", "--verify", "v1.1.0~1").Run())
+	interop(t, repo)
+	f := newFetcher(t, modtest.NewInternet(t, repo), nil)
+	_, err := f.Resolve(t.Context(), "git.test/cut", "main")
+	assert.ErrorIs(t, err, errors.ErrUnsupported)
+}
