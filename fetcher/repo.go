@@ -267,10 +267,14 @@ func (r *repo) needHistory(ctx context.Context, rs *refSet) error {
 	}
 	_, err := r.f.fetches.Do(ctx, r.key+" history", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, r.fetch(ctx, rs, func(h *holding) (*order, error) {
+			known := make(map[string]bool) // some repositories have 50,000 tags
+			for _, tip := range h.Complete {
+				known[tip] = true
+			}
 			var wants []string
 			for _, name := range rs.names {
-				tip := rs.tips[name]
-				if name != "HEAD" && !slices.Contains(h.Complete, tip) && !slices.Contains(wants, tip) {
+				if tip := rs.tips[name]; name != "HEAD" && !known[tip] {
+					known[tip] = true
 					wants = append(wants, tip)
 				}
 			}
