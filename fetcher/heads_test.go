@@ -17,26 +17,38 @@ import (
 // branch.
 func TestOddHeads(t *testing.T) {
 	for name, head := range map[string]string{
-		"tag": "ref: refs/tags/x1.0.0", "elsewhere": "ref: refs/other/x", "tag object": "{tag}", "tree": "{tree}",
+		"tag": "ref: refs/tags/x1.0.0", "elsewhere": "ref: refs/other/x", "tag object": "{tag}", "tree": "{tree}", "unreached": "ref: refs/other/y", "detached": "{y}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			repo := modtest.NewRepo(t, `# A repository that is given another HEAD.
 repo git.test/head
-offer git.test/head@latest git.test/head@HEAD
+offer git.test/head@{refs/other/y~1} git.test/head@latest git.test/head@HEAD git.test/head@{refs/other/y} git.test/head@{pseudo:v0.1.0:refs/other/y} git.test/head@{pseudo:v0.none:refs/other/y}
 
 write go.mod "module git.test/head\n"
 commit 2021-01-01T10:00:00Z a
+tag v0.1.0
 tag -a x1.0.0 2021-01-01T10:00:00Z annotated
 write a b
 commit 2021-01-02T10:00:00Z b
 git update-ref refs/other/x HEAD
 write a c
 commit 2021-01-03T10:00:00Z c
+branch y
+checkout y
+write a d
+commit 2021-01-04T10:00:00Z d
+write a e
+commit 2021-01-05T10:00:00Z e
+git update-ref refs/other/y HEAD
+checkout main
+git branch -D y
 `)
 			switch head {
 			case "{tag}":
 				head = revParse(repo, "x1.0.0")
+			case "{y}":
+				head = revParse(repo, "refs/other/y")
 			case "{tree}":
 				head = revParse(repo, "main^{tree}")
 			}

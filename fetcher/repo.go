@@ -260,12 +260,12 @@ func (r *repo) whole(rs *refSet) error {
 }
 
 // needHistory makes sure that all branches and tags are there with all their
-// history.
-func (r *repo) needHistory(ctx context.Context, rs *refSet) error {
+// history, and HEAD too if that is wanted: it can be a commit of no branch.
+func (r *repo) needHistory(ctx context.Context, rs *refSet, head bool) error {
 	if err := r.whole(rs); err != nil {
 		return err
 	}
-	_, err := r.f.fetches.Do(ctx, r.key+" history", func(ctx context.Context) (struct{}, error) {
+	_, err := r.f.fetches.Do(ctx, fmt.Sprint(r.key, " history ", head), func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, r.fetch(ctx, rs, func(h *holding) (*order, error) {
 			known := make(map[string]bool) // some repositories have 50,000 tags
 			for _, tip := range h.Complete {
@@ -273,7 +273,7 @@ func (r *repo) needHistory(ctx context.Context, rs *refSet) error {
 			}
 			var wants []string
 			for _, name := range rs.names {
-				if tip := rs.tips[name]; name != "HEAD" && !known[tip] {
+				if tip := rs.tips[name]; (name != "HEAD" || head) && !known[tip] {
 					known[tip] = true
 					wants = append(wants, tip)
 				}
@@ -300,7 +300,7 @@ func (r *repo) ensure(ctx context.Context, rs *refSet, rev *revision) error {
 	if ok, err := r.has(rev.commit); ok || err != nil {
 		return err
 	}
-	return r.needHistory(ctx, rs)
+	return r.needHistory(ctx, rs, false)
 }
 
 // maxHaves bounds what is offered to a server as known; more would make the

@@ -114,7 +114,7 @@ func (r *repo) statHash(ctx context.Context, rs *refSet, prefix string) (*revisi
 		}
 	}
 	if len(list) != 1 {
-		if err := r.needHistory(ctx, rs); err != nil {
+		if err := r.needHistory(ctx, rs, false); err != nil {
 			return nil, err
 		}
 		if list, err = find(); err != nil {
@@ -231,7 +231,7 @@ func (r *repo) ancestry(ctx context.Context, rs *refSet, rev *revision, visit fu
 	if !errors.Is(err, errCut) {
 		return err
 	}
-	if err := r.needHistory(ctx, rs); err != nil {
+	if err := r.needHistory(ctx, rs, rev.tip == rs.tips["HEAD"]); err != nil {
 		return err
 	}
 	if err = walk(); errors.Is(err, errCut) {
