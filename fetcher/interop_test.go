@@ -1,6 +1,7 @@
 package fetcher_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -175,13 +176,17 @@ type direct struct {
 	held map[string]modtest.Download
 }
 
-// getTags gets all references at once that are versions and no pseudo-versions.
-// A tag, which is all that they depend on, means the same whatever is there.
+var listQuery = regexp.MustCompile(`^(v[0-9]+(\.[0-9]+)?|[<>].*)$`)
+
+// getTags gets all references at once that are versions and no pseudo-versions, or
+// choose among versions. A tag, which is all that they depend on, means the same
+// whatever is there.
 func (d *direct) getTags(t *testing.T, refs []string) {
 	var tags []string
 	for _, ref := range refs {
 		path, version, _ := strings.Cut(ref, "@")
-		if version == module.CanonicalVersion(version) && module.Check(path, version) == nil && !module.IsPseudoVersion(version) {
+		exact := version == module.CanonicalVersion(version) && module.Check(path, version) == nil && !module.IsPseudoVersion(version)
+		if exact || listQuery.MatchString(version) {
 			tags = append(tags, ref)
 		}
 	}
@@ -189,7 +194,7 @@ func (d *direct) getTags(t *testing.T, refs []string) {
 		return
 	}
 	for _, got := range modtest.NewGo(t, d.net).Download(tags...) {
-		if ref := got.Path + "@" + got.Version; slices.Contains(tags, ref) {
+		if ref := got.Path + "@" + cmp.Or(got.Query, got.Version); slices.Contains(tags, ref) {
 			d.held[ref] = got
 		}
 	}
