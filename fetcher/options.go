@@ -19,7 +19,8 @@ import (
 type Options struct {
 	// Transport sends all HTTP requests. If it is nil, a clone of
 	// [http.DefaultTransport] does, which takes HTTP_PROXY, HTTPS_PROXY,
-	// NO_PROXY and SSL_CERT_FILE from the environment.
+	// NO_PROXY and SSL_CERT_FILE from the environment, and for repositories
+	// http.proxy from git's configuration.
 	Transport http.RoundTripper
 
 	// Insecure has GOINSECURE's syntax: the module paths that may be looked
@@ -57,8 +58,8 @@ type Options struct {
 	// the path. If it is nil, only the netrc file is asked.
 	Credentials func(ctx context.Context, u *url.URL) (http.Header, error)
 
-	// GitConfig names the file with git's configuration, of which insteadOf
-	// and extraHeader count. If it is empty, the files and variables of the
+	// GitConfig names the file with git's configuration, of which insteadOf,
+	// extraHeader and http.proxy count. If it is empty, the files and variables of the
 	// environment are read that git itself reads; "none" is no configuration.
 	// It is read anew for each session.
 	GitConfig string
@@ -137,7 +138,7 @@ func (o *Options) withDefaults() (Options, error) {
 			transport = &http.Transport{}
 		}
 		transport = transport.Clone()
-		transport.Proxy = http.ProxyFromEnvironment
+		transport.Proxy = proxyOf
 		transport.DialContext = nil // each route has its own
 		c.Transport = transport
 	}

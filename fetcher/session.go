@@ -106,6 +106,7 @@ func (s *httpSession) AdvertisedReferences() (*packp.AdvRefs, error) {
 
 // AdvertisedReferencesContext asks for the list of references.
 func (s *httpSession) AdvertisedReferencesContext(ctx context.Context) (*packp.AdvRefs, error) {
+	ctx = s.withProxy(ctx)
 	inner, sent := s.current()
 	adv, err := inner.AdvertisedReferencesContext(ctx)
 	if err != nil && s.again(ctx, err, sent) {
@@ -117,6 +118,7 @@ func (s *httpSession) AdvertisedReferencesContext(ctx context.Context) (*packp.A
 
 // UploadPack asks for a pack.
 func (s *httpSession) UploadPack(ctx context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error) {
+	ctx = s.withProxy(ctx)
 	inner, sent := s.current()
 	resp, err := inner.UploadPack(ctx, req)
 	if err == nil || !s.again(ctx, err, sent) {

@@ -34,6 +34,28 @@ func (v Variable) isInsteadOf() bool { return v.Section == "url" && v.Name == "i
 // for u, in order: a value that fits u less well than one before it does not. As
 // git does with lists, an empty value forgets those before it.
 func (c *Config) HTTP(u *url.URL, name string) []string {
+	var list []string
+	for _, v := range c.fitting(u, name) {
+		if v == "" {
+			list = nil
+			continue
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// HTTPLast returns the last value of HTTP, for what is no list: there an empty
+// value is one like any other.
+func (c *Config) HTTPLast(u *url.URL, name string) (value string, ok bool) {
+	values := c.fitting(u, name)
+	if len(values) == 0 {
+		return "", false
+	}
+	return values[len(values)-1], true
+}
+
+func (c *Config) fitting(u *url.URL, name string) []string {
 	var values []string
 	var best fit
 	to := normalize(u)
@@ -52,10 +74,6 @@ func (c *Config) HTTP(u *url.URL, name string) []string {
 			continue
 		}
 		best = f
-		if v.Value == "" {
-			values = nil
-			continue
-		}
 		values = append(values, v.Value)
 	}
 	return values
