@@ -18,13 +18,15 @@ import (
 )
 
 // goproxy is a module whose go-import page names a GOPROXY server instead of a
-// repository. What that server answers is passed on as it is.
+// repository. It serves one question. What that server says of a version is passed
+// on as it is.
 type goproxy struct {
 	f     *Fetcher
 	path  string   // of the module
 	base  *url.URL // up to and without "/@v"
 	name  string   // base without credentials
 	reach reach
+	lines [][]string // of the list, once it was asked for
 }
 
 func (f *Fetcher) goproxy(p *place, path string) (*goproxy, error) {
@@ -99,18 +101,23 @@ func (g *goproxy) readInfo(ctx context.Context, file string) (*athens.Info, erro
 	return &info, nil
 }
 
-// list returns the lines of the list of versions, in words.
+// list returns the lines of the list of versions, in words. One question needs it
+// more than once.
 func (g *goproxy) list(ctx context.Context) ([][]string, error) {
+	if g.lines != nil {
+		return g.lines, nil
+	}
 	data, err := g.read(ctx, "@v/list")
 	if err != nil {
 		return nil, err
 	}
-	var lines [][]string
+	lines := [][]string{}
 	for line := range strings.Lines(string(data)) {
 		if words := strings.Fields(line); len(words) > 0 && semver.IsValid(words[0]) {
 			lines = append(lines, words)
 		}
 	}
+	g.lines = lines
 	return lines, nil
 }
 
