@@ -176,7 +176,7 @@ func (s *scripter) file() {
 	case 3:
 		s.line(`write %s.gitattributes "%s\n"`, dir, s.of("*.txt text eol=crlf", "* text=auto eol=crlf", "*.go ident", "a* -text",
 			"*.txt export-ignore", "a.txt export-subst", "*.go text", "u.txt working-tree-encoding=ISO-8859-1", "link* text eol=crlf", "[attr]mine text eol=crlf\\n*.txt mine", "** !text", "/a.txt -text", "*.bin text=auto eol=crlf", "sub/** text eol=crlf",
-			"\\\"a b.txt\\\" text eol=crlf", "s**/a.txt text eol=crlf", "[attr]text eol=crlf\\n*.go text", "* eol=crlf\\n*.go !eol", "*.txt crlf eol=crlf", "*.go working-tree-encoding=UTF-16LE", "a.txt ident\\n!b.go ident"))
+			"\\\"a b.txt\\\" text eol=crlf", "s**/a.txt text eol=crlf", "[attr]text eol=crlf\\n*.go text", "* eol=crlf\\n*.go !eol", "*.txt crlf eol=crlf", "a.txt ident\\n!b.go ident"))
 	case 9:
 		s.line("rm %s", dir+s.of("go.mod", "LICENSE", "a.txt", ".gitattributes"))
 	case 7:
