@@ -333,7 +333,7 @@ func (h *Handler) vouch(m module.Version, suffix, h1 string) error {
 	}
 	version := m.Version + suffix
 	lines, err := h.opts.Checksums.Lookup(m.Path, version)
-	if missing, ok := errors.AsType[*MissingError](err); ok {
+	if missing, ok := outermost(err).(*MissingError); ok {
 		return &InvalidError{m.Path, m.Version, fmt.Errorf("the checksum database does not know it: %v", missing.Err)}
 	}
 	if err != nil {

@@ -237,6 +237,9 @@ func (l *limitedWriter) Write(p []byte) (int, error) {
 	}
 	n, err := l.w.Write(p)
 	l.left -= int64(n)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite // not the source's fault, as a torn zip would be
+	}
 	if err != nil {
 		l.err = err
 	}

@@ -115,6 +115,9 @@ func (s *spool) copyTo(ctx context.Context, w io.Writer, flush func() error) err
 		}
 		for off < size {
 			n, err := s.stage.ReadAt((*buf)[:min(int64(len(*buf)), size-off)], off)
+			if n == 0 && err == nil {
+				err = io.ErrNoProgress
+			}
 			if n == 0 {
 				return &storeError{err}
 			}
