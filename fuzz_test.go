@@ -1,7 +1,9 @@
 package athens_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -78,5 +80,53 @@ func FuzzServeHTTP(f *testing.F) {
 		}
 		up.heard, up.vias, up.asked = nil, nil, nil
 		vcs.take()
+	})
+}
+
+// FuzzConditional asks for a part of a file, or for the file unless it is the same:
+// what comes is that part, or nothing, and never more than the whole.
+func FuzzConditional(f *testing.F) {
+	f.Add("bytes=5-", "", "", "")
+	f.Add("bytes=-3,0-0,2-4", "", "", "Thu, 01 Jan 1970 00:00:00 GMT")
+	f.Add("bytes=0-9223372036854775807", "*", "", "")
+	f.Add("bytes=99999999999999999999-", `W/"x", "y`, `"z"`, "yesterday")
+	store := newFaultyStore(f)
+	v := newVersion(f, example)
+	hold(f, store, v, "whole")
+	h, err := athens.NewHandler(store, nil)
+	require.NoError(f, err)
+	f.Cleanup(func() { require.NoError(f, h.Shutdown(context.Background())) })
+	f.Fuzz(func(t *testing.T, ranges, noneMatch, ifRange, since string) {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, zipPath, nil)
+		for name, value := range map[string]string{"Range": ranges, "If-None-Match": noneMatch, "If-Range": ifRange, "If-Modified-Since": since, "If-Match": noneMatch} {
+			if value != "" && (name != "If-Match" || ifRange == "") {
+				r.Header.Set(name, value)
+			}
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		body, tag := w.Body.Bytes(), w.Header().Get("Etag")
+		switch w.Code {
+		case http.StatusOK:
+			if !bytes.Equal(body, v.Zip) {
+				t.Errorf("200 with %d bytes of %d", len(body), len(v.Zip))
+			}
+		case http.StatusPartialContent:
+			var from, to, size int
+			if _, err := fmt.Sscanf(w.Header().Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &size); err == nil {
+				if size != len(v.Zip) || !bytes.Equal(body, v.Zip[from:to+1]) {
+					t.Errorf("%s with %d bytes", w.Header().Get("Content-Range"), len(body))
+				}
+			} else if parts := strings.Count(ranges, ","); len(body) > len(v.Zip)+200*(parts+2) {
+				t.Errorf("%d bytes of a file of %d, for %q", len(body), len(v.Zip), ranges)
+			}
+		case http.StatusNotModified:
+			if len(body) > 0 || !strings.Contains(noneMatch, tag) && !strings.Contains(noneMatch, "*") && since == "" {
+				t.Errorf("304 for %q and %q, the tag is %q", noneMatch, since, tag)
+			}
+		case http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed:
+		default:
+			t.Errorf("status %d", w.Code)
+		}
 	})
 }

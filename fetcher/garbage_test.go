@@ -168,3 +168,55 @@ func FuzzStream(f *testing.F) {
 		sound(t, outward("git.test/m", "", err))
 	})
 }
+
+// proxyServer is a host whose page names itself as a GOPROXY server, of which all
+// files of one kind are the same.
+type proxyServer struct{ list, info, mod []byte }
+
+func (s proxyServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	body := s.info
+	switch {
+	case r.URL.Query().Has("go-get"):
+		body = []byte(`<meta name="go-import" content="corp.test/m mod https://goproxy.test">`)
+	case strings.HasSuffix(r.URL.Path, "/list"):
+		body = s.list
+	case strings.HasSuffix(r.URL.Path, ".mod"):
+		body = s.mod
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(body)), Header: http.Header{}, Request: r}, nil
+}
+
+// FuzzGoproxy does the same to a module that a GOPROXY server holds.
+func FuzzGoproxy(f *testing.F) {
+	f.Add([]byte("v1.0.0\nv1\nv1.1.0-rc.1 2020-01-01\n\nv1.0.0+meta\n"), []byte(`{"Version":"v1.0.0","Time":"2020-01-01T00:00:00Z"}`), []byte("module corp.test/m\n"), "v1")
+	f.Add([]byte("v1.2.3-0.20200101000000-abcdefabcdef\r\n\x1b[31m v1.0.0"), []byte(`{"Version":"../../x","Origin":{"URL":"\u001b"}}`), []byte{}, "main")
+	f.Add([]byte{}, []byte(`[[[[`), []byte("\x00"), "latest")
+	f.Fuzz(func(t *testing.T, list, info, mod []byte, query string) {
+		git, err := New(t.TempDir(), &Options{Transport: proxyServer{list, info, mod}, Netrc: none, GitConfig: none, SSHDir: none})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer git.Close()
+		const path = "corp.test/m"
+		versions, err := git.Versions(t.Context(), path)
+		sound(t, err)
+		for _, v := range versions {
+			if module.CanonicalVersion(v) != v || module.IsPseudoVersion(v) {
+				t.Errorf("lists %q", v)
+			}
+		}
+		found, err := git.Resolve(t.Context(), path, query)
+		sound(t, err)
+		if err == nil && module.CanonicalVersion(found.Version) != found.Version {
+			t.Errorf("%q is %q", query, found.Version)
+		}
+		c, err := git.Fetch(t.Context(), module.Version{Path: path, Version: "v1.0.0"})
+		sound(t, err)
+		if err == nil {
+			_, err = c.Info(t.Context())
+			sound(t, err)
+			_, err = c.Mod(t.Context())
+			sound(t, err)
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -55,16 +56,28 @@ func (g *goproxy) get(ctx context.Context, file string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer release()
 	resp, err := g.f.get(ctx, g.f.page(reach{private: g.reach.private}, u.Scheme), u, g.reach)
 	if err != nil {
+		release()
 		return nil, down(g.name, cause(err))
 	}
+	body := placed{resp.Body, sync.OnceFunc(release)}
 	if resp.StatusCode != http.StatusOK {
-		resp.Body.Close()
+		body.Close()
 		return nil, statusError(shown(u), resp.StatusCode)
 	}
-	return resp.Body, nil
+	return body, nil
+}
+
+// placed is a body that has its place among the requests until it is closed.
+type placed struct {
+	io.ReadCloser
+	release func()
+}
+
+func (p placed) Close() error {
+	defer p.release()
+	return p.ReadCloser.Close()
 }
 
 // read returns one small file of the protocol.
@@ -130,7 +143,7 @@ func (g *goproxy) versionsWith(ctx context.Context, prefix string) ([]string, er
 	}
 	var list []string
 	for _, words := range lines {
-		if v := words[0]; strings.HasPrefix(v, prefix) && !module.IsPseudoVersion(v) {
+		if v := words[0]; strings.HasPrefix(v, prefix) && module.CanonicalVersion(v) == v && !module.IsPseudoVersion(v) {
 			list = append(list, v)
 		}
 	}

@@ -165,3 +165,30 @@ func ExampleModHash() {
 	fmt.Println(h1, err)
 	// Output: h1:flS2VctbRrTv+sBE+VKgxx6hlkMGPVz9MGOmzMYFg3k= <nil>
 }
+
+// FuzzMod reads a .mod, and what a checksum database says of it: only what it says
+// word for word is vouched for.
+func FuzzMod(f *testing.F) {
+	f.Add([]byte("module example.com/m\r\n"), "example.com/m v1.0.0/go.mod h1:x\nexample.com/m v1.0.0 h1:y")
+	f.Add([]byte("module \"a\" // x\n$Id: $"), "example.com/m v1.0.0/go.mod h1:\x00\nexample.com/m v1.0.0/go.mod  h1:x")
+	f.Add([]byte("module (\nm\n)"), "")
+	f.Fuzz(func(t *testing.T, text []byte, lines string) {
+		_ = Mod(text, 1<<20)
+		h1, err := ModHash(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := module.Version{Path: mod.Path, Version: mod.Version + "/go.mod"}
+		said := strings.Split(lines, "\n")
+		if err := Vouched(said, m, h1); err == nil {
+			t.Errorf("%q vouches for %s", said, h1)
+		}
+		if err := Vouched(append([]string{mod.Path + " " + mod.Version + " " + h1}, m.Path+" "+m.Version+" "+h1), m, h1); err != nil {
+			t.Error(err)
+		}
+		// What git attributes change makes no difference, and nothing else does.
+		if !bytes.Equal(plain(text), plain(bytes.ReplaceAll(plain(text), []byte("\n"), []byte("\r\n")))) {
+			t.Errorf("%q", text)
+		}
+	})
+}
