@@ -186,9 +186,9 @@ func FuzzMod(f *testing.F) {
 		if err := Vouched(append([]string{mod.Path + " " + mod.Version + " " + h1}, m.Path+" "+m.Version+" "+h1), m, h1); err != nil {
 			t.Error(err)
 		}
-		// What git attributes change makes no difference, and nothing else does.
-		if !bytes.Equal(plain(text), plain(bytes.ReplaceAll(plain(text), []byte("\n"), []byte("\r\n")))) {
-			t.Errorf("%q", text)
+		lines = strings.ReplaceAll(string(text), "\r", "")
+		if !bytes.Equal(plain([]byte(lines)), plain([]byte(strings.ReplaceAll(lines, "\n", "\r\n")))) {
+			t.Errorf("other line ends make another go.mod of %q", lines)
 		}
 	})
 }

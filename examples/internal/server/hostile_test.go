@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,8 +36,8 @@ type prey struct {
 
 const zipSize = 24 << 20 // more than the buffers of two sockets
 
-// newPrey starts a server.
-func newPrey(t testing.TB, opts athens.Options) *prey {
+// newPrey starts a server. Its limits may be changed before.
+func newPrey(t testing.TB, opts athens.Options, change ...func(*http.Server)) *prey {
 	p := &prey{dir: t.TempDir(), gone: make(chan struct{}, 20_000)}
 	m := modtest.NewVersion(t, "held.test/m", "v1.0.0", map[string]string{"go.mod": "module held.test/m\n"})
 	for name, body := range map[string][]byte{".info": m.Info, ".mod": m.Mod, ".zip": make([]byte, zipSize)} {
@@ -51,6 +52,9 @@ func newPrey(t testing.TB, opts athens.Options) *prey {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	p.addr, p.Server = l.Addr().String(), newServer(h, slog.New(slog.DiscardHandler))
+	for _, c := range change {
+		c(p.Server)
+	}
 	p.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateClosed {
 			p.gone <- struct{}{}
@@ -198,6 +202,62 @@ func TestReaderWhoDoesNotRead(t *testing.T) {
 		got, err := io.Copy(io.Discard, resp.Body)
 		require.NoError(t, err)
 		assert.EqualValues(t, zipSize, got)
+	}
+}
+
+// The same of a large zip that is still arriving.
+func TestFollowerWhoDoesNotRead(t *testing.T) {
+	end := make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, ".zip") {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write(make([]byte, zipSize))
+		<-end // and it could go on
+	}))
+	defer upstream.Close()
+	defer close(end)
+	source, err := redirect.New(upstream.URL, nil)
+	require.NoError(t, err)
+	p := newPrey(t, athens.Options{Upstream: source, FetchThrough: true, ReadAhead: -1, WriteTimeout: 100 * time.Millisecond})
+	for range 5 {
+		_, err := io.WriteString(p.dial(t), "GET /cold.test/m/@v/v1.0.0.zip HTTP/1.1\r\nHost: x\r\n\r\n")
+		require.NoError(t, err)
+	}
+	for range 5 {
+		<-p.gone
+	}
+}
+
+// Who sends a header byte by byte, or nothing more, is let go; no server is without a
+// limit.
+func TestSlowHeaders(t *testing.T) {
+	limits := newServer(nil, slog.New(slog.DiscardHandler))
+	for name, limit := range map[string]time.Duration{"header": limits.ReadHeaderTimeout, "write": limits.WriteTimeout, "idle": limits.IdleTimeout} {
+		assert.Positive(t, limit, name)
+	}
+	assert.Positive(t, limits.MaxHeaderBytes)
+	p := newPrey(t, athens.Options{}, func(s *http.Server) { s.ReadHeaderTimeout, s.IdleTimeout = 300*time.Millisecond, 300*time.Millisecond })
+	const request = "GET /held.test/m/@v/v1.0.0.mod HTTP/1.1\r\nHost: x\r\n\r\n"
+	for _, begin := range []string{"", "G", "GET / HTTP/1.1\r\nX: ", request, request + "G"} {
+		conn := p.dial(t)
+		_, err := io.WriteString(conn, begin)
+		require.NoError(t, err)
+		if strings.HasSuffix(begin, ": ") {
+			go func() {
+				tick := time.NewTicker(20 * time.Millisecond)
+				defer tick.Stop()
+				for range tick.C {
+					if _, err := conn.Write([]byte("x")); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}
+	for range 5 {
+		<-p.gone
 	}
 }
 
