@@ -238,6 +238,14 @@ var broken = []struct {
 		}
 		return list, nil
 	})},
+	{"what is missing can be fetched", "missing", func(f *toy) athens.Fetcher {
+		return &bent{toy: f, fetch: func(m module.Version, c athens.Content, err error) (athens.Content, error) {
+			if err != nil {
+				return &toyContent{toy: f, module: f.modules[0], is: f.modules[0].Contents[0]}, nil
+			}
+			return c, nil
+		}}
+	}},
 	{"an empty path is as good as any", "hostile", func(f *toy) athens.Fetcher {
 		return &bent{toy: f, resolve: func(_ context.Context, path, query string, info *athens.Info, err error) (*athens.Info, error) {
 			if path == "" {
@@ -249,6 +257,26 @@ var broken = []struct {
 	{"an outage is missing", "down", withVersions(func(list []string, err error) ([]string, error) {
 		if err != nil {
 			err = &athens.MissingError{Path: "corp.test/m", Err: err}
+		}
+		return list, err
+	})},
+	{"an outage of a query is missing", "down", withResolve(func(query string, info *athens.Info, err error) (*athens.Info, error) {
+		if err != nil {
+			err = &athens.MissingError{Query: query, Err: err}
+		}
+		return info, err
+	})},
+	{"an outage of a version is missing", "down", func(f *toy) athens.Fetcher {
+		return &bent{toy: f, fetch: func(m module.Version, c athens.Content, err error) (athens.Content, error) {
+			if err != nil {
+				err = &athens.MissingError{Path: m.Path, Err: err}
+			}
+			return c, err
+		}}
+	}},
+	{"an outage is an fs.ErrNotExist", "down", withVersions(func(list []string, err error) ([]string, error) {
+		if errors.As(err, new(*athens.UnavailableError)) {
+			err = &fs.PathError{Op: "dial", Path: "agent.sock", Err: fs.ErrNotExist}
 		}
 		return list, err
 	})},
@@ -291,51 +319,9 @@ var broken = []struct {
 	{"each asks for itself", "shared", func(f *toy) athens.Fetcher {
 		return &alone{f}
 	}},
-}
-
-// shortWriter passes on a number of bytes and swallows the rest.
-type shortWriter struct {
-	w    io.Writer
-	left int
-}
-
-func (s *shortWriter) Write(p []byte) (int, error) {
-	n := min(s.left, len(p))
-	s.left -= n
-	if _, err := s.w.Write(p[:n]); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
-// leaky makes everyone wait for the first one, and gives all his error.
-type leaky struct {
-	*toy
-	mu    sync.Mutex
-	first context.Context
-}
-
-func (l *leaky) Versions(ctx context.Context, path string) ([]string, error) {
-	l.mu.Lock()
-	if l.first == nil {
-		l.first = ctx
-	}
-	first := l.first
-	l.mu.Unlock()
-	list, err := l.toy.Versions(ctx, path)
-	<-first.Done()
-	return list, errors.Join(err, context.Cause(first))
-}
-
-// alone asks the source for each caller.
-type alone struct{ *toy }
-
-func (a *alone) Versions(ctx context.Context, path string) ([]string, error) {
-	if err := a.source.ask(ctx); err != nil {
-		return nil, err
-	}
-	m, err := a.find(path)
-	return slices.Clone(m.Versions), err
+	{"each query is asked for itself", "shared", func(f *toy) athens.Fetcher {
+		return &aloneInQueries{f}
+	}},
 }
 
 func TestBrokenOnesAreSeen(t *testing.T) {

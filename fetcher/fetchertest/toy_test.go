@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -261,4 +262,63 @@ func harness(t *testing.T, bend func(*toy) athens.Fetcher) fetchertest.Harness {
 		},
 		Hold: source.hold, Asked: source.count, Patience: 2 * time.Second,
 	}
+}
+
+// shortWriter passes on a number of bytes and swallows the rest.
+type shortWriter struct {
+	w    io.Writer
+	left int
+}
+
+func (s *shortWriter) Write(p []byte) (int, error) {
+	n := min(s.left, len(p))
+	s.left -= n
+	if _, err := s.w.Write(p[:n]); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// leaky makes everyone wait for the first one, and gives all his error.
+type leaky struct {
+	*toy
+	mu    sync.Mutex
+	first context.Context
+}
+
+func (l *leaky) Versions(ctx context.Context, path string) ([]string, error) {
+	l.mu.Lock()
+	if l.first == nil {
+		l.first = ctx
+	}
+	first := l.first
+	l.mu.Unlock()
+	list, err := l.toy.Versions(ctx, path)
+	<-first.Done()
+	return list, errors.Join(err, context.Cause(first))
+}
+
+// alone asks the source for each caller.
+type alone struct{ *toy }
+
+func (a *alone) Versions(ctx context.Context, path string) ([]string, error) {
+	if err := a.source.ask(ctx); err != nil {
+		return nil, err
+	}
+	m, err := a.find(path)
+	return slices.Clone(m.Versions), err
+}
+
+// aloneInQueries does so of queries.
+type aloneInQueries struct{ *toy }
+
+func (a *aloneInQueries) Resolve(ctx context.Context, path, query string) (*athens.Info, error) {
+	if err := a.source.ask(ctx); err != nil {
+		return nil, err
+	}
+	m, err := a.find(path)
+	if err != nil {
+		return nil, err
+	}
+	return a.info(m, cmp.Or(m.Queries[query], query))
 }

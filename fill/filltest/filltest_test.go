@@ -36,12 +36,14 @@ func TestSound(t *testing.T) {
 // Each row is a scheduler that breaks a promise, and the case that must say so.
 var broken = []struct{ how, name string }{
 	{"forgets what came before Run", "runs"},
+	{"forgets what comes during Run", "runs"},
 	{"forgets Zip", "runs"},
 	{"ignores the delay", "delay"},
 	{"is late", "delay"},
 	{"runs each asking", "once"},
 	{"puts off what is asked again", "not-put-off"},
 	{"the first asking wins", "zip-wins"},
+	{"the last asking wins", "zip-wins"},
 	{"runs a version once ever", "anew"},
 	{"refuses a zip during a run", "zip-during-run"},
 	{"runs one at a time", "several"},
@@ -50,6 +52,7 @@ var broken = []struct{ how, name string }{
 	{"uses the caller's context", "own-context"},
 	{"keeps the caller's values", "own-context"},
 	{"never retries", "retry"},
+	{"runs on after success", "retry"},
 	{"retries at once", "retry-later"},
 	{"retries what is final", "final"},
 	{"dies of a panic", "panic"},

@@ -23,6 +23,8 @@ type toy struct {
 	wants  []*want
 	busy   map[module.Version]bool
 	closed bool
+
+	running bool // Run was called
 }
 
 // disk is what a toy that survives its process leaves behind.
@@ -48,6 +50,10 @@ func (s *toy) Schedule(ctx context.Context, f athens.Fill, after time.Duration) 
 	if s.closed && s.disk == nil && s.broken != "accepts when closed" {
 		s.mu.Unlock()
 		return errors.New("closed")
+	}
+	if s.running && s.broken == "forgets what comes during Run" {
+		s.mu.Unlock()
+		return nil
 	}
 	w := s.add(ctx, f, after)
 	if s.disk != nil {
@@ -85,6 +91,8 @@ func (s *toy) add(ctx context.Context, f athens.Fill, after time.Duration) *want
 	case at < 0 || s.broken == "runs each asking":
 		s.wants = append(s.wants, w)
 	case s.broken == "the first asking wins":
+	case s.broken == "the last asking wins":
+		s.wants[at].Zip = f.Zip
 	case s.broken == "puts off what is asked again":
 		s.wants[at] = w
 	default:
@@ -99,6 +107,9 @@ func (s *toy) Run(ctx context.Context, fill func(context.Context, athens.Fill) e
 		s.wants = nil
 		s.mu.Unlock()
 	}
+	s.mu.Lock()
+	s.running = true
+	s.mu.Unlock()
 	work, cut := context.WithCancel(context.Background())
 	if s.broken == "has no grace" {
 		work, cut = context.WithCancel(ctx)
@@ -185,6 +196,9 @@ func (s *toy) run(ctx context.Context, w *want, fill func(context.Context, athen
 	}()
 	for {
 		err := fill(ctx, w.Fill)
+		if err == nil && s.broken == "runs on after success" {
+			err = errors.New("not yet")
+		}
 		if err == nil || athens.Final(err) && s.broken != "retries what is final" || s.broken == "never retries" || ctx.Err() != nil {
 			close(w.ended)
 			return false

@@ -87,6 +87,9 @@ func (t *toy) Open(ctx context.Context, m module.Version, f athens.File) (*athen
 	if e := t.versions[t.key(m)]; e != nil {
 		data = map[athens.File][]byte{athens.InfoFile: e.info, athens.ModFile: e.mod, athens.ZipFile: e.zip}[f]
 	}
+	if data == nil && f == athens.ZipFile && t.bug == "put has a zip" && t.versions[t.key(m)] != nil {
+		data = []byte{}
+	}
 	if data == nil {
 		if t.bug == "missing is another error" {
 			return nil, errors.New("not here")
@@ -172,8 +175,13 @@ func (t *toy) again(e *entry, m module.Version, info *athens.Info, mod []byte) e
 		return nil
 	case !bytes.Equal(e.mod, mod) && t.bug != "conflict-mod" &&
 		(t.bug != "conflict-mod-shorter" || !bytes.HasPrefix(e.mod, mod)):
-		if t.bug == "conflict-mod is another error" {
+		switch t.bug {
+		case "conflict-mod is another error":
 			return errors.New("conflict")
+		case "conflict-mod changes it":
+			e.mod = bytes.Clone(mod)
+		case "conflict-mod names another version":
+			m.Version = "v9.9.9"
 		}
 		return conflict(athens.ModFile)
 	case e.held.Version != info.Version && t.bug != "conflict-version",
@@ -189,7 +197,7 @@ func (t *toy) again(e *entry, m module.Version, info *athens.Info, mod []byte) e
 }
 
 func (t *toy) Versions(ctx context.Context, path string) ([]string, error) {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil && t.bug != "canceled Versions" {
 		return nil, err
 	}
 	t.mu.Lock()
@@ -217,7 +225,7 @@ func (t *toy) Versions(ctx context.Context, path string) ([]string, error) {
 }
 
 func (t *toy) Stage(ctx context.Context) (athens.Stage, error) {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil && t.bug != "canceled Stage" {
 		return nil, err
 	}
 	return &toyStage{toy: t}, nil
@@ -279,6 +287,9 @@ func (s *toyStage) Commit(ctx context.Context, m module.Version, h1 string) erro
 	case free, s.bug == "commit-again" && e.h1 == h1, s.bug == "commit-conflict":
 		e.zip, e.h1 = s.data, h1
 	case e.h1 != h1:
+		if s.bug == "commit-conflict changes it" {
+			e.zip = s.data
+		}
 		return &athens.ConflictError{Module: m, File: athens.ZipFile, Held: e.h1, Got: h1}
 	}
 	switch s.bug {
