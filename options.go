@@ -14,7 +14,8 @@ import (
 
 // Options says where a [Handler] gets what it does not hold, and holds the
 // hooks of whoever embeds it. The zero Options makes a handler that only serves
-// what is held. All hooks are called from many goroutines at once.
+// what is held. All hooks are called from many goroutines at once; one
+// that panics costs the request, or the shared work, that it was called for.
 type Options struct {
 	// Fetcher is version control. If it is nil, private modules that are not
 	// held can't be served.
