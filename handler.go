@@ -90,8 +90,13 @@ func (h *Handler) Stats() Stats {
 	return Stats{Conflicts: h.conflicts.Load(), DroppedFills: h.dropped.Load()}
 }
 
+// cutWait is how long Shutdown waits for what it has cut off. A store or source that
+// does not heed its context is then left behind.
+const cutWait = 5 * time.Second
+
 // Shutdown lets fetches that are under way come to their end, and cuts them off
-// when ctx is done; its error is then ctx's. It is called after the server and
+// when ctx is done; its error is then ctx's. What ignores that is waited for 5
+// seconds more. It is called after the server and
 // the FillScheduler have stopped: what is asked later and not held is answered
 // with 503.
 func (h *Handler) Shutdown(ctx context.Context) error {
@@ -110,7 +115,13 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		h.cancel()
-		<-done
+		timer := time.NewTimer(cutWait)
+		defer timer.Stop()
+		select {
+		case <-done:
+		case <-timer.C:
+			h.opts.Logger.Error("fetches ignore that their context is done")
+		}
 		return ctx.Err()
 	}
 }

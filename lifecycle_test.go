@@ -84,6 +84,22 @@ func TestShutdownCutsOff(t *testing.T) {
 	}
 }
 
+// A store or source that ignores its context does not keep a server from ending.
+func TestShutdownLeavesTheDeaf(t *testing.T) {
+	inBubble(t, false, func(b *bubble) {
+		b.vcs.add(example)
+		open := b.store.gate("put")
+		answers := b.crowd(b.Context(), 1, infoPath)
+		ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+		defer cancel()
+		start := time.Now()
+		require.ErrorIs(t, b.Shutdown(ctx), context.DeadlineExceeded)
+		assert.Equal(t, time.Minute+5*time.Second, time.Since(start))
+		open()
+		assert.GreaterOrEqual(t, answers()[0].Code, 500)
+	})
+}
+
 // A zip that is owed, with nobody to run fills, ends with the handler.
 func TestShutdownEndsDetachedWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
