@@ -22,6 +22,38 @@ type Catalogue interface {
 	All(ctx context.Context) iter.Seq2[module.Version, error]
 }
 
+// SumDBStore is an optional ability of a [Storage]: to keep what checksum
+// databases said, so that builds are verified while no database can be asked.
+//
+// A name is a path as [fs.ValidPath] wants it, escaped by the caller and of at
+// most 4096 bytes: sum.example.com/tile/8/0/x001/234, as it stands behind
+// sumdb/ in a URL. No name lies below another. Everything but NAME/head is put
+// with one content for ever: whoever checked it may put it again.
+//
+// Concurrency, cancellation: as for the other methods of a [Storage].
+//
+// Bounds: a store limits how much it keeps of all this, and says what its
+// limit is. What is too much is refused with an error.
+type SumDBStore interface {
+	// GetSumDB returns what was put under name, which the caller may change.
+	// If nothing was, the error is [fs.ErrNotExist], and only then.
+	GetSumDB(ctx context.Context, name string) ([]byte, error)
+
+	// PutSumDB keeps data under name, in place of what was there: others see
+	// all of the one or of the other, also after a crash. It is durable on
+	// return. Data is not empty, has at most 1 MiB, and may be changed
+	// afterwards.
+	PutSumDB(ctx context.Context, name string, data []byte) error
+}
+
+// SumDBKey is an optional ability of [Checksums]: to say by whose signature
+// they go. Answers of that database that clients ask for are then kept and
+// passed on only with it.
+type SumDBKey interface {
+	// VerifierKey returns the database's key, NAME+HASH+KEY.
+	VerifierKey() string
+}
+
 // SumDBUpstream is an optional ability of an [Upstream]: to pass on requests to
 // a checksum database.
 type SumDBUpstream interface {

@@ -33,7 +33,10 @@ type Checksums struct {
 	cache  *cache // checked records and tiles
 }
 
-var _ athens.Checksums = (*Checksums)(nil)
+var (
+	_ athens.Checksums = (*Checksums)(nil)
+	_ athens.SumDBKey  = (*Checksums)(nil)
+)
 
 // CloseIdleConnections closes the connections that no look-up is using, as that
 // of [Upstream] does.
@@ -75,6 +78,9 @@ func NewChecksums(spec string, o *Options) (*Checksums, error) {
 
 // Name returns the database's name.
 func (c *Checksums) Name() string { return c.name }
+
+// VerifierKey returns the key that the database signs with.
+func (c *Checksums) VerifierKey() string { return c.vkey }
 
 // Lookup returns the go.sum lines of a version, or of its go.mod with "/go.mod"
 // at the version's end. If the database has no record of the version, the error

@@ -88,7 +88,7 @@ func (p *put) first(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.makeFolder(); err != nil {
+	if err := p.makeFolder(module.Version{Path: p.m.Path}, filepath.Dir(p.base)); err != nil {
 		return err
 	}
 	if err := p.writeFile(p.lock, p.base+ext(athens.InfoFile), data); err != nil {
@@ -104,18 +104,17 @@ func (p *put) first(ctx context.Context) error {
 	return nil
 }
 
-// makeFolder makes the module's folder, and puts it on the medium, once for the
-// life of the store.
-func (p *put) makeFolder() error {
-	dir, mark := filepath.Dir(p.base), module.Version{Path: p.m.Path}
-	if _, ok := p.known.get(mark); ok {
-		if _, err := p.fs.Stat(dir); err == nil {
+// makeFolder makes a folder, and puts it on the medium, once as long as mark,
+// which is no version, is remembered.
+func (s *Store) makeFolder(mark module.Version, dir string) error {
+	if _, ok := s.known.get(mark); ok {
+		if _, err := s.fs.Stat(dir); err == nil {
 			return nil
 		}
 	}
-	err := durable.MkdirAll(p.fs, p.dir, dir)
+	err := durable.MkdirAll(s.fs, s.dir, dir)
 	if err == nil {
-		p.known.add(mark, known{})
+		s.known.add(mark, known{})
 	}
 	return err
 }

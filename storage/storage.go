@@ -6,6 +6,7 @@
 //	DIR/example.com/!mod/@v/v1.0.0.mod      go.mod; where it is, the version is held
 //	DIR/example.com/!mod/@v/v1.0.0.ziphash  the zip's h1
 //	DIR/example.com/!mod/@v/v1.0.0.zip      source
+//	DIR/sumdb/sum.example.com/…             what a checksum database said
 //	DIR/.athens/                            locks, and files on their way in
 //
 // [NewDisk] opens such a folder, [NewMemory] makes a store that is gone with
@@ -39,7 +40,8 @@
 // reach the medium, so a power cut may have left some torn: an .info that does
 // not parse or names another version counts as none, and so do an empty .mod or
 // .zip (Versions, which looks at names, still lists the empty .mod) and a
-// .ziphash that is no hash. Files of other kinds are ignored.
+// .ziphash that is no hash. What it has of checksum databases in sumdb/ is found
+// under the same names. Files of other kinds are ignored.
 package storage
 
 import (
@@ -65,6 +67,12 @@ type Options struct {
 	// costs at most a stat, and a file that is taken away is served for a
 	// tenth of a second more. Zero means 32 MiB; less than zero keeps none.
 	KeepFiles int64
+	// MaxSumDB bounds what is kept of all checksum databases together, in
+	// bytes of whole 4 KiB blocks; what would be more is refused. It is
+	// counted when the first is put, and again each hour: processes that
+	// share a folder can exceed it by what they put meanwhile. Zero means
+	// 1 GiB, enough for about 80,000 versions; less than zero keeps none.
+	MaxSumDB int64
 }
 
 // Store is an [athens.Storage] over a file system.
@@ -77,11 +85,13 @@ type Store struct {
 	known  *memo
 	small  *smallFiles  // nil: none are kept
 	swept  atomic.Int64 // when, in Unix nanoseconds
+	sums   sums
 }
 
 var (
-	_ athens.Storage   = (*Store)(nil)
-	_ athens.Catalogue = (*Store)(nil)
+	_ athens.Storage    = (*Store)(nil)
+	_ athens.Catalogue  = (*Store)(nil)
+	_ athens.SumDBStore = (*Store)(nil)
 )
 
 // NewDisk opens the store in a folder of the operating system and makes the
@@ -128,7 +138,10 @@ func New(fsys afero.Fs, dir string, opts *Options) (*Store, error) {
 	if o.Remember == 0 {
 		o.Remember = 16384
 	}
-	s := &Store{fs: fsys, dir: filepath.Clean(dir), known: newMemo(o.Remember)}
+	if o.MaxSumDB == 0 {
+		o.MaxSumDB = 1 << 30
+	}
+	s := &Store{fs: fsys, dir: filepath.Clean(dir), known: newMemo(o.Remember), sums: sums{most: max(o.MaxSumDB, 0)}}
 	var err error
 	if s.real, err = s.prepare(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)

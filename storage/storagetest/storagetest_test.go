@@ -46,6 +46,14 @@ var bugs = map[string][]string{
 		"catalogue of nothing is an error"},
 	"catalogue-stop":   {"catalogue goes on", "catalogue ignores ctx", "catalogue ends without a word"},
 	"catalogue-beside": {"catalogue-beside"},
+	"sumdb": {"sumdb folds case", "sumdb takes a partial tile for a full one", "sumdb missing is another error", "sumdb is text",
+		"sumdb same again is an error", "sumdb never replaces"},
+	"sumdb-copies":   {"sumdb-copies Get", "sumdb-copies Put"},
+	"sumdb-replace":  {"sumdb never replaces", "sumdb-replace in two steps"},
+	"sumdb-reopen":   {"reopen"},
+	"sumdb-apart":    {"sumdb is listed"},
+	"sumdb-bad":      {"sumdb takes any name", "sumdb takes any size"},
+	"sumdb-canceled": {"sumdb-canceled Get", "sumdb-canceled Put"},
 }
 
 // toys opens toys with that bug on one medium.

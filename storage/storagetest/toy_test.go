@@ -22,6 +22,7 @@ type medium struct {
 	mu       sync.Mutex
 	versions map[module.Version]*entry
 	lists    map[string][]string
+	sums     map[string][]byte
 	looks    int // Opens so far
 	arrived  int // Puts and Commits that came to where they can be raced
 }
