@@ -13,7 +13,7 @@ import (
 
 // question is something that is asked of a source and whose answer changes.
 type question struct {
-	op    string // "list", "latest", "query", "sumdb", "arrived", or a file's extension
+	op    string // "list", "latest", "query", "sumdb", "proved", "arrived", or a file's extension
 	path  string
 	query string
 }
@@ -28,7 +28,7 @@ func fileQuestion(m module.Version, f File) question {
 type answer struct {
 	versions []string // list
 	info     *Info    // latest, query; shared, so it is not changed
-	body     []byte   // sumdb
+	body     []byte   // sumdb, proved
 	missing  error    // the definite "not found"
 
 	at     time.Time // when it was said
@@ -182,6 +182,20 @@ func (as *answers) ask(ctx context.Context, q question, chain string, ask func(c
 		return answer{err: err}
 	}
 	return now
+}
+
+// standIn lets what is kept in the store answer q at once, while the source is
+// asked, when its own last answer is too old for that or there is none.
+func (as *answers) standIn(q question, body []byte) {
+	a := as.get(q)
+	if a.missing != nil || a.good() && time.Since(a.at) < as.opts.ListTTL+as.opts.MaxStale {
+		return
+	}
+	if !a.good() {
+		a.body = body
+	}
+	a.at = time.Now().Add(-as.opts.ListTTL)
+	as.put(q, a)
 }
 
 // learn remembers what a source said, or that it could not be asked. It returns

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -141,6 +143,34 @@ func (s *faultyStore) Stage(ctx context.Context) (stage athens.Stage, err error)
 	s.counts["stages"]++
 	s.mu.Unlock()
 	return &faultyStage{Stage: stage, s: s}, nil
+}
+
+func (s *faultyStore) GetSumDB(ctx context.Context, name string) (data []byte, err error) {
+	err = s.try("getsum", func() error {
+		data, err = s.Store.GetSumDB(ctx, name)
+		return err
+	})
+	return data, err
+}
+
+func (s *faultyStore) PutSumDB(ctx context.Context, name string, data []byte) error {
+	return s.try("putsum", func() error { return s.Store.PutSumDB(ctx, name, data) })
+}
+
+// keeps lists what is kept of checksum databases.
+func (s *faultyStore) keeps(t testing.TB) []string {
+	var names []string
+	err := afero.Walk(s.fs, "/sumdb", func(name string, info fs.FileInfo, err error) error {
+		if err == nil && !info.IsDir() {
+			names = append(names, strings.TrimPrefix(name, "/sumdb/"))
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return err
+	})
+	require.NoError(t, err)
+	return names
 }
 
 type faultyStage struct {

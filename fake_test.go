@@ -37,6 +37,7 @@ type fake struct {
 	asked    []string                 // kinds of questions, "upstream.info"
 	heard    []string                 // every word that reached it
 	vias     []string                 // the Via header of each question
+	sums     realSumDB                // that a fakeSumDB passes on to
 }
 
 func newFake(t testing.TB, name string) *fake {
@@ -331,16 +332,6 @@ func (u *fakeUpstream) Location(ctx context.Context, protocolPath string) (strin
 		return "", nil
 	}
 	return u.base + protocolPath, nil
-}
-
-// fakeSumDB is a fakeUpstream that passes on to a checksum database.
-type fakeSumDB struct{ *fakeUpstream }
-
-func (u fakeSumDB) SumDB(ctx context.Context, protocolPath string) ([]byte, error) {
-	if _, err := u.question(ctx, "sumdb", module.Version{Path: protocolPath}); err != nil {
-		return nil, err
-	}
-	return []byte("body of " + protocolPath + "\n"), nil
 }
 
 // fakeFills notes what is scheduled.

@@ -27,6 +27,7 @@ type Handler struct {
 	arrivals *flight.Group[flightKey, *arrival]
 	zips     *flight.Group[flightKey, *zipArrival]
 	answers  *answers
+	sums     *sumDBs                                                 // nil: the store keeps nothing of checksum databases
 	owed     *flight.Group[module.Version, *flight.Future[struct{}]] // zips without a FillScheduler
 	places   chan struct{}                                           // one for each of them that may run
 
@@ -69,6 +70,9 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 		ctx:      ctx,
 		cancel:   cancel,
 	}
+	if h.sums, err = newSumDBs(h); err != nil {
+		return nil, err
+	}
 	if o.ReadAhead > 0 {
 		h.ahead = newReadAhead(h)
 	}
@@ -79,7 +83,7 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 // the process.
 type Stats struct {
 	// Conflicts is how often a source offered other content for a version
-	// than what is held.
+	// than what is held, or a checksum database contradicted itself.
 	Conflicts uint64 `json:"conflicts"`
 	// DroppedFills is how many fills the scheduler did not take.
 	DroppedFills uint64 `json:"dropped_fills"`
@@ -107,6 +111,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		h.owed.Wait() // each kind of work may still want the next
 		h.zips.Wait()
 		h.arrivals.Wait()
+		h.sums.wait()
 		h.answers.calls.Wait()
 	}()
 	defer h.cancel()

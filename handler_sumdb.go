@@ -12,8 +12,10 @@ import (
 
 var errNoSumDB = errors.New("this server does not pass on to that checksum database")
 
-// serveSumDB passes a checksum database request on to the upstream. Clients of a
-// server that does not will ask the database themselves.
+// serveSumDB answers a checksum database request from what is kept, or passes it
+// on to the upstream. Clients of a server that does neither will ask the
+// database themselves. What is blocked is looked up like the rest: its .mod is
+// served, and a go command verifies that.
 func (x *exchange) serveSumDB() error {
 	// Neither what is looked up nor the database's name may tell of a
 	// private module.
@@ -21,21 +23,15 @@ func (x *exchange) serveSumDB() error {
 	if x.route.Private || x.h.route(module.Version{Path: host}).Private {
 		return &BlockedError{Path: x.req.Module.Path, Version: x.req.Module.Version, Reason: "private modules are in no public checksum database; set GONOSUMDB"}
 	}
-	up, ok := x.h.opts.Upstream.(SumDBUpstream)
-	if !ok {
-		return &MissingError{Err: errNoSumDB}
+	if _, ok := x.h.opts.Upstream.(SumDBUpstream); ok {
+		x.source, x.outcome = "upstream", "fetch"
 	}
-	x.source, x.outcome = "upstream", "fetch"
-	// Parsed paths have one spelling, so this is just what was understood.
-	path := strings.TrimPrefix(x.r.URL.Path, "/")
-	a := x.h.answers.ask(x.r.Context(), question{op: "sumdb", path: path}, x.chain, func(ctx context.Context) (a answer, err error) {
-		ctx, end := x.h.opts.trace(x.h.onward(ctx, x.chain), "sumdb", x.req.Module)
-		defer func() { end(err) }()
-		a.body, err = up.SumDB(ctx, path)
-		return a, err
-	})
-	if err := a.failure(); err != nil {
+	body, held, err := x.sumDBAnswer()
+	if err != nil {
 		return err
+	}
+	if held {
+		x.source, x.outcome = "store", "held"
 	}
 	contentType, age := "text/plain; charset=utf-8", x.maxAge()
 	switch x.req.Op {
@@ -44,5 +40,49 @@ func (x *exchange) serveSumDB() error {
 	case protocol.LatestTree:
 		age = "no-cache"
 	}
-	return x.serveAnswer(contentType, age, a.body)
+	return x.serveAnswer(contentType, age, body)
+}
+
+// sumDBAnswer returns the answer, and whether it was kept.
+func (x *exchange) sumDBAnswer() (body []byte, held bool, err error) {
+	// Parsed paths have one spelling, so this is just what was understood.
+	q := sumDBQuestion{db: x.req.DB, path: strings.TrimPrefix(x.r.URL.Path, "/"), module: x.req.Module, chain: x.chain}
+	switch {
+	case x.h.sums == nil:
+		body, err = x.h.askSumDB(x.r.Context(), q, nil)
+		return body, false, err
+	case x.req.Op == protocol.Supported || x.req.Op == protocol.LatestTree:
+		return x.h.sums.changing(x.r.Context(), q, x.req.Op)
+	}
+	return x.h.sums.lasting(x.r.Context(), q)
+}
+
+// sumDBQuestion is a request to a checksum database.
+type sumDBQuestion struct {
+	db     string // its name
+	path   string // of the URL, sumdb/NAME/…
+	module module.Version
+	chain  string
+}
+
+// askSumDB asks the upstream, once however many want it, and remembers the
+// answer for a while, as check, which may be nil, returns it.
+func (h *Handler) askSumDB(ctx context.Context, q sumDBQuestion, check func(context.Context, []byte) ([]byte, error)) ([]byte, error) {
+	up, ok := h.opts.Upstream.(SumDBUpstream)
+	if !ok {
+		return nil, &MissingError{Err: errNoSumDB}
+	}
+	ask := func(ctx context.Context) (body []byte, err error) {
+		ctx, end := h.opts.trace(h.onward(ctx, q.chain), "sumdb", q.module)
+		defer func() { end(err) }()
+		return up.SumDB(ctx, q.path)
+	}
+	a := h.answers.ask(ctx, question{op: "sumdb", path: q.path}, q.chain, func(ctx context.Context) (a answer, err error) {
+		a.body, err = ask(ctx)
+		if err == nil && check != nil {
+			a.body, err = check(ctx, a.body)
+		}
+		return a, err
+	})
+	return a.body, a.failure()
 }

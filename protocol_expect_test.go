@@ -29,6 +29,7 @@ import (
 //	fills full                    the scheduler takes no more
 //	traced OP…                    all operations since, sorted
 //	holds M@V none|FILE…          what the store has now
+//	keeps none|NAME…              what the store has of checksum databases now
 //	log TEXT…                     the log has each of these since
 //	conflicts N; dropped N        alarms, and fills that the scheduler refused, in all
 //	ends ok|final|retry [TEXT…]   how the last fill ended
@@ -57,6 +58,8 @@ func (s *script) expect(name string, args []string) bool {
 		s.traceMu.Unlock()
 	case "holds":
 		s.set(args[1:], holds(s.t, s.store, s.version(args[0])))
+	case "keeps":
+		s.set(args, s.store.keeps(s.t))
 	case "log":
 		for _, text := range args {
 			if !strings.Contains(s.log.String(), text) {

@@ -95,6 +95,8 @@ type script struct {
 	last    http.Header       // of the last response, for the next request
 	said    []string          // bodies and headers of all responses
 	lookups map[string]string // what the checksum database says
+	key     string            // of the checksum database, if that is known
+	plain   bool              // the store has no abilities
 	tracing map[string]int    // operations begun and not ended
 	traced  []string          // operations since the last request
 	traceMu sync.Mutex        //
@@ -183,6 +185,8 @@ func (s *script) version(word string) module.Version {
 //
 //	mode redirect|fetch|registry|alone     what the handler has (redirect is the default)
 //	without vcs|fills|location|sumdb       … but not this
+//	without sumdb-store                    the store has not that ability
+//	restart [alone]                        a new handler on the same store, in that mode
 //	option NAME VALUE                      a field of Options
 //	hold M@V whole|meta|mod|no-info        what the store has
 //	vcs|upstream has M@V [FILE CONTENT]…   what a source has
@@ -194,6 +198,7 @@ func (s *script) version(word string) module.Version {
 //	store fails OP failed|happened|full    the same of the store
 //	private PATTERN; block PATH[@VERSION] REASON; deny PATH REASON
 //	sumdb knows M@V [zip|mod]; sumdb lies M@V; sumdb down
+//	sumdb key|other-key                    its key is known, or another one
 //	tls                                    the next requests come by https
 //	wait DURATION
 //	send NAME VALUE                        a header of the next request; $NAME is that of the last response
@@ -201,6 +206,12 @@ func (s *script) setUp(name string, args []string) bool {
 	switch name {
 	case "mode", "without":
 		s.wire(name, args)
+	case "restart":
+		require.NoError(s.t, s.handler.Shutdown(s.t.Context()), s.where)
+		s.handler = nil
+		if len(args) > 0 {
+			s.opts.Fetcher, s.opts.Upstream, s.opts.Fills = nil, nil, nil
+		}
 	case "option":
 		s.option(args[0], args[1])
 	case "hold":
@@ -258,6 +269,8 @@ func (s *script) wire(name string, args []string) {
 		s.opts.Fills = nil
 	case "without location":
 		s.upstream.base = ""
+	case "without sumdb-store":
+		s.plain = true
 	case "without sumdb":
 		s.opts.Upstream = s.upstream
 	default:
@@ -340,8 +353,15 @@ func (s *script) begin() {
 		if s.lookups != nil {
 			s.opts.Checksums = s
 		}
+		if s.key != "" {
+			s.opts.Checksums = keyed{s, s.key}
+		}
 		var err error
-		s.handler, err = athens.NewHandler(s.store, &s.opts)
+		store := athens.Storage(s.store)
+		if s.plain {
+			store = struct{ athens.Storage }{s.store}
+		}
+		s.handler, err = athens.NewHandler(store, &s.opts)
 		require.NoError(s.t, err, s.where)
 	}
 	synctest.Wait() // detached work belongs to the request before

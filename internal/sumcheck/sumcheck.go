@@ -1,0 +1,285 @@
+// Package sumcheck decides which answers of a checksum database may be kept,
+// and answers from what is kept.
+//
+// A database is a log: a list of records, each the go.sum lines of a version,
+// under a Merkle tree whose root is signed (https://research.swtch.com/tlog).
+// An answer to a lookup is a record with a signed tree that has it; tiles hold
+// the tree's hashes. What is kept is
+//
+//	NAME/head                         one signed tree, and its right edge
+//	NAME/lookup/example.com/m@v1.0.0  records that are in it
+//	NAME/tile/8/0/x001/234            full tiles of it
+//
+// The tree is replaced only by one that it has grown into, by proof. All
+// answers to lookups are given with that one tree, whatever tree the database
+// sent them with: both are signed, and so whoever verifies one answer or all,
+// in any order, needs the same tiles, and those are kept. A tree that a client
+// was given earlier is a beginning of the present one, for which the same
+// holds: each step of the proof has read the older tree's edge.
+//
+// Nothing is kept that has not been proved, and what is read from the store is
+// proved before it is used. Without the database's key a signature can't be
+// checked, and it is the first tree seen that the others must agree with.
+//
+// A tree that is neither kept nor given to anyone is not compared with others.
+package sumcheck
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Store keeps answers by name: an athens.SumDBStore.
+type Store interface {
+	GetSumDB(ctx context.Context, name string) ([]byte, error)
+	PutSumDB(ctx context.Context, name string, data []byte) error
+}
+
+// Memory keeps what was proved lately; it may forget anything. What it is given
+// and returns is not changed.
+type Memory interface {
+	Get(path string) []byte
+	Put(path string, data []byte)
+}
+
+// Ask gets an answer of the database, by the path behind sumdb/NAME/. What it
+// returns is not changed.
+type Ask func(ctx context.Context, path string) ([]byte, error)
+
+// Database is what is kept of one checksum database. Its methods may be called
+// from many goroutines. Several of them, and several processes, may share a
+// Store: the worst that comes of it is that something is asked for again.
+type Database struct {
+	name     string
+	verifier note.Verifier
+	store    Store
+	memory   Memory
+	notKept  func(error)
+
+	turn chan struct{} // held by whoever moves the head
+	mu   sync.Mutex
+	head *Head
+}
+
+// New returns the database of that name. Without a verifier signatures are not
+// checked. notKept is told when something can't be kept, which changes no
+// answer, or when what is kept is broken.
+func New(name string, verifier note.Verifier, store Store, memory Memory, notKept func(error)) *Database {
+	return &Database{name: name, verifier: verifier, store: store, memory: memory, notKept: notKept, turn: make(chan struct{}, 1)}
+}
+
+// Head returns the kept tree, nil if there is none.
+func (d *Database) Head(ctx context.Context) *Head {
+	d.mu.Lock()
+	head := d.head
+	d.mu.Unlock()
+	if head == nil {
+		head = d.reload(ctx)
+	}
+	return head
+}
+
+// reload looks into the store, where another process may have put a later tree,
+// or an earlier one in place of ours.
+func (d *Database) reload(ctx context.Context) *Head {
+	var stored *Head
+	data, err := d.store.GetSumDB(ctx, d.name+"/head")
+	if err == nil {
+		if stored, err = decodeHead(data, d.name, d.verifier); err != nil {
+			d.notKept(err)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if stored != nil && (d.head == nil || stored.Tree.N > d.head.Tree.N) {
+		d.head = stored
+	}
+	return d.head
+}
+
+// Lookup answers a lookup of m, whose path is lookup/…. Held says that the
+// database was not asked. The error is an [*Error] if the database's answer is
+// wrong, else the one of ask. An answer that can't be proved for want of a tile
+// is passed on as it came.
+func (d *Database) Lookup(ctx context.Context, m module.Version, path string, ask Ask) (body []byte, held bool, err error) {
+	if body := d.memory.Get(path); body != nil {
+		if r, err := ParseLookup(body, m); err == nil {
+			if head := d.Head(ctx); head != nil && r.ID < head.Tree.N {
+				return r.Answer(head.Note), true, nil
+			}
+		}
+	}
+	if body, err := d.store.GetSumDB(ctx, d.name+"/"+path); err == nil {
+		r, err := ParseLookup(body, m)
+		if err == nil {
+			body, err = d.admit(ctx, path, r, ask, true)
+		}
+		if err == nil {
+			return body, true, nil
+		}
+		d.notKept(err) // broken, or its tiles are not all there
+	}
+	body, err = ask(ctx, path)
+	if err != nil {
+		return nil, false, err
+	}
+	r, err := ParseLookup(body, m)
+	if err != nil {
+		return nil, false, err
+	}
+	checked, err := d.admit(ctx, path, r, ask, false)
+	if _, open := errors.AsType[*unproven](err); open {
+		return body, false, nil
+	}
+	return checked, false, err
+}
+
+// admit proves a record, keeps it, and returns the answer to its lookup.
+func (d *Database) admit(ctx context.Context, path string, r Record, ask Ask, held bool) ([]byte, error) {
+	head := d.Head(ctx)
+	if !held || head == nil || r.ID >= head.Tree.N {
+		tree, err := ParseTree(r.Note, d.name, d.verifier)
+		if err == nil && r.ID >= tree.N {
+			err = malformed("record %d is not in a tree of %d", r.ID, tree.N)
+		}
+		if err == nil && (head == nil || r.ID >= head.Tree.N) {
+			head, err = d.move(ctx, tree, r.Note, &r, ask)
+		}
+		if err == nil {
+			err = head.agrees(tree)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	p, err := d.prove(ctx, claim{tree: head.Tree, record: &r}, head, ask)
+	if err != nil {
+		return nil, err
+	}
+	body := r.Answer(head.Note)
+	if err := p.keep(); err != nil {
+		d.notKept(err)
+		return body, nil
+	}
+	if !held {
+		if err := d.store.PutSumDB(ctx, d.name+"/"+path, body); err != nil {
+			d.notKept(err)
+			return body, nil
+		}
+	}
+	d.memory.Put(path, body)
+	return body, nil
+}
+
+// move makes a tree the kept one, once it is proved to be what the kept one has
+// grown into and, if there is a record, to have that. It returns the tree that
+// is kept then, which is a later one if there is one.
+func (d *Database) move(ctx context.Context, tree tlog.Tree, signed []byte, r *Record, ask Ask) (*Head, error) {
+	select {
+	case d.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, &unproven{ctx.Err()}
+	}
+	defer func() { <-d.turn }()
+	head := d.reload(ctx)
+	c := claim{tree: tree, record: r}
+	if head != nil {
+		if head.Tree.N >= tree.N {
+			return head, nil
+		}
+		c.older = head.Tree
+	}
+	p, err := d.prove(ctx, c, head, ask)
+	if err != nil {
+		return nil, err
+	}
+	next := p.newHead(tree, signed)
+	err = p.keep() // first, for whoever has the tree needs them
+	if err == nil {
+		err = d.store.PutSumDB(ctx, d.name+"/head", next.encode())
+	}
+	if err != nil {
+		d.notKept(err)
+		return nil, &unproven{err}
+	}
+	d.mu.Lock()
+	d.head = next
+	d.mu.Unlock()
+	return next, nil
+}
+
+// Latest returns what to answer for latest, where the database has said signed:
+// the kept tree if that is as late, else the database's, which takes its place.
+// One that can't be proved for want of a tile is passed on. The error is an
+// [*Error].
+func (d *Database) Latest(ctx context.Context, signed []byte, ask Ask) ([]byte, error) {
+	tree, err := ParseTree(signed, d.name, d.verifier)
+	if err != nil {
+		return nil, err
+	}
+	head := d.Head(ctx)
+	if head == nil || tree.N == 0 {
+		return signed, nil
+	}
+	if tree.N > head.Tree.N {
+		head, err = d.move(ctx, tree, signed, nil, ask)
+	}
+	if err == nil {
+		err = head.agrees(tree)
+	}
+	if _, open := errors.AsType[*unproven](err); open {
+		return signed, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return head.Note, nil
+}
+
+// Tile answers a request for a tile. Held says that the database was not asked.
+// What is not in the kept tree, and tiles of another height or of records, are
+// passed on as they come. The error is as for Lookup.
+func (d *Database) Tile(ctx context.Context, t tlog.Tile, ask Ask) (data []byte, held bool, err error) {
+	if t.H == Height && t.L >= 0 && t.L < 7 {
+		data, held, err = d.tile(ctx, t, ask)
+	}
+	if data != nil || err != nil {
+		return data, held, err
+	}
+	data, err = ask(ctx, t.Path())
+	return data, false, err
+}
+
+// tile returns a tile of the kept tree; nil if there is none, or it can't be
+// proved.
+func (d *Database) tile(ctx context.Context, t tlog.Tile, ask Ask) (data []byte, held bool, err error) {
+	head := d.Head(ctx)
+	if head != nil && t.W > width(t, head.Tree.N) {
+		head = d.reload(ctx)
+	}
+	if head == nil || t.W > width(t, head.Tree.N) {
+		return nil, false, nil
+	}
+	if data := head.onEdge(t); data != nil {
+		return data, true, nil
+	}
+	if data := d.memory.Get(whole(t).Path()); data != nil {
+		return prefix(data, t), true, nil
+	}
+	p, err := d.prove(ctx, claim{tree: head.Tree, tile: whole(t)}, head, ask)
+	if _, open := errors.AsType[*unproven](err); open {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if err := p.keep(); err != nil {
+		d.notKept(err)
+	}
+	return prefix(p.tiles[whole(t)].data, t), !p.asked.Load(), nil
+}
