@@ -185,10 +185,11 @@ func (as *answers) ask(ctx context.Context, q question, chain string, ask func(c
 }
 
 // standIn lets what is kept in the store answer q at once, while the source is
-// asked, when its own last answer is too old for that or there is none.
+// asked, when its own last answer is too old for that or there is none. A
+// refusal stands.
 func (as *answers) standIn(q question, body []byte) {
 	a := as.get(q)
-	if a.missing != nil || a.good() && time.Since(a.at) < as.opts.ListTTL+as.opts.MaxStale {
+	if a.missing != nil || refused(a.err) || a.good() && time.Since(a.at) < as.opts.ListTTL+as.opts.MaxStale {
 		return
 	}
 	if !a.good() {

@@ -55,7 +55,9 @@ type Options struct {
 	// traced.
 	Trace func(ctx context.Context, op string, m module.Version) (context.Context, func(error))
 	// Checksums is the checksum database that must vouch for what is public
-	// before it is stored. If it is nil, none is asked.
+	// before it is stored. If it has the ability [SumDBKey], answers of that
+	// database that clients ask for need its signature, too. If it is nil,
+	// none is asked.
 	Checksums Checksums
 	// Logger gets one line a request and one a fill. If it is nil, nothing
 	// is logged.
@@ -77,8 +79,8 @@ type Options struct {
 	// query, or refused to, is not asked the same again. Zero means 5 seconds; a negative one
 	// means that it is asked each time.
 	DownTTL time.Duration
-	// MaxAnswers bounds the memory for remembered answers, in bytes. Zero
-	// means 64 MiB.
+	// MaxAnswers bounds the memory for remembered answers, in bytes, what was
+	// proved of checksum databases included. Zero means 64 MiB.
 	MaxAnswers int64
 	// FetchTimeout bounds one fetch from a source, whoever waits. Zero means
 	// 10 minutes.

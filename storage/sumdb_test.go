@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -146,4 +147,37 @@ func TestSumDBOnFullMedium(t *testing.T) {
 			require.Equal(t, "newer", string(got))
 		}
 	}
+}
+
+// A power cut leaves the old answer or the new one; what PutSumDB has returned
+// from stays.
+func TestSumDBPowerCut(t *testing.T) {
+	const name = "sum.test/tile/8/0/x001/234"
+	j := newJournal()
+	s, err := storage.New(j, "/store", nil)
+	require.NoError(t, err)
+	require.NoError(t, s.PutSumDB(t.Context(), name, []byte("old")))
+	first := len(j.log)
+	require.NoError(t, s.PutSumDB(t.Context(), name, []byte("newer")))
+	seen := map[string]int{}
+	for n := range len(j.log) + 1 {
+		for cut, l := range lucks {
+			s, err := storage.New(j.after(t, n, l), "/store", nil)
+			require.NoError(t, err)
+			got, err := s.GetSumDB(t.Context(), name)
+			if n < first && errors.Is(err, fs.ErrNotExist) {
+				seen["none"]++
+				continue
+			}
+			require.NoError(t, err, "%d, cut leaves %s", n, cut)
+			seen[string(got)]++
+			if n == len(j.log) {
+				require.Equal(t, "newer", string(got), cut)
+			}
+		}
+	}
+	for _, state := range []string{"none", "old", "newer"} {
+		assert.NotZero(t, seen[state], state)
+	}
+	assert.Len(t, seen, 3, "%v", seen)
 }

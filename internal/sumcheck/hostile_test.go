@@ -340,3 +340,44 @@ func TestLatest(t *testing.T) {
 	c := &client{w: w, d: w.open()}
 	assert.NoError(t, c.verify(5), "its tiles have grown with the tree")
 }
+
+// Two processes on one store: a later tree is taken over, an earlier one and one
+// that contradicts is not.
+func TestTreeOfAnotherProcess(t *testing.T) {
+	w := newWorld(t, 300)
+	a, b := w.open(), w.open()
+	for _, d := range []*Database{a, b} {
+		_, _, err := w.lookup(d, numbered(299))
+		require.NoError(t, err)
+	}
+	early := w.kept["sum.test/head"]
+	w.grow(0, 600)
+	_, _, err := w.lookup(b, numbered(599))
+	require.NoError(t, err)
+	w.down = true
+	_, held, err := w.lookup(a, numbered(599))
+	require.NoError(t, err)
+	assert.True(t, held, "a has not seen that tree before")
+	assert.EqualValues(t, 600, a.Head(t.Context()).Tree.N)
+	w.down = false
+
+	w.kept["sum.test/head"] = early
+	w.grow(0, 700)
+	_, _, err = w.lookup(a, numbered(699))
+	require.NoError(t, err)
+	assert.EqualValues(t, 700, w.open().Head(t.Context()).Tree.N)
+
+	other := newWorld(t, 0)
+	other.serve(900, "fork")
+	_, _, err = other.lookup(other.open(), numbered(899))
+	require.NoError(t, err)
+	w.kept["sum.test/head"] = other.kept["sum.test/head"]
+	w.kept["sum.test/tile/8/0/002"], err = other.Ask(t.Context(), "tile/8/0/002")
+	require.NoError(t, err)
+	w.grow(0, 800)
+	_, _, err = w.lookup(a, numbered(799))
+	require.NoError(t, err)
+	assert.Len(t, w.notes, 2, "seen before and after the proof: %v", w.notes)
+	c := &client{w: w, d: w.open()}
+	assert.NoError(t, c.verify(299, 599, 699, 799))
+}

@@ -27,6 +27,7 @@ package sumcheck
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"sync"
 
 	"golang.org/x/mod/module"
@@ -84,23 +85,33 @@ func (d *Database) Head(ctx context.Context) *Head {
 	return head
 }
 
-// reload looks into the store, where another process may have put a later tree,
-// or an earlier one in place of ours.
+// reload looks into the store, where another process may have put a later tree.
 func (d *Database) reload(ctx context.Context) *Head {
-	var stored *Head
+	d.mu.Lock()
+	ours := d.head
+	d.mu.Unlock()
 	data, err := d.store.GetSumDB(ctx, d.name+"/head")
-	if err == nil {
-		if stored, err = decodeHead(data, d.name, d.verifier); err != nil {
-			d.notKept(err)
-		}
+	if err != nil {
+		return ours
+	}
+	stored, err := decodeHead(data, d.name, d.verifier)
+	if err == nil && ours != nil && stored.Tree.N > ours.Tree.N {
+		_, err = d.prove(ctx, claim{tree: stored.Tree, older: ours.Tree}, stored, nobody)
+	}
+	if err != nil {
+		d.notKept(err)
+		return ours
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if stored != nil && (d.head == nil || stored.Tree.N > d.head.Tree.N) {
+	if d.head == nil || stored.Tree.N > d.head.Tree.N {
 		d.head = stored
 	}
 	return d.head
 }
+
+// nobody is who is asked if only what is kept counts.
+func nobody(context.Context, string) ([]byte, error) { return nil, fs.ErrNotExist }
 
 // Lookup answers a lookup of m, whose path is lookup/…. Held says that the
 // database was not asked. The error is an [*Error] if the database's answer is
@@ -198,8 +209,11 @@ func (d *Database) move(ctx context.Context, tree tlog.Tree, signed []byte, r *R
 	if err != nil {
 		return nil, err
 	}
-	next := p.newHead(tree, signed)
 	err = p.keep() // first, for whoever has the tree needs them
+	if head := d.reload(ctx); err == nil && head != nil && head.Tree.N >= tree.N {
+		return head, nil // another process was faster
+	}
+	next := p.newHead(tree, signed)
 	if err == nil {
 		err = d.store.PutSumDB(ctx, d.name+"/head", next.encode())
 	}
