@@ -381,3 +381,27 @@ func TestTreeOfAnotherProcess(t *testing.T) {
 	c := &client{w: w, d: w.open()}
 	assert.NoError(t, c.verify(299, 599, 699, 799))
 }
+
+// A store that can't be read for a while changes no answer, and its tree is not
+// replaced by one that nobody has compared with it.
+func TestUnreadableStore(t *testing.T) {
+	w := newWorld(t, 300)
+	_, _, err := w.lookup(w.open(), numbered(299))
+	require.NoError(t, err)
+	kept := bytes.Clone(w.kept["sum.test/head"])
+	truth := w.server
+	w.serve(600, "fork")
+	w.broken = true
+	d := w.open()
+	_, held, err := w.lookup(d, numbered(599))
+	require.NoError(t, err)
+	assert.False(t, held)
+	assert.NotEmpty(t, w.notes)
+	assert.Equal(t, kept, w.kept["sum.test/head"])
+	w.broken = false
+	_, _, err = w.lookup(d, numbered(599))
+	assert.ErrorContains(t, err, "contradict each other")
+	w.server = truth
+	_, _, err = w.lookup(d, numbered(5))
+	assert.NoError(t, err)
+}

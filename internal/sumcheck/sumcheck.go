@@ -80,19 +80,23 @@ func (d *Database) Head(ctx context.Context) *Head {
 	head := d.head
 	d.mu.Unlock()
 	if head == nil {
-		head = d.reload(ctx)
+		head, _ = d.reload(ctx) // who can't read it knows of none
 	}
 	return head
 }
 
 // reload looks into the store, where another process may have put a later tree.
-func (d *Database) reload(ctx context.Context) *Head {
+// The error says that it can't be read; what is broken counts as none.
+func (d *Database) reload(ctx context.Context) (*Head, error) {
 	d.mu.Lock()
 	ours := d.head
 	d.mu.Unlock()
 	data, err := d.store.GetSumDB(ctx, d.name+"/head")
+	if errors.Is(err, fs.ErrNotExist) {
+		return ours, nil
+	}
 	if err != nil {
-		return ours
+		return ours, err
 	}
 	stored, err := decodeHead(data, d.name, d.verifier)
 	if err == nil && ours != nil && stored.Tree.N > ours.Tree.N {
@@ -100,14 +104,14 @@ func (d *Database) reload(ctx context.Context) *Head {
 	}
 	if err != nil {
 		d.notKept(err)
-		return ours
+		return ours, nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.head == nil || stored.Tree.N > d.head.Tree.N {
 		d.head = stored
 	}
-	return d.head
+	return d.head, nil
 }
 
 // nobody is who is asked if only what is kept counts.
@@ -197,7 +201,11 @@ func (d *Database) move(ctx context.Context, tree tlog.Tree, signed []byte, r *R
 		return nil, &unproven{ctx.Err()}
 	}
 	defer func() { <-d.turn }()
-	head := d.reload(ctx)
+	head, err := d.reload(ctx)
+	if err != nil { // it may be one that this one contradicts
+		d.notKept(err)
+		return nil, &unproven{err}
+	}
 	c := claim{tree: tree, record: r}
 	if head != nil {
 		if head.Tree.N >= tree.N {
@@ -210,7 +218,10 @@ func (d *Database) move(ctx context.Context, tree tlog.Tree, signed []byte, r *R
 		return nil, err
 	}
 	err = p.keep() // first, for whoever has the tree needs them
-	if head := d.reload(ctx); err == nil && head != nil && head.Tree.N >= tree.N {
+	if err == nil {
+		head, err = d.reload(ctx)
+	}
+	if err == nil && head != nil && head.Tree.N >= tree.N {
 		return head, nil // another process was faster
 	}
 	next := p.newHead(tree, signed)
@@ -274,7 +285,7 @@ func (d *Database) Tile(ctx context.Context, t tlog.Tile, ask Ask) (data []byte,
 func (d *Database) tile(ctx context.Context, t tlog.Tile, ask Ask) (data []byte, held bool, err error) {
 	head := d.Head(ctx)
 	if head != nil && t.W > width(t, head.Tree.N) {
-		head = d.reload(ctx)
+		head, _ = d.reload(ctx)
 	}
 	if head == nil || t.W > width(t, head.Tree.N) {
 		return nil, false, nil

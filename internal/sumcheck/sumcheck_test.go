@@ -33,6 +33,7 @@ type world struct {
 	kept   map[string][]byte // the store
 	asked  []string          // of the database
 	down   bool
+	broken bool                                     // the store can't be read
 	full   bool                                     // the store takes no more
 	change func(path string, body []byte) []byte    // of the database's answers; nil is "not found"
 	notes  []error                                  // what was not kept
@@ -123,6 +124,9 @@ func (w *world) calls() []string {
 func (w *world) GetSumDB(_ context.Context, name string) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.broken {
+		return nil, errors.New("input/output error")
+	}
 	data, ok := w.kept[name]
 	if !ok {
 		return nil, fs.ErrNotExist
@@ -202,7 +206,6 @@ type client struct {
 	w      *world
 	d      *Database
 	latest []byte
-	cache  memory
 	asked  int // lookups and tiles that were not held
 	failed string
 }
