@@ -2,6 +2,7 @@ package sumcheck
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -404,4 +405,30 @@ func TestUnreadableStore(t *testing.T) {
 	w.server = truth
 	_, _, err = w.lookup(d, numbered(5))
 	assert.NoError(t, err)
+}
+
+// A process that was slower than another does not put its earlier tree in place
+// of the later one.
+func TestSlowerProcess(t *testing.T) {
+	w := newWorld(t, 600)
+	slow, fast := w.open(), w.open()
+	overtaken := false
+	_, _, err := slow.Lookup(t.Context(), numbered(599), "lookup/"+numbered(599).String(), func(ctx context.Context, path string) ([]byte, error) {
+		body, err := w.Ask(ctx, path)
+		if strings.HasPrefix(path, "lookup/") && !overtaken {
+			overtaken = true
+			w.grow(0, 800)
+			_, _, err := w.lookup(fast, numbered(799))
+			require.NoError(t, err)
+			delete(w.kept, "sum.test/head") // slow does not see it before its proof …
+		}
+		if path == "tile/8/1/000.p/2" { // … but after it
+			require.NoError(t, w.PutSumDB(ctx, "sum.test/head", fast.Head(ctx).encode()))
+		}
+		return body, err
+	})
+	require.NoError(t, err)
+	assert.True(t, overtaken)
+	assert.EqualValues(t, 800, slow.Head(t.Context()).Tree.N)
+	assert.EqualValues(t, 800, w.open().Head(t.Context()).Tree.N)
 }

@@ -41,8 +41,8 @@ func (d *Database) prove(ctx context.Context, c claim, head *Head, ask Ask) (*pr
 	return p, err
 }
 
-// proof is a claim's proof on its way: it reads tiles and remembers which of
-// them it has proved.
+// proof is a claim's proof on its way: it reads tiles, and once check has
+// returned nil all that were read are proved.
 type proof struct {
 	ctx     context.Context
 	db      *Database
@@ -57,11 +57,10 @@ type proof struct {
 	tiles     map[tlog.Tile]*tile
 }
 
-// tile is what a proof knows of one.
+// tile is one that a proof has read.
 type tile struct {
-	data   []byte
-	kept   bool // it need not be kept again
-	proved bool
+	data []byte
+	kept bool // it need not be kept again
 }
 
 var _ tlog.TileReader = (*proof)(nil)
@@ -192,19 +191,13 @@ func (p *proof) stored(t tlog.Tile) []byte {
 	return data
 }
 
-// SaveTiles notes which tiles are proved.
-func (p *proof) SaveTiles(tiles []tlog.Tile, _ [][]byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, t := range tiles {
-		p.tiles[t].proved = true
-	}
-}
+// SaveTiles does nothing: keep does, once all is proved.
+func (*proof) SaveTiles([]tlog.Tile, [][]byte) {}
 
-// keep keeps the full tiles that the proof has proved.
+// keep keeps the full tiles of a proof that has succeeded.
 func (p *proof) keep() error {
 	for t, tile := range p.tiles {
-		if t.W != full || !tile.proved {
+		if t.W != full {
 			continue
 		}
 		if !tile.kept {
