@@ -27,8 +27,9 @@ type Catalogue interface {
 //
 // A name is a path as [fs.ValidPath] wants it, escaped by the caller and of at
 // most 4096 bytes: sum.example.com/tile/8/0/x001/234, as it stands behind
-// sumdb/ in a URL. No name lies below another. Everything but NAME/head is put
-// with one content for ever: whoever checked it may put it again.
+// sumdb/ in a URL. No name lies below another. What is put under a name stays
+// right for ever, and is put again rarely; only NAME/head is replaced by what is
+// newer, and has to be read as it was put last.
 //
 // Concurrency, cancellation: as for the other methods of a [Storage].
 //

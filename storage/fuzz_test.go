@@ -144,3 +144,38 @@ func FuzzZipHash(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSumDBName keeps under any name, or refuses: no file comes to be outside of
+// the folder for it, and what is under a name is what was put under it.
+func FuzzSumDBName(f *testing.F) {
+	for _, name := range []string{
+		"sum.test/head", "sum.test/tile/8/0/x001/234", "sum.test/lookup/example.com/!m@v1.0.0", "", ".", "..", "../x", "a/../../x", "/etc/passwd", "a//b",
+		"a/", "a\x00b", `a\..\..\b`, "C:/x", "sum.test:8443/head", strings.Repeat("a/", 3000) + "b",
+	} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		fsys := afero.NewMemMapFs()
+		s, err := New(fsys, "/store", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.PutSumDB(t.Context(), name, []byte(name)); err == nil {
+			got, err := s.GetSumDB(t.Context(), name)
+			if err != nil || string(got) != name {
+				t.Errorf("under %q is %q, %v", name, got, err)
+			}
+		} else if _, err := s.GetSumDB(t.Context(), name); err == nil {
+			t.Errorf("%q was refused, and is there", name)
+		}
+		err = afero.Walk(fsys, "/", func(file string, info fs.FileInfo, err error) error {
+			if err == nil && !info.IsDir() && !strings.HasPrefix(file, "/store/sumdb/") {
+				t.Errorf("%q became %s", name, file)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -206,7 +207,7 @@ type client struct {
 	w      *world
 	d      *Database
 	latest []byte
-	asked  int // lookups and tiles that were not held
+	asked  atomic.Int32 // lookups and tiles that were not held
 	failed string
 }
 
@@ -222,7 +223,7 @@ func (c *client) ReadRemote(path string) ([]byte, error) {
 		body, held, err = c.d.Tile(c.w.t.Context(), parseTile(c.w.t, path), c.w.Ask)
 	}
 	if !held {
-		c.asked++
+		c.asked.Add(1)
 	}
 	return body, err
 }
@@ -288,11 +289,11 @@ func TestWarmStoreNeedsNoDatabase(t *testing.T) {
 				random.Shuffle(len(versions), func(i, j int) { versions[i], versions[j] = versions[j], versions[i] })
 				c := &client{w: w, d: w.open()}
 				require.NoError(t, c.verify(versions...))
-				assert.Zero(t, c.asked)
+				assert.Zero(t, c.asked.Load())
 				old := clients[random.IntN(len(clients))]
 				c = &client{w: w, d: d, latest: old.latest}
 				require.NoError(t, c.verify(versions...), "a client that has seen an earlier tree")
-				assert.Zero(t, c.asked)
+				assert.Zero(t, c.asked.Load())
 			}
 			assert.Empty(t, w.calls())
 			assert.Empty(t, w.notes)
