@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/athens-go/athens/internal/durable"
+	"github.com/athens-go/athens/internal/flock"
 	"github.com/spf13/afero"
 )
 
@@ -93,7 +94,7 @@ func (l *locks) flock(n int) (unlock func(), err error) {
 		<-l.here[n]
 		return nil, err
 	}
-	ok, err := flock(f)
+	ok, err := flock.Try(f)
 	if err != nil {
 		f.Close()
 		<-l.here[n]
@@ -103,7 +104,7 @@ func (l *locks) flock(n int) (unlock func(), err error) {
 		f.Close()
 		return nil, nil
 	}
-	return func() { release(f); <-l.here[n] }, nil
+	return func() { flock.Release(f); <-l.here[n] }, nil
 }
 
 // open opens the file of lock number n, and makes it and its folder if need be.

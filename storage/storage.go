@@ -53,6 +53,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/durable"
+	"github.com/athens-go/athens/internal/flock"
 	"github.com/spf13/afero"
 )
 
@@ -152,7 +153,7 @@ func New(fsys afero.Fs, dir string, opts *Options) (*Store, error) {
 	if s.real && o.KeepFiles > 0 {
 		s.small = newSmallFiles(o.KeepFiles)
 	}
-	s.shared = s.real && canLock
+	s.shared = s.real && flock.Supported
 	s.locks = newLocks(s)
 	s.sweep()
 	return s, nil

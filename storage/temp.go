@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/athens-go/athens/internal/durable"
+	"github.com/athens-go/athens/internal/flock"
 	"github.com/spf13/afero"
 )
 
@@ -71,7 +72,7 @@ func (s *Store) own(f afero.File, name string) (bool, error) {
 	if !ok {
 		return true, nil
 	}
-	if ok, err := flock(file); !ok || err != nil {
+	if ok, err := flock.Try(file); !ok || err != nil {
 		return false, err
 	}
 	_, err := s.fs.Stat(name)
@@ -135,7 +136,7 @@ func (s *Store) sweepZip(name string) {
 	}
 	defer f.Close()
 	if file, ok := osFile(f); ok {
-		if ok, err := flock(file); ok && err == nil {
+		if ok, err := flock.Try(file); ok && err == nil {
 			_ = s.fs.Remove(name)
 		}
 	}

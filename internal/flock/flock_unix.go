@@ -1,6 +1,6 @@
 //go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
 
-package storage
+package flock
 
 import (
 	"errors"
@@ -9,13 +9,13 @@ import (
 	"syscall"
 )
 
-// canLock says that several processes may share a folder on this system.
-const canLock = true
+// Supported says whether this system has locks on files.
+const Supported = true
 
-// flock takes the exclusive lock on an open file, if no other open file has it,
+// Try takes the exclusive lock on an open file, if no other open file has it,
 // and reports whether. The lock ends when f is closed, by whatever end of the
 // process too.
-func flock(f *os.File) (bool, error) {
+func Try(f *os.File) (bool, error) {
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return false, err
@@ -40,10 +40,10 @@ func flock(f *os.File) (bool, error) {
 	return true, nil
 }
 
-// release gives the lock on f back and closes it. Closing alone would leave the
+// Release gives the lock on f back and closes it. Closing alone would leave the
 // lock to a child process that another goroutine has just forked, until that
 // runs its program, and to this one if the close failed.
-func release(f *os.File) {
+func Release(f *os.File) {
 	if conn, err := f.SyscallConn(); err == nil {
 		_ = conn.Control(func(fd uintptr) { _ = syscall.Flock(int(fd), syscall.LOCK_UN) })
 	}
