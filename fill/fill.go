@@ -29,8 +29,42 @@
 // the reason. A failed fill is forgotten as work: the next miss schedules it
 // anew. [Queue.Status] shows all of it.
 //
-// Everything is in memory: what is pending when the process ends is lost, and
-// the next miss of that version schedules it again.
+// # After a restart
+//
+// With [New] everything is in memory: what is pending when the process ends is
+// lost, and the next miss of that version schedules it again. With [Open] it is
+// done after the next start, at least once, whether the process has ended in
+// order, was killed or lost its machine:
+//
+//	fills, err := fill.Open(filepath.Join(dir, ".fills"), nil)
+//	…
+//	defer fills.Close()
+//
+// What is kept of a fill is all that [Queue.Status] shows of it and when it ran
+// first, so that it goes on waiting, and is given up, as it would have been.
+// Fills that failed are shown on. One that was running is run again, after a wait
+// like that after an error.
+//
+//   - kill -9 loses nothing for which Schedule has returned nil: the kernel has
+//     it by then. Schedule waits 2 microseconds for that as a rule, and 20
+//     milliseconds if the disk hangs; what such a disk did not take until the
+//     kill is lost.
+//   - A power cut loses the last second or so: the journal is synced in the
+//     background, and no client waits for it.
+//   - What was done in that time may be done again. A handler finds the version
+//     in its store then, and fetches nothing.
+//   - A torn or damaged line of a journal costs that line.
+//
+// On a full disk the queue goes on in memory, says so once in its log, and for
+// as long in [Status.Journal]; when there is room again it writes down all of it.
+// A journal has at most a megabyte more than twice what is pending takes, some
+// 200 bytes a fill.
+//
+// Several processes may use one folder. Each has a journal of its own there,
+// under a file lock; when it dies, the first of the others that looks, or the
+// next that starts, takes over its fills. They look once a minute. On a system
+// without flock (Windows), and on a network file system where flock does not
+// hold between its clients, a folder is for one process.
 package fill
 
 import (
@@ -47,11 +81,12 @@ import (
 var (
 	// ErrFull says that [Options.Limit] fills are pending or running.
 	ErrFull = errors.New("fill: the queue is full")
-	// ErrClosed says that the context of [Queue.Run] is done.
+	// ErrClosed says that the context of [Queue.Run] is done, and nobody would
+	// remember the fill; or that the queue was closed.
 	ErrClosed = errors.New("fill: the queue is closed")
 )
 
-// Options are the settings of [New]. The zero value is good for a server.
+// Options are the settings of [New] and [Open]. The zero value is good for a server.
 type Options struct {
 	// Workers is how many fills run at once. Zero means 4.
 	Workers int
@@ -83,7 +118,7 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// New returns an empty queue. A nil opts means the defaults. The error says
+// New returns an empty queue in memory. A nil opts means the defaults. The error says
 // which option can't be right.
 func New(opts *Options) (*Queue, error) {
 	var o Options

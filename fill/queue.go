@@ -18,14 +18,17 @@ import (
 // bounds memory too. No file system stores a longer one.
 const maxName = 4096
 
-// Queue is an [athens.FillScheduler] in memory, made by [New]. All methods may
-// be called at once from many goroutines.
+// Queue is an [athens.FillScheduler] in memory, made by [New], or with a journal,
+// made by [Open]. All methods may be called at once from many goroutines.
 //
 // Schedule, take and settle are the only three places where a fill changes its
-// state.
+// state; each notes it in the journal.
 type Queue struct {
-	opts Options       // with its defaults filled in
-	wake chan struct{} // tells Run that there is something to look at
+	opts    Options        // with its defaults filled in
+	wake    chan struct{}  // tells Run that there is something to look at
+	journal *journal       // nil: everything is in memory
+	writer  sync.WaitGroup // journal.write
+	keeper  sync.WaitGroup // keep
 
 	mu       sync.Mutex
 	jobs     map[module.Version]*job // what is pending or running
@@ -37,6 +40,7 @@ type Queue struct {
 	rejected int64
 	started  bool // Run was called
 	closed   bool // Run's context is done
+	ended    bool // Close was called
 }
 
 // job is one fill that is pending or running.
@@ -52,6 +56,8 @@ type job struct {
 	attempts  int       // runs that were started
 	reason    string    // the latest run's error
 
+	taken <-chan struct{} // closed when the kernel has the latest note in the journal
+
 	// next is a bigger fill of the same version, asked for while this one
 	// runs; it takes this one's place.
 	next *job
@@ -66,44 +72,75 @@ type job struct {
 // goes on waiting. While f runs, the same or a smaller f is done with; a bigger
 // one runs afterwards.
 //
+// In a queue of [Open], f is with the kernel when Schedule returns, and so is
+// done although the process is killed; only a disk that takes longer than 20
+// milliseconds for that is not waited for.
+//
 // The error is [ErrFull], [ErrClosed], or says that f names no version or one
 // of more than 4,096 bytes.
 func (q *Queue) Schedule(_ context.Context, f athens.Fill, after time.Duration) error {
-	now := time.Now()
-	due := now.Add(max(after, 0))
+	taken, err := q.schedule(f, time.Now(), max(after, 0))
+	if taken != nil {
+		await(taken)
+	}
+	return err
+}
 
+// schedule does so, without waiting for the journal.
+func (q *Queue) schedule(f athens.Fill, now time.Time, after time.Duration) (taken <-chan struct{}, err error) {
+	due := now.Add(after)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
-		return q.reject(ErrClosed)
+	if q.closed && !q.survives() {
+		return nil, q.reject(ErrClosed)
 	}
 	j, held := q.jobs[f.Module]
-	switch {
-	case !held:
-		if err := checkName(f.Module); err != nil {
-			return q.reject(err)
+	if held {
+		if q.join(j, f.Zip, now, due) {
+			q.note(j)
 		}
-		if len(q.jobs) >= q.opts.Limit {
-			return q.reject(ErrFull)
-		}
-		j = q.newJob(own(f.Module), f.Zip, now, due)
-		q.jobs[j.module] = j
-		q.push(j)
-	case j.index < 0: // running
+		return j.taken, nil
+	}
+	if err := checkName(f.Module); err != nil {
+		return nil, q.reject(err)
+	}
+	if len(q.jobs) >= q.opts.Limit {
+		return nil, q.reject(ErrFull)
+	}
+	j = q.newJob(own(f.Module), f.Zip, now, due)
+	q.jobs[j.module] = j
+	q.push(j)
+	q.note(j)
+	return j.taken, nil
+}
+
+// survives reports whether what is scheduled now is there for the next process.
+// q.mu is held.
+func (q *Queue) survives() bool {
+	return q.journal != nil && !q.ended && q.journal.survives()
+}
+
+// join adds the same fill, or a bigger one, to j, and reports whether that changes
+// what is to be done. q.mu is held.
+func (q *Queue) join(j *job, zip bool, now, due time.Time) (changed bool) {
+	if j.index < 0 { // running
 		if j.next != nil {
 			j.next.due = earlier(j.next.due, due)
-		} else if f.Zip && !j.zip {
+		} else if zip && !j.zip {
 			j.next = q.newJob(j.module, true, now, due)
+			return true
 		}
-	default: // pending
-		j.zip = j.zip || f.Zip
-		if j.attempts == 0 && due.Before(j.due) {
-			j.due = due
-			heap.Fix(&q.pending, j.index)
-			q.wakeIfFirst(j)
-		}
+		return false
 	}
-	return nil
+	changed = zip && !j.zip
+	j.zip = j.zip || zip
+	if j.attempts == 0 && due.Before(j.due) {
+		changed = true
+		j.due = due
+		heap.Fix(&q.pending, j.index)
+		q.wakeIfFirst(j)
+	}
+	return changed
 }
 
 // reject counts what Schedule refuses. q.mu is held.
@@ -126,15 +163,7 @@ func (q *Queue) push(j *job) {
 // wakeIfFirst wakes Run when j is now what it has to wait for.
 func (q *Queue) wakeIfFirst(j *job) {
 	if j.index == 0 {
-		q.signal()
-	}
-}
-
-// signal makes Run look again. One signal that waits is as good as many.
-func (q *Queue) signal() {
-	select {
-	case q.wake <- struct{}{}:
-	default:
+		signal(q.wake)
 	}
 }
 
@@ -157,6 +186,7 @@ func (q *Queue) take() (*job, time.Duration) {
 		j.first = now
 	}
 	q.running = append(q.running, j)
+	q.note(j)
 	return j, 0
 }
 
@@ -167,7 +197,7 @@ func (q *Queue) settle(j *job, err error, cut bool) {
 	outcome := q.place(j, now, err, cut)
 	ended := j.entry()
 	q.mu.Unlock()
-	q.signal()
+	signal(q.wake)
 
 	// A log may be slow, so that it is written without the lock.
 	level := slog.LevelDebug
@@ -197,9 +227,11 @@ func (q *Queue) place(j *job, now time.Time, err error, cut bool) string {
 	case err == nil:
 		q.done.add(j.ended(now))
 		q.failed.remove(j.module)
+		q.noteEnd(stateDone, Entry{Path: j.module.Path, Version: j.module.Version})
 	case athens.Final(err) || !cut && now.Sub(j.first) >= q.opts.GiveUp:
 		outcome = "failed"
 		q.failed.add(j.ended(now))
+		q.noteEnd(stateFailed, j.ended(now))
 	default:
 		j.zip = j.zip || next != nil
 		if cut {
@@ -209,12 +241,14 @@ func (q *Queue) place(j *job, now time.Time, err error, cut bool) string {
 			j.due = now.Add(q.opts.wait(j.attempts, err))
 		}
 		q.push(j)
+		q.note(j)
 		return "put off"
 	}
 	delete(q.jobs, j.module)
 	if next != nil {
 		q.jobs[next.module] = next
 		q.push(next)
+		q.note(next)
 	}
 	return outcome
 }

@@ -15,7 +15,8 @@ import (
 const cutWait = 5 * time.Second
 
 // Run implements [athens.FillScheduler]. When ctx is done, no further fill
-// starts, Schedule returns [ErrClosed], what is running may go on for
+// starts, Schedule returns [ErrClosed] (with a journal, it accepts fills for the
+// next start until [Queue.Close]), what is running may go on for
 // [Options.Grace], and then its context ends. Run returns nil after the last
 // fill did; one that ignores its context is waited for 5 seconds more.
 //
@@ -33,7 +34,7 @@ func (q *Queue) Run(ctx context.Context, fill func(context.Context, athens.Fill)
 	work, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	q.dispatch(ctx, work, fill)
-	q.close()
+	q.stop()
 	if !q.idle(q.opts.Grace) {
 		cut()
 		if !q.idle(cutWait) {
@@ -67,12 +68,17 @@ func (q *Queue) dispatch(ctx, work context.Context, fill func(context.Context, a
 	}
 }
 
-func (q *Queue) close() {
+// stop ends what Run has begun: nothing starts any more.
+func (q *Queue) stop() {
 	q.mu.Lock()
 	q.closed = true
 	n := len(q.pending)
+	survive := q.survives()
 	q.mu.Unlock()
-	if n > 0 {
+	switch {
+	case n > 0 && survive:
+		q.opts.Log.Info("fills are left for the next start", "pending", n)
+	case n > 0:
 		q.opts.Log.Info("fills are left undone", "pending", n)
 	}
 }

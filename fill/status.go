@@ -14,8 +14,11 @@ type Status struct {
 	Pending []Entry `json:"pending"` // waiting, the one due first first
 	Running []Entry `json:"running"` // in the order they started
 	Done    []Entry `json:"done"`    // since New, the latest first
-	Failed  []Entry `json:"failed"`  // given up since New, the latest first; one that was done later is only counted
+	Failed  []Entry `json:"failed"`  // given up since New, or before a restart, the latest first; one that was done later is only counted
 	Counts  Counts  `json:"counts"`  // of all of them
+	// Journal says why fills would not survive the process now although the
+	// queue was made by [Open]; it is empty if they would.
+	Journal string `json:"journal,omitempty"`
 }
 
 // Counts is how many fills there are, or were since New.
@@ -58,6 +61,11 @@ func (q *Queue) Status() Status {
 			Failed:   q.failed.count,
 			Rejected: q.rejected,
 		},
+	}
+	if q.journal != nil {
+		if err := q.journal.failure(); err != nil {
+			s.Journal = err.Error()
+		}
 	}
 	for _, j := range q.pending.first(q.opts.Recent) {
 		e := j.entry()

@@ -52,6 +52,13 @@ type Harness struct {
 	// process would. Nil means that fills do not survive.
 	Reopen func() (athens.FillScheduler, error)
 
+	// Crash is for schedulers whose fills survive kill -9: it opens the one
+	// that New made last again, as a new process would if the old one were
+	// killed at this instant, in the middle of its Run. What the old one does
+	// from then on must not count; the kit ends its Run afterwards. Nil means
+	// that fills do not survive that.
+	Crash func() (athens.FillScheduler, error)
+
 	// Around is called to run one check, synctest.Test for example. Nil
 	// means that the check is just run.
 	Around func(t *testing.T, check func(t *testing.T))
@@ -64,37 +71,49 @@ type Case struct {
 	// Check returns how the promise was broken. It needs no [testing.T], and
 	// leaves nothing running.
 	Check func(Harness) error
+	// Applies reports whether the promise is one that a scheduler with this
+	// Harness makes. Nil means that every one does.
+	Applies func(Harness) bool
 }
 
 // Cases returns the promises that [Run] checks.
 func Cases() []Case {
 	return []Case{
-		{"runs", "what is scheduled runs, before Run was called and during it, as the fill that it is", checkRuns},
-		{"delay", "a fill runs no sooner than asked for, and soon after", checkDelay},
-		{"once", "a pending fill that is scheduled again runs once", checkOnce},
-		{"not-put-off", "scheduling a pending fill again does not delay it", checkNotPutOff},
-		{"zip-wins", "a fill with Zip takes the place of one without, in whatever order they come", checkZipWins},
-		{"anew", "a fill that is done runs again when it is scheduled again", checkAnew},
-		{"zip-during-run", "a zip that is asked for while its version is filled without is filled too", checkZipDuringRun},
-		{"several", "several fills run at once", checkSeveral},
-		{"no-wait", "Schedule does not wait for fills", checkNoWait},
-		{"load", "many versions, each asked for by many at once, are filled once each", checkLoad},
-		{"own-context", "a fill has neither the end nor the values of the context it was scheduled in", checkOwnContext},
-		{"retry", "a fill that fails is tried until it succeeds, and then no more", checkRetry},
-		{"retry-later", "a fill that goes on failing is tried now and then, not all the time", checkRetryLater},
-		{"final", "a fill whose error is final is not tried again", checkFinal},
-		{"panic", "a fill that panics harms no other", checkPanic},
-		{"grace", "what runs when Run's context ends comes to its end, and Run returns nil after it", checkGrace},
-		{"grace-ends", "the context of a fill ends after the grace period, and Run returns nil", checkGraceEnds},
-		{"no-start-after-end", "no fill starts after Run's context is done", checkNoStartAfterEnd},
-		{"not-lost", "a fill that Schedule accepts is run, by a later process if need be; else Schedule fails", checkNotLost},
+		{"runs", "what is scheduled runs, before Run was called and during it, as the fill that it is", checkRuns, nil},
+		{"delay", "a fill runs no sooner than asked for, and soon after", checkDelay, nil},
+		{"once", "a pending fill that is scheduled again runs once", checkOnce, nil},
+		{"not-put-off", "scheduling a pending fill again does not delay it", checkNotPutOff, nil},
+		{"zip-wins", "a fill with Zip takes the place of one without, in whatever order they come", checkZipWins, nil},
+		{"anew", "a fill that is done runs again when it is scheduled again", checkAnew, nil},
+		{"zip-during-run", "a zip that is asked for while its version is filled without is filled too", checkZipDuringRun, nil},
+		{"several", "several fills run at once", checkSeveral, nil},
+		{"no-wait", "Schedule does not wait for fills", checkNoWait, nil},
+		{"load", "many versions, each asked for by many at once, are filled once each", checkLoad, nil},
+		{"own-context", "a fill has neither the end nor the values of the context it was scheduled in", checkOwnContext, nil},
+		{"retry", "a fill that fails is tried until it succeeds, and then no more", checkRetry, nil},
+		{"retry-later", "a fill that goes on failing is tried now and then, not all the time", checkRetryLater, nil},
+		{"final", "a fill whose error is final is not tried again", checkFinal, nil},
+		{"panic", "a fill that panics harms no other", checkPanic, nil},
+		{"grace", "what runs when Run's context ends comes to its end, and Run returns nil after it", checkGrace, nil},
+		{"grace-ends", "the context of a fill ends after the grace period, and Run returns nil", checkGraceEnds, nil},
+		{"no-start-after-end", "no fill starts after Run's context is done", checkNoStartAfterEnd, nil},
+		{"not-lost", "a fill that Schedule accepts is run, by a later process if need be; else Schedule fails", checkNotLost, nil},
+		{"survives", "what is pending when Run ends is run by the next process as the fill that it is, and what is done is not", checkSurvives, reopens},
+		{"survives-with-delay", "the next process runs no fill sooner than it was asked for", checkDelaySurvives, reopens},
+		{"survives-its-failure", "a fill that failed and is to be tried again is tried by the next process", checkFailedSurvives, reopens},
+		{"crash", "what Schedule accepted before a crash is run by the next process, with its zip if that was asked for", checkCrash, crashes},
+		{"crash-during-run", "a fill that a crash interrupts is run by the next process, with the zip that was asked for meanwhile", checkCrashDuringRun, crashes},
 	}
 }
 
-// Run checks every promise, each as a subtest of its name.
+// Run checks every promise that the harness allows to, each as a subtest of its
+// name.
 func Run(t *testing.T, h Harness) {
 	t.Helper()
 	for _, c := range Cases() {
+		if c.Applies != nil && !c.Applies(h) {
+			continue
+		}
 		t.Run(c.Name, func(t *testing.T) {
 			check := func(t *testing.T) {
 				if err := c.Check(h); err != nil {

@@ -25,6 +25,10 @@ func harness(broken string, durable bool) filltest.Harness {
 			return newToy(broken, d), nil
 		}
 		h.Reopen = func() (athens.FillScheduler, error) { return newToy(broken, d), nil }
+		h.Crash = func() (athens.FillScheduler, error) {
+			d = &disk{wants: slices.Clone(d.wants)} // the old one keeps its own
+			return newToy(broken, d), nil
+		}
 	}
 	return h
 }
@@ -63,6 +67,14 @@ var broken = []struct{ how, name string }{
 	{"starts after the end", "no-start-after-end"},
 	{"accepts when closed", "not-lost"},
 	{"forgets what it left", "not-lost"},
+	{"forgets what it left", "survives"},
+	{"forgets Zip in the end", "survives"},
+	{"forgets what is done", "survives"},
+	{"runs at once what was left", "survives-with-delay"},
+	{"forgets what has failed", "survives-its-failure"},
+	{"writes in the end only", "crash"},
+	{"forgets Zip in the end", "crash"},
+	{"forgets what runs", "crash-during-run"},
 }
 
 func TestBroken(t *testing.T) {
@@ -71,7 +83,7 @@ func TestBroken(t *testing.T) {
 			cases := filltest.Cases()
 			at := slices.IndexFunc(cases, func(c filltest.Case) bool { return c.Name == b.name })
 			synctest.Test(t, func(t *testing.T) {
-				err := cases[at].Check(harness(b.how, b.how == "forgets what it left"))
+				err := cases[at].Check(harness(b.how, b.name == "not-lost" && b.how == "forgets what it left" || cases[at].Applies != nil))
 				if err == nil {
 					t.Errorf("a scheduler that %s passes", b.how)
 				}
@@ -118,4 +130,9 @@ func ExampleCases() {
 	// grace-ends: the context of a fill ends after the grace period, and Run returns nil
 	// no-start-after-end: no fill starts after Run's context is done
 	// not-lost: a fill that Schedule accepts is run, by a later process if need be; else Schedule fails
+	// survives: what is pending when Run ends is run by the next process as the fill that it is, and what is done is not
+	// survives-with-delay: the next process runs no fill sooner than it was asked for
+	// survives-its-failure: a fill that failed and is to be tried again is tried by the next process
+	// crash: what Schedule accepted before a crash is run by the next process, with its zip if that was asked for
+	// crash-during-run: a fill that a crash interrupts is run by the next process, with the zip that was asked for meanwhile
 }

@@ -21,6 +21,7 @@ type toy struct {
 
 	mu     sync.Mutex
 	wants  []*want
+	active []*want // being run
 	busy   map[module.Version]bool
 	closed bool
 
@@ -28,19 +29,48 @@ type toy struct {
 }
 
 // disk is what a toy that survives its process leaves behind.
-type disk struct{ wants []*want }
+type disk struct{ wants []want }
+
+// save writes down what is to be done. mu is held.
+func (s *toy) save() {
+	if s.disk == nil {
+		return
+	}
+	s.disk.wants = nil
+	all := slices.Concat(s.wants, s.active)
+	if s.broken == "forgets what runs" {
+		all = s.wants
+	}
+	for _, w := range all {
+		if s.broken == "forgets what has failed" && w.failed {
+			continue
+		}
+		kept := *w
+		if s.broken == "forgets Zip in the end" {
+			kept.Zip = false
+		}
+		s.disk.wants = append(s.disk.wants, kept)
+	}
+}
 
 type want struct {
 	athens.Fill
-	due   time.Time
-	ctx   context.Context
-	ended chan struct{}
+	due    time.Time
+	ctx    context.Context
+	ended  chan struct{}
+	failed bool
 }
 
 func newToy(broken string, d *disk) *toy {
 	s := &toy{broken: broken, disk: d, busy: map[module.Version]bool{}}
 	if d != nil && broken != "forgets what it left" {
-		s.wants = d.wants
+		for _, w := range d.wants {
+			w.ended = make(chan struct{})
+			if broken == "runs at once what was left" {
+				w.due = time.Now()
+			}
+			s.wants = append(s.wants, &w)
+		}
 	}
 	return s
 }
@@ -56,8 +86,8 @@ func (s *toy) Schedule(ctx context.Context, f athens.Fill, after time.Duration) 
 		return nil
 	}
 	w := s.add(ctx, f, after)
-	if s.disk != nil {
-		s.disk.wants = s.wants
+	if s.broken != "writes in the end only" {
+		s.save()
 	}
 	s.mu.Unlock()
 	if s.broken == "waits for the fill" {
@@ -138,9 +168,7 @@ func (s *toy) Run(ctx context.Context, fill func(context.Context, athens.Fill) e
 	}
 	s.mu.Lock()
 	s.closed = true
-	if s.disk != nil {
-		s.disk.wants = s.wants
-	}
+	s.save()
 	s.mu.Unlock()
 	if s.broken != "does not end the grace" {
 		time.AfterFunc(10*time.Second, cut)
@@ -172,6 +200,8 @@ func (s *toy) due() []*want {
 		}
 		return now
 	})
+	s.active = append(s.active, due...)
+	s.save()
 	return due
 }
 
@@ -199,7 +229,8 @@ func (s *toy) run(ctx context.Context, w *want, fill func(context.Context, athen
 		if err == nil && s.broken == "runs on after success" {
 			err = errors.New("not yet")
 		}
-		if err == nil || athens.Final(err) && s.broken != "retries what is final" || s.broken == "never retries" || ctx.Err() != nil {
+		s.ran(w, err)
+		if err == nil || athens.Final(err) && s.broken != "retries what is final" || s.broken == "never retries" || ctx.Err() != nil || s.isClosed() {
 			close(w.ended)
 			return false
 		}
@@ -207,4 +238,21 @@ func (s *toy) run(ctx context.Context, w *want, fill func(context.Context, athen
 			<-time.After(time.Second / 2)
 		}
 	}
+}
+
+// ran notes what came of a run.
+func (s *toy) ran(w *want, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.failed = err != nil
+	if err == nil && s.broken != "forgets what is done" {
+		s.active = slices.DeleteFunc(s.active, func(other *want) bool { return other == w })
+	}
+	s.save()
+}
+
+func (s *toy) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
