@@ -228,7 +228,8 @@ type Fill struct {
 //
 // Durability: whether what is scheduled survives the process, the
 // implementation says itself. A fill may run more than once; it has the same
-// effect.
+// effect. The handler schedules the zip that it owes before it stores the .mod,
+// so nothing owed is forgotten where fills survive from Schedule's return on.
 //
 // Errors: missing does not occur; Schedule fails when the scheduler is full or
 // closed, and the next miss of the same version schedules it again.

@@ -26,7 +26,7 @@ func modules(ctx context.Context, dir, registry string) (http.Handler, error) {
 	store, err1 := storage.NewDisk(dir, nil)
 	git, err2 := fetcher.New(filepath.Join(dir, ".git-cache"), nil)
 	upstream, err3 := redirect.New(registry, nil)
-	fills, err4 := fill.New(nil)
+	fills, err4 := fill.Open(filepath.Join(dir, ".fills"), nil)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func modules(ctx context.Context, dir, registry string) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	go fills.Run(ctx, handler.Fill)
+	go func() { _ = errors.Join(fills.Run(ctx, handler.Fill), fills.Close()) }()
 	return http.StripPrefix("/go", handler), nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -36,7 +37,7 @@ type Parts struct {
 }
 
 // Open opens what the flags name: a store on disk, version control, a fill
-// queue, rules, a checksum database.
+// queue with its journal beside the store, rules, a checksum database.
 func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 	dir, err := flags.StoreDir()
 	if err != nil {
@@ -55,15 +56,16 @@ func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	fills, err := fill.New(&fill.Options{Log: log})
-	if err != nil {
-		return nil, err
-	}
 	sums, err := flags.Checksums()
 	if err != nil {
 		return nil, err
 	}
 	p.closes(sums)
+	fills, err := fill.Open(filepath.Join(dir, ".fills"), &fill.Options{Log: log}) // no module path can have that name
+	if err != nil {
+		return nil, err
+	}
+	p.closes(fills)
 	p.Fills = fills
 	p.Options = athens.Options{Fetcher: vcs, Fills: fills, Route: rules.Route, Checksums: sums, Logger: log}
 	return p, nil
