@@ -10,17 +10,27 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// What a redirected miss pays: a version that is new, one that is pending
-// already, and one that a full queue refuses.
+// What a redirected miss pays, in memory and with a journal on disk: a version
+// that is new, one that is pending already, and one that a full queue refuses.
 func BenchmarkSchedule(b *testing.B) {
+	b.Run("memory", func(b *testing.B) {
+		benchmarkSchedule(b, func() (*Queue, error) { return New(nil) })
+	})
+	b.Run("journal", func(b *testing.B) {
+		benchmarkSchedule(b, func() (*Queue, error) { return Open(b.TempDir(), nil) })
+	})
+}
+
+func benchmarkSchedule(b *testing.B, create func() (*Queue, error)) {
 	const limit = 10_000
 	fills := make([]athens.Fill, limit+1)
 	for i := range fills {
 		fills[i] = whole(i)
 	}
 	full := func() *Queue {
-		q, err := New(nil)
+		q, err := create()
 		require.NoError(b, err)
+		b.Cleanup(func() { _ = q.Close() })
 		for _, f := range fills[:limit] {
 			require.NoError(b, q.Schedule(b.Context(), f, time.Hour))
 		}
@@ -29,9 +39,15 @@ func BenchmarkSchedule(b *testing.B) {
 	b.Run("new", func(b *testing.B) {
 		b.ReportAllocs()
 		var q *Queue
+		b.Cleanup(func() { _ = q.Close() })
 		for i := 0; b.Loop(); i++ {
 			if i%limit == 0 {
-				q, _ = New(nil)
+				b.StopTimer()
+				if q != nil {
+					_ = q.Close()
+				}
+				q, _ = create()
+				b.StartTimer()
 			}
 			_ = q.Schedule(b.Context(), fills[i%limit], time.Hour)
 		}

@@ -46,7 +46,7 @@
 // like that after an error.
 //
 //   - kill -9 loses nothing for which Schedule has returned nil: the kernel has
-//     it by then. Schedule waits 2 microseconds for that as a rule, and 20
+//     it by then. Schedule waits some 4 microseconds for that, and 20
 //     milliseconds if the disk hangs; what such a disk did not take until the
 //     kill is lost.
 //   - A power cut loses the last second or so: the journal is synced in the

@@ -62,7 +62,9 @@ type journal struct {
 	base   int64 // size when it was written anew
 	dirty  bool  // written to since the latest sync
 
-	spent []*os.File // locked, and to be removed when their fills are in file; for keep and those before and after it
+	// For keep, and who comes before and after it:
+	solid bool       // file was on the medium when it was begun
+	spent []*os.File // locked, and to be removed when their fills are in a solid file
 }
 
 // batch is what is written at once.

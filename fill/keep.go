@@ -74,6 +74,7 @@ func (q *Queue) rewrite() {
 		j.fail(err)
 		return
 	}
+	j.solid = true
 	for _, old := range j.spent {
 		if err := drop(old); err != nil && !errors.Is(err, os.ErrNotExist) {
 			j.log.Warn("journal not removed", "file", old.Name(), "err", err)
@@ -96,10 +97,13 @@ func (q *Queue) fillIn(f *os.File) error {
 	if err != nil {
 		j.fail(err)
 	} else {
-		if j.file != nil {
+		switch {
+		case j.solid:
 			j.spent = append(j.spent, j.file)
+		case j.file != nil: // those in spent are better
+			_ = drop(j.file)
 		}
-		j.file, j.size, j.base, j.dirty = f, size, size, false
+		j.file, j.solid, j.size, j.base, j.dirty = f, false, size, size, false
 	}
 	if waiting.taken != nil {
 		close(waiting.taken)
@@ -110,6 +114,9 @@ func (q *Queue) fillIn(f *os.File) error {
 // look adopts the fills of processes that have died, and sees to it that this
 // one's journal is still there.
 func (q *Queue) look() {
+	if q.journal.failure() != nil {
+		return // tend tries
+	}
 	adopted := false
 	if flock.Supported { // else nobody can tell the dead from the living
 		var err error
