@@ -49,8 +49,8 @@
 //     it by then. Schedule waits some 4 microseconds for that, and 20
 //     milliseconds if the disk hangs; what such a disk did not take until the
 //     kill is lost.
-//   - A power cut loses the last second or so: the journal is synced in the
-//     background, and no client waits for it.
+//   - A power cut loses a second or so at most: the journal is synced in the
+//     background, at once after a pause, and no client waits for it.
 //   - What was done in that time may be done again. A handler finds the version
 //     in its store then, and fetches nothing.
 //   - A torn or damaged line of a journal costs that line.

@@ -3,7 +3,6 @@ package fill
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -44,7 +43,6 @@ func maxBytes(limit, recent int) int64 {
 // queue has written another one, with all of its fills.
 type journal struct {
 	dir string
-	log *slog.Logger
 
 	wake    chan struct{} // tells write that there is something; closed in the end
 	attend  chan struct{} // tells keep the same
@@ -53,7 +51,6 @@ type journal struct {
 	mu     sync.Mutex
 	next   batch
 	behind error // why the file is
-	told   bool  // the log was
 	closed bool  // nothing is taken any more
 
 	fileMu sync.Mutex // held while the file is written to or exchanged
@@ -63,6 +60,7 @@ type journal struct {
 	dirty  bool  // written to since the latest sync
 
 	// For keep, and who comes before and after it:
+	told  bool       // the log was, that file is behind
 	solid bool       // file was on the medium when it was begun
 	spent []*os.File // locked, and to be removed when their fills are in a solid file
 }
@@ -73,9 +71,9 @@ type batch struct {
 	taken   chan struct{} // closed when the kernel has them, or never will
 }
 
-func newJournal(dir string, log *slog.Logger) *journal {
+func newJournal(dir string) *journal {
 	return &journal{
-		dir: dir, log: log,
+		dir:  dir,
 		wake: make(chan struct{}, 1), attend: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 }
@@ -181,10 +179,6 @@ func (j *journal) fall(err error) {
 		close(j.next.taken)
 	}
 	j.next = batch{}
-	if !j.told {
-		j.told = true
-		j.log.Error("fills would not survive the process: the journal can't be written", "dir", j.dir, "err", err)
-	}
 	signal(j.attend)
 }
 
@@ -211,16 +205,6 @@ func (j *journal) begin() batch {
 	j.next = batch{}
 	j.behind = nil
 	return b
-}
-
-// caughtUp says that the file has all of it, on the medium.
-func (j *journal) caughtUp() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.told && j.behind == nil {
-		j.told = false
-		j.log.Info("fills survive the process again: the journal was written", "dir", j.dir)
-	}
 }
 
 // sync puts on the medium what was written to the file. For keep.

@@ -224,7 +224,7 @@ func TestCompaction(t *testing.T) {
 		for i := range 6000 {
 			require.NoError(t, q.Schedule(t.Context(), small(i), 0))
 			if i%500 == 0 {
-				time.Sleep(2 * tendAfter)
+				time.Sleep(2 * tendEvery)
 				synctest.Wait()
 				for _, file := range journals(t, dir) {
 					info, err := os.Stat(file)
@@ -233,7 +233,7 @@ func TestCompaction(t *testing.T) {
 				}
 			}
 		}
-		time.Sleep(2 * tendAfter)
+		time.Sleep(2 * tendEvery)
 		assert.EqualValues(t, 6000, q.Status().Counts.Done)
 		assert.Less(t, grown, int64(2*minGrowth))
 		stop()
@@ -347,7 +347,7 @@ func TestDiskThatFails(t *testing.T) {
 		assert.Equal(t, 1, strings.Count(log.String(), "level=ERROR"), log.String())
 
 		require.NoError(t, os.Remove(dir))
-		time.Sleep(2 * tendAfter)
+		time.Sleep(2 * tendEvery)
 		synctest.Wait()
 		assert.Empty(t, q.Status().Journal)
 		assert.Equal(t, 1, strings.Count(log.String(), "survive the process again"))

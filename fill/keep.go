@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// tendAfter is how long a change may wait until it is on the medium, and
-	// how often a journal that fell behind is tried again.
-	tendAfter = time.Second
+	// tendEvery is how long a change may wait until it is put on the medium,
+	// and how often a journal that fell behind is tried again.
+	tendEvery = time.Second
 	// lookEvery is how often the folder is looked at for journals whose
 	// process has died.
 	lookEvery = time.Minute
@@ -29,7 +29,7 @@ func (q *Queue) keep() {
 	defer look.Stop()
 	tend := time.NewTimer(0)
 	defer tend.Stop()
-	waits := true
+	waits, last := true, time.Time{}
 	for {
 		select {
 		case <-q.journal.closing:
@@ -37,10 +37,10 @@ func (q *Queue) keep() {
 		case <-q.journal.attend:
 			if !waits {
 				waits = true
-				tend.Reset(tendAfter)
+				tend.Reset(max(0, tendEvery-time.Since(last)))
 			}
 		case <-tend.C:
-			waits = false
+			waits, last = false, time.Now()
 			q.tend()
 		case <-look.C:
 			q.look()
@@ -49,11 +49,16 @@ func (q *Queue) keep() {
 }
 
 func (q *Queue) tend() {
-	if q.journal.failure() != nil || q.journal.grown() {
+	j := q.journal
+	if err := j.failure(); err != nil && !j.told {
+		j.told = true
+		q.opts.Log.Error("fills would not survive the process: the journal can't be written", "dir", j.dir, "err", err)
+	}
+	if j.failure() != nil || j.grown() {
 		q.rewrite()
 		return
 	}
-	q.journal.sync()
+	j.sync()
 }
 
 // rewrite writes a journal with what is to be done now, and removes the one
@@ -77,11 +82,14 @@ func (q *Queue) rewrite() {
 	j.solid = true
 	for _, old := range j.spent {
 		if err := drop(old); err != nil && !errors.Is(err, os.ErrNotExist) {
-			j.log.Warn("journal not removed", "file", old.Name(), "err", err)
+			q.opts.Log.Warn("journal not removed", "file", old.Name(), "err", err)
 		}
 	}
 	j.spent = nil
-	j.caughtUp()
+	if j.told && j.failure() == nil {
+		j.told = false
+		q.opts.Log.Info("fills survive the process again: the journal was written", "dir", j.dir)
+	}
 }
 
 // fillIn writes all fills to f, which is the journal from then on.
@@ -128,10 +136,10 @@ func (q *Queue) look() {
 	if err == nil && !there {
 		err = errRemoved
 	}
-	if err != nil {
-		q.journal.fail(err)
-	}
-	if adopted || err != nil {
+	switch {
+	case err != nil:
+		q.journal.fail(err) // tend writes another one
+	case adopted:
 		q.rewrite()
 	}
 }

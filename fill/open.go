@@ -29,7 +29,7 @@ func Open(dir string, opts *Options) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	q.journal = newJournal(dir, q.opts.Log)
+	q.journal = newJournal(dir)
 	if _, err := q.adopt(); err != nil {
 		return nil, fmt.Errorf("fill: %w", err)
 	}
