@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -13,37 +12,13 @@ import (
 	"github.com/athens-go/athens/internal/modtest"
 )
 
-// smallDisk returns a folder that is a file system of its own, with room for
-// size bytes ("4m").
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("skipped, no disk is really full: a tmpfs can't be mounted here: %v", err)
-	}
-	t.Cleanup(func() { assert.NoError(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
-	return dir
-}
-
-// takeRoom takes all the room there is.
-func takeRoom(t *testing.T, name string) {
-	t.Helper()
-	f, err := os.Create(name)
-	require.NoError(t, err)
-	defer f.Close()
-	for block := make([]byte, 4096); err == nil; {
-		_, err = f.Write(block)
-	}
-	require.ErrorIs(t, err, syscall.ENOSPC)
-}
-
 // TestFullDisk lets a proxy run out of room on a real file system. What is held
 // is served on, what is not is answered with 507 or 503 unless the upstream has
 // it, and fills are made good when there is room again, without being asked.
 func TestFullDisk(t *testing.T) {
 	for _, miss := range []string{"redirect", "fetch"} {
 		t.Run(miss, func(t *testing.T) {
-			disk := smallDisk(t, "8m")
+			disk := modtest.SmallDisk(t, "8m")
 			internet := modtest.NewInternet(t, modtest.Ready(t, "simple", "private")...)
 			held, wanted := publicVersion(t, "v1.0.0"), publicVersion(t, "v1.1.0")
 			n := newNode(t, internet, "proxy", "proxy", "-upstream", modtest.NewGoProxy(t, held, wanted).URL, "-miss", miss,
@@ -56,7 +31,7 @@ func TestFullDisk(t *testing.T) {
 			n.settle()
 
 			ballast := filepath.Join(disk, "ballast")
-			takeRoom(t, ballast)
+			modtest.TakeRoom(t, ballast)
 			status, body = get(t, n.ops+"/readyz")
 			assert.Equal(t, http.StatusServiceUnavailable, status)
 			assert.Contains(t, body, "no space left on device")

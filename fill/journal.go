@@ -48,10 +48,11 @@ type journal struct {
 	attend  chan struct{} // tells keep the same
 	closing chan struct{} // closed to end keep
 
-	mu     sync.Mutex
-	next   batch
-	behind error // why the file is
-	closed bool  // nothing is taken any more
+	mu      sync.Mutex
+	next    batch
+	behind  error // why the file is
+	trouble error // the latest behind, until a file is solid again
+	closed  bool  // nothing is taken any more
 
 	fileMu sync.Mutex // held while the file is written to or exchanged
 	file   *os.File   // nil if there was none yet
@@ -174,7 +175,7 @@ func (j *journal) fail(err error) {
 
 // fall does so with j.mu held. What waits to be written is forgotten.
 func (j *journal) fall(err error) {
-	j.behind = err
+	j.behind, j.trouble = err, err
 	if j.next.taken != nil {
 		close(j.next.taken)
 	}
@@ -187,6 +188,26 @@ func (j *journal) failure() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.behind
+}
+
+// over says that the file is on the medium, with everything in it. It reports
+// whether there was trouble before, and is none now.
+func (j *journal) over() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	was := j.trouble
+	j.trouble = j.behind
+	return was != nil && j.trouble == nil
+}
+
+// state is what to tell of the journal; empty if it is well.
+func (j *journal) state() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.trouble == nil {
+		return ""
+	}
+	return j.trouble.Error()
 }
 
 // survives reports whether a fill that is added now is there after a restart.

@@ -131,6 +131,48 @@ func TestCrashCountsAsTry(t *testing.T) {
 	})
 }
 
+// Each change is written down: an earlier time, and a zip that is asked for while
+// its version is filled without, during the run and after it.
+func TestEveryChangeSurvives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		// left is what a process would find after a kill now.
+		left := func() []Entry {
+			t.Helper()
+			synctest.Wait()
+			copied := t.TempDir()
+			require.NoError(t, os.CopyFS(copied, os.DirFS(dir)))
+			q, err := Open(copied, nil)
+			require.NoError(t, err)
+			defer q.Close()
+			return q.Status().Pending
+		}
+		q := open(t, dir, nil)
+		require.NoError(t, q.Schedule(t.Context(), small(0), 2*time.Hour))
+		require.NoError(t, q.Schedule(t.Context(), small(0), time.Hour))
+		if got := left(); assert.Len(t, got, 1) {
+			assert.Equal(t, time.Hour, time.Until(got[0].Due))
+		}
+		stop := run(t, q, takes(time.Minute))
+		time.Sleep(time.Hour + time.Second)
+		require.NoError(t, q.Schedule(t.Context(), whole(0), 3*time.Hour))
+		if got := left(); assert.Len(t, got, 1) {
+			assert.True(t, got[0].Zip)
+			assert.Equal(t, 1, got[0].Attempts)
+		}
+		time.Sleep(time.Minute)
+		if got := left(); assert.Len(t, got, 1, "the smaller one is done") {
+			assert.True(t, got[0].Zip)
+			assert.Zero(t, got[0].Attempts)
+		}
+		time.Sleep(3 * time.Hour)
+		assert.Empty(t, left())
+		stop()
+		require.NoError(t, q.Close())
+		assert.Empty(t, journals(t, dir))
+	})
+}
+
 // A clock that was wrong does not put a fill off for ever.
 func TestFarFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

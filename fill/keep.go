@@ -86,7 +86,7 @@ func (q *Queue) rewrite() {
 		}
 	}
 	j.spent = nil
-	if j.told && j.failure() == nil {
+	if j.over() && j.told {
 		j.told = false
 		q.opts.Log.Info("fills survive the process again: the journal was written", "dir", j.dir)
 	}

@@ -63,9 +63,7 @@ func (q *Queue) Status() Status {
 		},
 	}
 	if q.journal != nil {
-		if err := q.journal.failure(); err != nil {
-			s.Journal = err.Error()
-		}
+		s.Journal = q.journal.state()
 	}
 	for _, j := range q.pending.first(q.opts.Recent) {
 		e := j.entry()
