@@ -80,11 +80,6 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// publicVersion is one that an upstream has.
-func publicVersion(t *testing.T, version string) *modtest.Version {
-	return modtest.NewVersion(t, "up.test/m", version, map[string]string{"go.mod": "module up.test/m\n", "m.go": "package m // " + version + "\n"})
-}
-
 // serves reports whether the server itself answers with all of a version.
 func (n *node) serves(v *modtest.Version) bool {
 	n.t.Helper()

@@ -29,6 +29,11 @@ func (n *node) has(v *modtest.Version, ext string) bool {
 	return exists(n.t, filepath.Join(n.dir, filepath.FromSlash(v.Path), "@v", v.Version.Version+"."+ext))
 }
 
+// publicVersion is one that an upstream has.
+func publicVersion(t *testing.T, version string) *modtest.Version {
+	return modtest.NewVersion(t, "up.test/m", version, map[string]string{"go.mod": "module up.test/m\n", "m.go": "package m // " + version + "\n"})
+}
+
 // names returns the versions in a list of fills.
 func names(entries []fill.Entry) []string {
 	all := []string{}
