@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -41,4 +42,36 @@ func Example() {
 	done := fills.Status().Done[0]
 	fmt.Println(err, done.Path, done.Version, done.Zip, done.Attempts)
 	// Output: <nil> example.com/mod v1.0.0 true 2
+}
+
+// What one process leaves undone the next one does.
+func ExampleOpen() {
+	dir, err := os.MkdirTemp("", "fills")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	fills, err := fill.Open(dir, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	m := module.Version{Path: "example.com/mod", Version: "v1.0.0"}
+	err = fills.Schedule(context.Background(), athens.Fill{Module: m, Zip: true}, time.Hour)
+	fmt.Println(err, fills.Close())
+
+	fills, err = fill.Open(dir, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, e := range fills.Status().Pending {
+		fmt.Println(e.Path, e.Version, e.Zip, time.Until(e.Due).Round(time.Hour))
+	}
+	fmt.Println(fills.Close())
+	// Output:
+	// <nil> <nil>
+	// example.com/mod v1.0.0 true 1h0m0s
+	// <nil>
 }

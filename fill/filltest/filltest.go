@@ -15,6 +15,9 @@
 // One that keeps time elsewhere, such as a queue on a server, sets that clock
 // in Advance, or waits for d in fact and takes a short Unit.
 //
+// One whose fills survive the process says how in Reopen, and in Crash if they
+// survive kill -9, and is held to that too.
+//
 // The promises are the rows of [Cases]. Each is checked on what can be seen from
 // outside: which fills run, when, and how Run ends.
 package filltest
