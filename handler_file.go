@@ -53,7 +53,9 @@ func (x *exchange) serveFile() error {
 		return err
 	}
 	x.source = src.name
-	if !src.vcs && !x.h.opts.FetchThrough {
+	// Nobody is sent elsewhere for what is blocked, nor is it filled: its .mod is
+	// all there is to serve, and comes from here.
+	if !src.vcs && !x.h.opts.FetchThrough && x.route.Blocked == "" {
 		if done, err := x.redirect(m, f); done || err != nil {
 			return err
 		}
