@@ -90,6 +90,8 @@ func parseBase(baseURL string) (*url.URL, error) {
 		return nil, show("the scheme is not http or https")
 	case base.Host == "" || base.Hostname() == "":
 		return nil, show("the host is missing")
+	case strings.Contains(base.Host, ","):
+		return nil, show("it is a list, and one URL is wanted")
 	case base.RawQuery != "" || base.ForceQuery:
 		return nil, show("a query has no meaning here")
 	case strings.Contains(baseURL, "#"):

@@ -37,6 +37,7 @@ package redirect
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"time"
@@ -241,5 +242,11 @@ func (u *Upstream) SumDB(ctx context.Context, protocolPath string) ([]byte, erro
 	}
 	q.module = protocolPath
 	body, err := u.get(ctx, q)
+	var refusal *statusError
+	if r.Op == protocol.Supported && errors.As(err, new(*athens.InvalidError)) && errors.As(err, &refusal) && refusal.code/100 == 4 {
+		// Some servers have a status of their own for the names of databases that
+		// they do not carry.
+		return nil, &athens.MissingError{Path: protocolPath, Err: refusal}
+	}
 	return bytes.Clone(body), err
 }

@@ -35,6 +35,8 @@ func TestNewRefuses(t *testing.T) {
 		"http://a.test/?x=1":           "a query has no meaning here",
 		"http://a.test/#x":             "a fragment has no meaning here",
 		"http://a.test:port":           "invalid port",
+		"http://a.test,http://b.test":  "it is a list",
+		"http://a.test,direct":         "it is a list",
 		"http://u:s3cret@a.test:port/": "the URL is not one of",
 		"http://u:s3/cret@a.test/":     "the URL is not one of",
 		"s3cret@a.test":                "the URL is not one of",
@@ -419,4 +421,25 @@ func TestSumDB(t *testing.T) {
 		_, err = u.SumDB(t.Context(), path)
 		assert.ErrorAs(t, err, &invalid, path)
 	}
+}
+
+// A server that refuses the name of a database does not carry it, whatever 4xx it
+// chooses for that: the go command then asks the database itself. An outage is none.
+func TestSumDBNotCarried(t *testing.T) {
+	status := http.StatusBadRequest
+	u := upstream(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "host not permitted", status)
+	})).URL, &redirect.Options{Tries: 1})
+	_, err := u.SumDB(t.Context(), "sumdb/other.test/supported")
+	assert.IsType(t, new(athens.MissingError), err)
+	assert.ErrorContains(t, err, "host not permitted")
+	_, err = u.SumDB(t.Context(), "sumdb/other.test/latest")
+	assert.IsType(t, new(athens.InvalidError), err)
+	for status = range map[int]bool{500: true, 503: true, 429: true, 401: true} {
+		_, err = u.SumDB(t.Context(), "sumdb/other.test/supported")
+		assert.IsType(t, new(athens.UnavailableError), err)
+	}
+	status = http.StatusForbidden
+	_, err = u.SumDB(t.Context(), "sumdb/other.test/supported")
+	assert.IsType(t, new(athens.BlockedError), err)
 }
