@@ -85,7 +85,9 @@ func (x *exchange) serveHeld(m module.Version, f File, cacheControl string) (boo
 		}
 		modTime = time.Time{}
 	}
-	x.serveContent(contentTypes[f], cacheControl, tag, modTime, obj.Body, obj.Size)
+	if err := x.serveContent(contentTypes[f], cacheControl, tag, modTime, obj.Body, obj.Size); err != nil {
+		return true, err
+	}
 	return true, x.broken()
 }
 
@@ -101,6 +103,8 @@ func (x *exchange) broken() error {
 	return &storeError{x.w.err}
 }
 
+var errRange = errors.New("there is no such range of bytes in this file")
+
 // storageError tells "not held", which is nil, from a store that failed.
 func storageError(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
@@ -109,8 +113,9 @@ func storageError(err error) error {
 	return &storeError{err}
 }
 
-// serveContent answers with a whole file, a part of it, or 304.
-func (x *exchange) serveContent(contentType, cacheControl, tag string, modTime time.Time, body io.ReadSeeker, size int64) {
+// serveContent answers with a whole file, a part of it, or 304. Its error is that
+// there is no such part.
+func (x *exchange) serveContent(contentType, cacheControl, tag string, modTime time.Time, body io.ReadSeeker, size int64) error {
 	header := x.w.Header()
 	values := [...]string{contentType, "nosniff", cacheControl, tag} // one allocation, not four
 	header["Content-Type"] = values[0:1:1]
@@ -122,10 +127,19 @@ func (x *exchange) serveContent(contentType, cacheControl, tag string, modTime t
 	if w, ok := body.(io.WriterTo); ok && size <= maxAtOnce && !conditional(x.r.Header) {
 		if _, onDisk := body.(*os.File); !onDisk {
 			x.serveAtOnce(w, size, modTime)
-			return
+			return nil
 		}
 	}
-	http.ServeContent(&x.w, x.r, "", modTime, body)
+	r := x.r
+	if ranges := r.Header.Get("Range"); ranges != "" && !strings.HasPrefix(ranges, "bytes=") {
+		r = r.Clone(r.Context())
+		r.Header.Del("Range") // RFC 9110, 14.2: a unit that is not known is ignored
+	}
+	http.ServeContent(&x.w, r, "", modTime, body)
+	if refusal, ok := x.w.err.(*requestError); ok {
+		return refusal
+	}
+	return nil
 }
 
 // maxAtOnce is the size in bytes up to which a file that is in memory goes to

@@ -18,7 +18,7 @@ type recorder struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
-	err    error // why a file was not copied to its end
+	err    error // why a file was not copied to its end, or not at all
 
 	request  *http.Request
 	start    time.Time
@@ -30,6 +30,10 @@ type recorder struct {
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *recorder) WriteHeader(status int) {
+	if status == http.StatusRequestedRangeNotSatisfiable && w.err == nil {
+		w.err = &requestError{status, errRange} // net/http's words name no module
+		return
+	}
 	if w.status == 0 && status >= 200 {
 		w.begin(status)
 	}
@@ -37,6 +41,9 @@ func (w *recorder) WriteHeader(status int) {
 }
 
 func (w *recorder) Write(p []byte) (int, error) {
+	if w.status == 0 && w.err != nil {
+		return len(p), nil // of an answer that is refused
+	}
 	if w.status == 0 {
 		w.begin(http.StatusOK)
 	}

@@ -235,8 +235,7 @@ func (x *exchange) serveAnswer(contentType, cacheControl string, body []byte) er
 	if x.outcome == "" {
 		x.outcome = "fetch"
 	}
-	x.serveContent(contentType, cacheControl, "", time.Time{}, bytes.NewReader(body), int64(len(body)))
-	return nil
+	return x.serveContent(contentType, cacheControl, "", time.Time{}, bytes.NewReader(body), int64(len(body)))
 }
 
 // maxAge is how long clients may keep what changes.

@@ -146,6 +146,7 @@ func TestHostileRequests(t *testing.T) {
 		"too huge numbers":  {ranged("99999999999999999999-"), []int{416}},
 		"overlapping":       {ranged(strings.TrimSuffix(strings.Repeat("0-,", 1000), ",")), []int{200}},
 		"no range":          {ranged("x"), []int{416}},
+		"unknown unit":      {get + "Range: lines=1-2\r\n" + end, []int{200}},
 		"many of a zip":     {strings.Replace(ranged(strings.TrimSuffix(strings.Repeat("0-,", 5000), ",")), ".mod", ".zip", 1), []int{200}},
 	} {
 		t.Run(name, func(t *testing.T) {
