@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -87,7 +88,7 @@ func (p *Parts) closes(part any) {
 
 // versionControl returns the source of what does not come from an upstream.
 func (p *Parts) versionControl(rules *redirect.Rules) (athens.Fetcher, error) {
-	dir, err := p.Flags.GitDir()
+	dir, err := p.gitDir()
 	if err != nil {
 		return nil, err
 	}
@@ -117,9 +118,9 @@ func (p *Parts) versionControl(rules *redirect.Rules) (athens.Fetcher, error) {
 	return fetcher.First(git, others), nil
 }
 
-// close ends the parts.
+// close ends the parts, the last one first.
 func (p *Parts) close() {
-	for _, end := range p.closers {
+	for _, end := range slices.Backward(p.closers) {
 		end()
 	}
 }
