@@ -106,12 +106,18 @@ func TestOptionsAreChecked(t *testing.T) {
 		"MaxAnswers is -1":               {MaxAnswers: -1},
 		"FetchTimeout is negative":       {FetchTimeout: -1},
 		"MaxDetached is negative":        {MaxDetached: -1},
+		// An interface that holds a nil pointer is not nil.
+		"Upstream is a nil *athens_test.fakeUpstream": {Upstream: (*fakeUpstream)(nil)},
+		"Fetcher is a nil *athens_test.fake":          {Fetcher: (*fake)(nil)},
+		"Fills is a nil *athens_test.fakeFills":       {Fills: (*fakeFills)(nil)},
 	} {
 		_, err := athens.NewHandler(store, opts)
 		assert.ErrorContains(t, err, want)
 	}
 	_, err := athens.NewHandler(nil, nil)
 	assert.ErrorContains(t, err, "needs a Storage")
+	_, err = athens.NewHandler((*faultyStore)(nil), nil)
+	assert.ErrorContains(t, err, "Storage is a nil *athens_test.faultyStore")
 	_, err = athens.NewHandler(store, &athens.Options{MaxMod: 1, MaxZip: 500 << 20, ListTTL: -1, MissingTTL: -1, DownTTL: -1, FillAfter: -1, ReadAhead: -1})
 	assert.NoError(t, err)
 }

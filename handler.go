@@ -53,6 +53,9 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 	if storage == nil {
 		return nil, errors.New("athens: NewHandler needs a Storage")
 	}
+	if err := noNilPointers(map[string]any{"Storage": storage}); err != nil {
+		return nil, err
+	}
 	o, err := opts.withDefaults()
 	if err != nil {
 		return nil, err

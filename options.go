@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -123,6 +124,9 @@ func (o *Options) withDefaults() (Options, error) {
 	if o != nil {
 		c = *o
 	}
+	if err := noNilPointers(map[string]any{"Fetcher": c.Fetcher, "Upstream": c.Upstream, "Fills": c.Fills, "Checksums": c.Checksums}); err != nil {
+		return c, err
+	}
 	if c.FetchThrough && c.Upstream == nil {
 		return c, errors.New("athens: FetchThrough needs an Upstream")
 	}
@@ -148,6 +152,17 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	c.timesWithDefaults()
 	return c, c.sizesWithDefaults()
+}
+
+// noNilPointers refuses parts that are a nil pointer: an interface that holds one
+// is not nil, and the first request would panic.
+func noNilPointers(parts map[string]any) error {
+	for name, part := range parts {
+		if v := reflect.ValueOf(part); v.Kind() == reflect.Pointer && v.IsNil() {
+			return fmt.Errorf("athens: %s is a nil %T; leave it out for none", name, part)
+		}
+	}
+	return nil
 }
 
 // timesWithDefaults makes each zero time its default, and each negative one zero.
