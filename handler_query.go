@@ -35,6 +35,10 @@ func (x *exchange) serveList() error {
 // list returns the versions that may be listed.
 func (x *exchange) list() ([]string, error) {
 	path := x.req.Module.Path
+	if x.route.Blocked != "" {
+		x.outcome = "blocked"
+		return nil, nil // none is left; an error would end a "go list -m -u all" of a graph that mentions one
+	}
 	held, err := x.held()
 	if err != nil {
 		return nil, err
