@@ -336,6 +336,9 @@ func (h *Handler) vouch(m module.Version, suffix, h1 string) error {
 	if missing, ok := outermost(err).(*MissingError); ok {
 		return &InvalidError{m.Path, m.Version, fmt.Errorf("the checksum database does not know it: %v", missing.Err)}
 	}
+	if Final(err) { // its words, not those of the source
+		return &InvalidError{m.Path, m.Version, fmt.Errorf("the checksum database fails: %w", err)}
+	}
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,8 @@ import (
 )
 
 // checksums says what the checksum database knows: sumdb knows|lies M@V, sumdb
-// down|empty; or that its key is known, sumdb key|other-key. With it the handler
-// asks one.
+// down|empty|refuses; or that its key is known, sumdb key|other-key. With it the
+// handler asks one.
 func (s *script) checksums(args []string) {
 	if strings.HasSuffix(args[0], "key") {
 		s.upstream.sums.start()
@@ -56,6 +56,9 @@ func (s *script) Lookup(path, version string) ([]string, error) {
 	s.upstream.mu.Unlock()
 	if s.lookups[""] == "down" {
 		return nil, &athens.UnavailableError{Source: "sum.test", Err: errors.New("connection refused")}
+	}
+	if s.lookups[""] == "refuses" {
+		return nil, &athens.BlockedError{Path: path, Version: version, Reason: "not for you"}
 	}
 	sum, ok := s.lookups[path+" "+version]
 	if !ok {
