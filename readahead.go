@@ -17,25 +17,38 @@ import (
 // what it has: it asks mostly for one file after the other, so a cold build waits
 // for the sum of all the distances.
 //
-// A .mod is followed by those that it requires, and the .info of a version whose
-// .mod was asked for is by its zip: "go mod download" reads the whole module graph,
-// then each .info, then each zip. It begins when a client is seen to follow a
-// requirement, so that who asks for one version causes no other fetch. What was
-// not asked for never goes before what was: it has fewer places than there are
-// connections, and nobody waits for it who could do without.
+// A .mod is followed by those that it requires, as the go command reads them (see
+// follow), and the .info of a version whose .mod was asked for is by its zip, once
+// a first zip was asked for: "go mod download" reads the module graph, then each
+// .info, then each zip, and "go list -m all" does the same without the zips. It
+// begins when a client is seen to follow a requirement, so that who asks for one
+// version causes no other fetch. What was not asked for never goes before what
+// was: it has fewer places than there are connections, and nobody waits for it who
+// could do without.
 type readAhead struct {
 	h *Handler
 
 	mu      sync.Mutex
 	queue   []wish
-	active  bool // a client follows requirements; else nobody works on the queue
+	zips    []wish // that wait for a client to ask for a first zip
+	active  bool   // a client follows requirements; else nobody works on the queue
+	zipping bool   // a client asks for zips
 	workers int
 	closed  bool
 	running sync.WaitGroup
-	wished  map[module.Version]int // by depth; what was wished lately
+	wished  map[module.Version]link // what was wished lately
 	modded  map[module.Version]bool
-	credit  int       // see follow
+	credit  int       // how many guesses may be made, see follow
+	proved  int       // how many came true
 	asked   time.Time // when a client last wanted something that was not held
+}
+
+// link is how a version was come upon.
+type link struct {
+	depth int  // from what a client asked for; zero: a client did
+	sure  bool // by way of a module without pruning: all that it leads to is read
+	guess bool // it may be read or not
+	read  bool // what it requires was followed
 }
 
 // wish is something to be fetched ahead.
@@ -56,15 +69,16 @@ const (
 	maxRequires = 2048
 	// maxDepth bounds how far requirements are followed from what was asked.
 	maxDepth = 64
-	// firstCredit and maxCredit bound what is fetched on a weak guess before
-	// one came true, and at all.
-	firstCredit, maxCredit = 8, 64
+	// firstCredit and maxCredit bound the guesses that are open before one came
+	// true, and at all. Each that comes true makes room for another, and
+	// every provedMore of them for one more, so that few are ever in vain.
+	firstCredit, maxCredit, provedMore = 2, 64, 20
 )
 
 func newReadAhead(h *Handler) *readAhead {
 	return &readAhead{
 		h:      h,
-		wished: make(map[module.Version]int),
+		wished: make(map[module.Version]link),
 		modded: make(map[module.Version]bool),
 		credit: firstCredit,
 	}
@@ -83,18 +97,15 @@ func (a *readAhead) ask(m module.Version, f File, held bool) {
 		return // a warm server
 	}
 	if now.Sub(a.asked) > aheadIdle {
-		a.active, a.queue, a.credit = false, nil, firstCredit
+		a.active, a.zipping, a.queue, a.zips, a.credit, a.proved = false, false, nil, nil, firstCredit, 0
 		clear(a.wished)
 		clear(a.modded)
 	}
 	if !held {
 		a.asked = now
 	}
-	if depth, ok := a.wished[m]; ok && depth > 0 {
-		a.wished[m] = 0 // wanted after all
-		a.credit = min(a.credit+2, maxCredit)
-		a.active = a.active || f == ModFile
-		a.start()
+	if l, ok := a.wished[m]; ok && l.depth > 0 {
+		a.foreseen(m, l, f)
 	}
 	switch f {
 	case ModFile:
@@ -102,18 +113,57 @@ func (a *readAhead) ask(m module.Version, f File, held bool) {
 			clear(a.modded)
 		}
 		a.modded[m] = true
-		a.wished[m] = 0
+		l := a.wished[m]
+		a.wished[m] = link{sure: l.sure, read: l.read}
 	case InfoFile:
 		if a.active && a.modded[m] {
 			delete(a.modded, m)
-			a.wish(wish{m, true})
+			a.wishZip(m)
+		}
+	case ZipFile:
+		if a.active && !a.zipping {
+			a.zipping = true
+			for _, w := range a.zips {
+				if w.module != m {
+					a.wish(w)
+				}
+			}
+			a.zips = nil
 		}
 	}
 }
 
-// follow wishes for what mod, the .mod of m, requires. If m has a pruned module
-// graph (go 1.17 and later), a client needs these .mods only sometimes: then each
-// one costs credit, which comes back as clients ask for them.
+// foreseen notes that a client asks for a file of what was wished for. The caller
+// holds the lock.
+func (a *readAhead) foreseen(m module.Version, l link, f File) {
+	a.wished[m] = link{sure: l.sure, read: l.read}
+	a.active = a.active || f == ModFile
+	if l.guess {
+		a.proved++
+		a.credit = min(a.credit+1, maxCredit)
+		if a.proved%provedMore == 0 {
+			a.credit = min(a.credit+1, maxCredit)
+		}
+		a.wish(wish{m, false}) // to follow what it requires
+	}
+	a.start()
+}
+
+// wishZip wishes for a zip as soon as clients ask for some. The caller holds the lock.
+func (a *readAhead) wishZip(m module.Version) {
+	switch {
+	case a.zipping:
+		a.wish(wish{m, true})
+	case len(a.zips) < maxWishes:
+		a.zips = append(a.zips, wish{m, true})
+	}
+}
+
+// follow wishes for what mod, the .mod of m, requires. As the go command loads a
+// module graph, all is read that a module without pruning (before go 1.17) leads
+// to, by whatever modules. Below others a client reads on only sometimes: each of
+// these is a guess, which costs credit and is not followed before a client asked
+// for it. See readModGraph in cmd/go/internal/modload.
 func (a *readAhead) follow(m module.Version, mod []byte) {
 	if a == nil || len(mod) > maxFollowed {
 		return
@@ -122,27 +172,38 @@ func (a *readAhead) follow(m module.Version, mod []byte) {
 	if err != nil {
 		return
 	}
-	pruned := file.Go != nil && version.Compare("go"+file.Go.Version, "go1.17") >= 0
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	depth := a.wished[m] + 1
-	if depth > maxDepth {
+	from := a.wished[m]
+	if from.guess || from.depth >= maxDepth {
 		return
+	}
+	from.read = true
+	a.wished[m] = from
+	to := link{depth: from.depth + 1, sure: true}
+	if !from.sure && file.Go != nil && version.Compare("go"+file.Go.Version, "go1.17") >= 0 {
+		to.sure, to.guess = false, true
 	}
 	if len(a.wished) > maxWishes {
 		clear(a.wished)
 	}
 	for _, r := range file.Require[:min(len(file.Require), maxRequires)] {
-		if _, ok := a.wished[r.Mod]; ok || !protocol.Canonical(r.Mod) {
+		l, known := a.wished[r.Mod]
+		if known && (l.sure || to.guess) || !protocol.Canonical(r.Mod) {
 			continue
 		}
-		if pruned {
+		if to.guess {
 			if a.credit == 0 {
 				return
 			}
 			a.credit--
 		}
-		a.wished[r.Mod] = depth
+		if known && l.depth == 0 {
+			l.sure, l.read = true, false // and so is what it requires
+			a.wished[r.Mod] = l
+		} else {
+			a.wished[r.Mod] = to
+		}
 		a.wish(wish{r.Mod, false})
 	}
 }
@@ -218,15 +279,25 @@ func (a *readAhead) fetch(w wish) {
 		}
 		return
 	}
-	if held, err := h.holds(ctx, w.module, ModFile); err != nil {
-		return
-	} else if held {
-		if mod, err := h.read(ctx, w.module, ModFile, h.opts.MaxMod); err == nil {
-			a.follow(w.module, mod)
-		}
-		return
+	held, err := h.holds(ctx, w.module, ModFile)
+	if err == nil && !held {
+		_, err = h.arrive(src, w.module, "", time.Now(), InfoFile, ModFile).stored.Wait(ctx)
 	}
-	_, _ = h.arrive(src, w.module, "", time.Now(), InfoFile, ModFile).stored.Wait(ctx) // whoever asks gets the error
+	if err != nil || !a.unread(w.module) {
+		return // whoever asks gets the error
+	}
+	// It was held, or was a guess when it came.
+	if mod, err := h.read(ctx, w.module, ModFile, h.opts.MaxMod); err == nil {
+		a.follow(w.module, mod)
+	}
+}
+
+// unread reports whether what a version requires was not followed yet, and may be.
+func (a *readAhead) unread(m module.Version) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := a.wished[m]
+	return !l.guess && !l.read
 }
 
 // stop drops what is queued and waits for the workers.

@@ -72,13 +72,15 @@ func TestReadAheadDoubtsPrunedGraphs(t *testing.T) {
 	up := modtest.NewGoProxy(t, line(t, "go 1.21", 40)...)
 	get, end := aheadProxy(t, up, nil)
 	get("/example.com/m0/@v/v1.0.0.mod")
-	get("/example.com/m1/@v/v1.0.0.mod")
-	up.Await("example.com/m8/@v/v1.0.0.mod", 1)
+	for i := range 5 {
+		get(fmt.Sprintf("/example.com/m%d/@v/v1.0.0.mod", i+1))
+		up.Await(fmt.Sprintf("example.com/m%d/@v/v1.0.0.mod", i+2), 1)
+	}
 	end()
-	assert.LessOrEqual(t, up.Count("*.mod"), 12)
+	assert.Equal(t, 7, up.Count("*.mod"), "a guess is not followed before it came true")
 }
 
-func TestReadAheadBeginsZipAtInfo(t *testing.T) {
+func TestReadAheadBeginsZipsAtTheFirst(t *testing.T) {
 	up := modtest.NewGoProxy(t, line(t, "", 2)...)
 	get, end := aheadProxy(t, up, nil)
 	get("/example.com/m0/@v/v1.0.0.mod")
@@ -86,9 +88,11 @@ func TestReadAheadBeginsZipAtInfo(t *testing.T) {
 	assert.Zero(t, up.Count("*.zip"), "a client that looks for versions asks so, too")
 	get("/example.com/m1/@v/v1.0.0.mod")
 	get("/example.com/m1/@v/v1.0.0.info")
-	up.Await("*.zip", 1)
+	assert.Zero(t, up.Count("*.zip"), "and so does one that lists a module graph")
+	get("/example.com/m0/@v/v1.0.0.zip")
+	up.Await("example.com/m1/@v/v1.0.0.zip", 1)
 	end()
-	assert.Equal(t, 1, up.Count("example.com/m1/@v/v1.0.0.zip"))
+	assert.Equal(t, 2, up.Count("*.zip"))
 }
 
 func TestReadAheadKeepsOffPrivateAndBlocked(t *testing.T) {
@@ -106,4 +110,35 @@ func TestReadAheadKeepsOffPrivateAndBlocked(t *testing.T) {
 	end()
 	assert.Zero(t, up.Count("corp.test*"))
 	assert.Zero(t, up.Count("example.com/bad"))
+}
+
+// What a guess leads to is not fetched before somebody asked for it, however old its
+// go.mod is; what an old module leads to is all read, by new ones, too.
+func TestReadAheadReadsAsTheGoCommandDoes(t *testing.T) {
+	var all []*modtest.Version
+	for _, m := range []string{
+		"root 1.21 new", "new 1.21 guess", "guess 1.16 behind", "behind 1.16 far", "far 1.16",
+		"old 1.16 younger", "younger 1.21 youngest", "youngest 1.21 last", "last 1.21",
+	} {
+		f := strings.Fields(m)
+		mod := "module example.com/" + f[0] + "\ngo " + f[1] + "\n"
+		for _, r := range f[2:] {
+			mod += "require example.com/" + r + " v1.0.0\n"
+		}
+		all = append(all, modtest.NewVersion(t, "example.com/"+f[0], "v1.0.0", map[string]string{"go.mod": mod}))
+	}
+	up := modtest.NewGoProxy(t, all...)
+	get, end := aheadProxy(t, up, nil)
+	get("/example.com/root/@v/v1.0.0.mod")
+	get("/example.com/new/@v/v1.0.0.mod")
+	get("/example.com/old/@v/v1.0.0.mod")
+	for _, m := range []string{"guess", "last"} {
+		up.Await("example.com/"+m+"/@v/v1.0.0.mod", 1)
+		up.Await("example.com/"+m+"/@v/v1.0.0.info", 1)
+	}
+	assert.Zero(t, up.Count("example.com/behind"))
+	get("/example.com/guess/@v/v1.0.0.mod")
+	up.Await("example.com/far/@v/v1.0.0.mod", 1)
+	end()
+	assert.Equal(t, len(all), up.Count("*.mod"))
 }
