@@ -104,7 +104,7 @@ type Options struct {
 	MaxZip int64
 	// ReadAhead bounds how many versions are fetched at once that no client
 	// asked for yet but will: what a .mod requires, and the zip of a version
-	// whose .mod and .info were asked for. Only a server that fetches its
+	// whose .mod and .info were asked for, once zips are. Only a server that fetches its
 	// misses does so. Zero means 24 with an Upstream and 8 without; a negative
 	// one means that nothing is fetched ahead.
 	ReadAhead int

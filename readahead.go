@@ -48,6 +48,8 @@ type link struct {
 	depth int  // from what a client asked for; zero: a client did
 	sure  bool // by way of a module without pruning: all that it leads to is read
 	guess bool // it may be read or not
+	idle  bool // a guess that there was no credit for
+	leaf  bool // it was a guess: that it is read does not mean that its graph is
 	read  bool // what it requires was followed
 }
 
@@ -114,7 +116,8 @@ func (a *readAhead) ask(m module.Version, f File, held bool) {
 		}
 		a.modded[m] = true
 		l := a.wished[m]
-		a.wished[m] = link{sure: l.sure, read: l.read}
+		l.depth, l.guess, l.idle = 0, false, false
+		a.wished[m] = l
 	case InfoFile:
 		if a.active && a.modded[m] {
 			delete(a.modded, m)
@@ -136,14 +139,16 @@ func (a *readAhead) ask(m module.Version, f File, held bool) {
 // foreseen notes that a client asks for a file of what was wished for. The caller
 // holds the lock.
 func (a *readAhead) foreseen(m module.Version, l link, f File) {
-	a.wished[m] = link{sure: l.sure, read: l.read}
+	a.wished[m] = link{sure: l.sure, read: l.read, leaf: l.guess}
 	a.active = a.active || f == ModFile
-	if l.guess {
+	if l.guess && !l.idle {
 		a.proved++
 		a.credit = min(a.credit+1, maxCredit)
 		if a.proved%provedMore == 0 {
 			a.credit = min(a.credit+1, maxCredit)
 		}
+	}
+	if l.guess && a.credit > 0 {
 		a.wish(wish{m, false}) // to follow what it requires
 	}
 	a.start()
@@ -163,7 +168,8 @@ func (a *readAhead) wishZip(m module.Version) {
 // module graph, all is read that a module without pruning (before go 1.17) leads
 // to, by whatever modules. Below others a client reads on only sometimes: each of
 // these is a guess, which costs credit and is not followed before a client asked
-// for it. See readModGraph in cmd/go/internal/modload.
+// for it, and then by guesses again: such a .mod may be read for itself alone. See
+// readModGraph in cmd/go/internal/modload.
 func (a *readAhead) follow(m module.Version, mod []byte) {
 	if a == nil || len(mod) > maxFollowed {
 		return
@@ -181,7 +187,7 @@ func (a *readAhead) follow(m module.Version, mod []byte) {
 	from.read = true
 	a.wished[m] = from
 	to := link{depth: from.depth + 1, sure: true}
-	if !from.sure && file.Go != nil && version.Compare("go"+file.Go.Version, "go1.17") >= 0 {
+	if !from.sure && (from.leaf || file.Go != nil && version.Compare("go"+file.Go.Version, "go1.17") >= 0) {
 		to.sure, to.guess = false, true
 	}
 	if len(a.wished) > maxWishes {
@@ -192,10 +198,12 @@ func (a *readAhead) follow(m module.Version, mod []byte) {
 		if known && (l.sure || to.guess) || !protocol.Canonical(r.Mod) {
 			continue
 		}
+		if to.guess && a.credit == 0 {
+			to.idle = true
+			a.wished[r.Mod] = to
+			continue
+		}
 		if to.guess {
-			if a.credit == 0 {
-				return
-			}
 			a.credit--
 		}
 		if known && l.depth == 0 {

@@ -138,7 +138,29 @@ func TestReadAheadReadsAsTheGoCommandDoes(t *testing.T) {
 	}
 	assert.Zero(t, up.Count("example.com/behind"))
 	get("/example.com/guess/@v/v1.0.0.mod")
-	up.Await("example.com/far/@v/v1.0.0.mod", 1)
+	up.Await("example.com/behind/@v/v1.0.0.mod", 1)
 	end()
-	assert.Equal(t, len(all), up.Count("*.mod"))
+	assert.Equal(t, len(all)-1, up.Count("*.mod"), "far may not be wanted either")
+}
+
+// What there was no credit to guess is known all the same: where a client reads it, it
+// may read it for itself alone, as "go list -m all" does.
+func TestReadAheadRemembersWhatItDidNotGuess(t *testing.T) {
+	wide := "module example.com/wide\ngo 1.21\nrequire (\n"
+	var all []*modtest.Version
+	for i := range 10 {
+		wide += fmt.Sprintf("example.com/r%d v1.0.0\n", i)
+		all = append(all, modtest.NewVersion(t, fmt.Sprintf("example.com/r%d", i), "v1.0.0", map[string]string{
+			"go.mod": fmt.Sprintf("module example.com/r%d\nrequire example.com/b%d v1.0.0\n", i, i)}),
+			modtest.NewVersion(t, fmt.Sprintf("example.com/b%d", i), "v1.0.0", nil))
+	}
+	up := modtest.NewGoProxy(t, append(all, modtest.NewVersion(t, "example.com/wide", "v1.0.0", map[string]string{"go.mod": wide + ")\n"}))...)
+	get, end := aheadProxy(t, up, nil)
+	get("/example.com/wide/@v/v1.0.0.mod")
+	for i := 9; i >= 0; i-- {
+		assert.Equal(t, http.StatusOK, get(fmt.Sprintf("/example.com/r%d/@v/v1.0.0.mod", i)))
+	}
+	end()
+	assert.Equal(t, 10, up.Count("example.com/r*.mod"))
+	assert.LessOrEqual(t, up.Count("example.com/b*.mod"), 3)
 }
