@@ -148,8 +148,8 @@ func tryFaults(t *testing.T, r role, held, path string, faults ...fault) (wrong 
 		s.sound()
 		s.mend()
 		switch {
-		case slices.ContainsFunc(faults, func(f fault) bool { return f.how == "deaf" }):
-			time.Sleep(2 * deaf) // it may have begun just now
+		case slices.ContainsFunc(faults, func(f fault) bool { return f.how == "deaf" || f.how == "hang" && len(faults) > 1 }):
+			time.Sleep(2 * deaf) // it may have begun just now, and the other one ended it for those who waited
 		case slices.ContainsFunc(faults, func(f fault) bool { return f.nth > 0 }):
 			time.Sleep(2 * time.Minute) // a "not found" is remembered for one
 		default:
