@@ -55,6 +55,17 @@ type SumDBKey interface {
 	VerifierKey() string
 }
 
+// ZipLocator is an optional ability of a [Storage]: to let clients read a zip from
+// where it is kept.
+type ZipLocator interface {
+	// ZipURL returns an absolute URL at which a client gets the zip of m with
+	// a GET request, for a while and without further credentials. The handler asks it after
+	// Open has found that zip, and for every full GET. An empty URL means
+	// that the handler streams the zip, as it also does after an error, which
+	// it logs, and where the client can't be sent to the URL.
+	ZipURL(ctx context.Context, m module.Version) (string, error)
+}
+
 // SumDBUpstream is an optional ability of an [Upstream]: to pass on requests to
 // a checksum database.
 type SumDBUpstream interface {

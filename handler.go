@@ -156,7 +156,7 @@ type exchange struct {
 	req     protocol.Request
 	route   Route
 	chain   string // of servers that the question came through
-	outcome string // for the log: held, redirect, fetch, blocked, missing, failed
+	outcome string // for the log: held, located, redirect, fetch, blocked, missing, failed
 	source  string // for the log: store, upstream, vcs
 	failure string // for the log
 }

@@ -74,6 +74,9 @@ func (x *exchange) serveHeld(m module.Version, f File, cacheControl string) (boo
 	if x.outcome == "" {
 		x.outcome, x.source = "held", "store"
 	}
+	if f == ZipFile && x.locateZip(m) {
+		return true, nil
+	}
 	tag := obj.ETag
 	if tag == "" && !obj.ModTime.IsZero() {
 		tag = `"` + strconv.FormatInt(obj.ModTime.UnixNano(), 36) + "-" + strconv.FormatInt(obj.Size, 36) + `"`
@@ -189,12 +192,17 @@ func (x *exchange) redirect(m module.Version, f File) (bool, error) {
 		return false, err
 	}
 	x.outcome = "redirect"
+	x.sendTo(location) // for now: soon this server answers itself
+	return true, nil
+}
+
+// sendTo answers that what was asked for is at location, this time.
+func (x *exchange) sendTo(location string) {
 	header := x.w.Header()
 	header.Set("Location", location)
-	header.Set("Cache-Control", "no-store") // soon this server answers itself
+	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Length", "0")
 	x.w.WriteHeader(http.StatusFound)
-	return true, nil
 }
 
 // fillsZip reports whether a miss of f is filled with the zip as well.

@@ -1,0 +1,169 @@
+// Package blob keeps module versions in an object store: S3 and whatever speaks
+// it, Google Cloud Storage, Azure, by way of gocloud.dev/blob.
+//
+//	import _ "gocloud.dev/blob/s3blob" // or gcsblob, azureblob: who links one pays for it
+//
+//	store, err := blob.OpenURL(ctx, "s3://modules?region=eu-central-1", nil)
+//	handler, err := athens.NewHandler(store, &athens.Options{…})
+//
+// Any number of processes may share a bucket. There is no lock and no index:
+// all that is asked of the service is that of several writers who create the same
+// object one wins and the others are told. [New] makes sure that it does so.
+//
+// # The life of a version
+//
+// Put writes one object, if there is none of that name, that holds the .info as
+// its first line and the .mod as the rest: the two can't be seen apart.
+//
+//	mod/example.com/!mod/@v/v1.0.0       {"Version":"v1.0.0","Time":…}⏎module example.com/Mod⏎…
+//	zip/example.com/!mod/@v/v1.0.0.zip   the zip; its h1 is in the object's metadata
+//	.athens/probe                        what New tries conditional writes on
+//
+// Stage is a local temporary file, which readers follow and the check reads. Commit
+// uploads it in parts, if there is no zip yet: the object appears as a whole when
+// the last part has arrived. What was lost to another writer is compared with
+// what that one wrote: the same is success, anything else is the
+// [athens.ConflictError] that the contract promises.
+//
+// A request may fail although it happened, and the SDKs repeat requests that
+// failed; the second then meets the object that the first has made. So whatever the
+// error of a write, the store looks for what is there now, and compares.
+//
+// # What is missing
+//
+// "No such object" is also what services say of a missing bucket, a wrong
+// region or, some of them, of missing permissions. Where the service does not
+// say plainly that it is the key which does not exist, a listing has to say so,
+// too. Anything else is a store that failed.
+package blob
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/athens-go/athens"
+	"gocloud.dev/blob"
+)
+
+// Options adjusts a [Store]. A nil *Options is the same as a zero one.
+type Options struct {
+	// TempDir is the folder for zips on their way in, which need room for all
+	// that arrive at once. Empty means the system's, see [os.TempDir].
+	TempDir string
+	// KeepBytes is how many bytes of memory the store spends on what it has
+	// seen to be held: each .info and .mod, and the size of zips. Zero means 32 MiB;
+	// less than zero keeps nothing.
+	KeepBytes int64
+	// KeepFor is how long that is believed without asking the service again.
+	// Versions don't change, so it matters to those only that somebody takes out of
+	// the bucket. Zero means 5 minutes.
+	KeepFor time.Duration
+	// MaxMod bounds a .mod in bytes, read or written; each is held in memory.
+	// Zero means 32 MiB, as in [athens.Options].
+	MaxMod int64
+	// Timeout bounds one request about a small object, one page of a listing,
+	// and each wait for more of a zip, with all the SDK's own retries. Zero means 30
+	// seconds.
+	Timeout time.Duration
+	// UploadTimeout bounds the upload of one zip. Zero means 10 minutes.
+	UploadTimeout time.Duration
+	// ZipURLs lets clients read zips from the service itself: it is how long the
+	// signed URLs that they are sent to are good. Zero means that the store
+	// streams zips. See [Store.ZipURL].
+	ZipURLs time.Duration
+	// Unprobed leaves out the probe of New, which writes: for a server that
+	// may only read. Nothing must be stored through it.
+	Unprobed bool
+}
+
+// Store is an [athens.Storage] in a bucket.
+type Store struct {
+	bucket *blob.Bucket
+	owned  bool // opened here, and closed by Close
+	opts   Options
+	seen   *memory
+}
+
+var (
+	_ athens.Storage    = (*Store)(nil)
+	_ athens.Catalogue  = (*Store)(nil)
+	_ athens.ZipLocator = (*Store)(nil)
+)
+
+// New makes a store in a bucket, which stays the caller's to close. A store that
+// is to share a bucket with other things is given a gocloud.dev/blob.PrefixedBucket.
+//
+// New asks the service, once or twice, to create an object that exists. A
+// service that does so would let one writer replace what another has stored, and
+// is refused. [Store.Check] also tries that with a large object.
+func New(ctx context.Context, bucket *blob.Bucket, opts *Options) (*Store, error) {
+	if bucket == nil {
+		return nil, errors.New("blob: no bucket")
+	}
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if err := o.withDefaults(); err != nil {
+		return nil, err
+	}
+	s := &Store{bucket: bucket, opts: o, seen: newMemory(o.KeepBytes, o.KeepFor)}
+	if o.Unprobed {
+		return s, nil
+	}
+	if err := s.probe(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// OpenURL opens a bucket by a URL, as gocloud.dev/blob.OpenBucket does, and makes a
+// store in it that [Store.Close] ends. The driver of the URL's scheme must have been
+// imported. Credentials come from where the service's SDK looks for them.
+func OpenURL(ctx context.Context, url string, opts *Options) (*Store, error) {
+	bucket, err := blob.OpenBucket(ctx, url)
+	if err != nil {
+		return nil, fmt.Errorf("blob: %w", opaque(err))
+	}
+	s, err := New(ctx, bucket, opts)
+	if err != nil {
+		_ = bucket.Close()
+		return nil, err
+	}
+	s.owned = true
+	return s, nil
+}
+
+// Close closes the bucket if [OpenURL] has opened it. Nothing may be asked of
+// the store afterwards.
+func (s *Store) Close() error {
+	if !s.owned {
+		return nil
+	}
+	return s.bucket.Close()
+}
+
+// withDefaults makes each zero its default, and refuses what can't be meant.
+func (o *Options) withDefaults() error {
+	if o.KeepFor < 0 || o.MaxMod < 0 || o.Timeout < 0 || o.UploadTimeout < 0 || o.ZipURLs < 0 {
+		return errors.New("blob: an option is negative")
+	}
+	const mostMod, mostURL = 1 << 30, 7 * 24 * time.Hour
+	if o.MaxMod > mostMod {
+		return fmt.Errorf("blob: MaxMod is %d, more than %d", o.MaxMod, mostMod)
+	}
+	if o.ZipURLs > mostURL { // the most that S3 and GCS sign
+		return fmt.Errorf("blob: ZipURLs is %v, more than %v", o.ZipURLs, mostURL)
+	}
+	o.TempDir = cmp.Or(o.TempDir, os.TempDir())
+	o.KeepBytes = cmp.Or(o.KeepBytes, 32<<20)
+	o.KeepFor = cmp.Or(o.KeepFor, 5*time.Minute)
+	o.MaxMod = cmp.Or(o.MaxMod, 32<<20)
+	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
+	o.UploadTimeout = cmp.Or(o.UploadTimeout, 10*time.Minute)
+	return nil
+}

@@ -1,0 +1,165 @@
+package blob
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/athens-go/athens"
+	"gocloud.dev/blob"
+	"golang.org/x/mod/module"
+)
+
+// h1Name is the metadata of a zip that holds its hash.
+const h1Name = "h1"
+
+// How a zip is uploaded: S3 and Azure get it in parts of this many bytes, so many
+// at once, which is what an upload takes of memory.
+const (
+	partSize  = 8 << 20
+	partsOnce = 3
+)
+
+// atOnce is the size in bytes up to which a zip is sent without asking first
+// whether there is one: the answer to the upload says so.
+const atOnce = 1 << 20
+
+// Stage makes a file in the folder for temporary ones. Where the system lets it, the
+// file loses its name at once, so that nothing is left of it when the process
+// dies; on Windows it is left to whoever clears that folder.
+func (s *Store) Stage(ctx context.Context) (athens.Stage, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(s.opts.TempDir, "athens-*.zip")
+	if err != nil {
+		return nil, fault(ctx, "stage", module.Version{}, err)
+	}
+	st := &stage{s: s, f: f}
+	if os.Remove(f.Name()) != nil {
+		st.name = f.Name()
+	}
+	return st, nil
+}
+
+// stage is a zip on its way in.
+type stage struct {
+	s    *Store
+	f    *os.File
+	name string // what Close removes; empty if that is done
+	size int64  // written so far; only the writer and Commit use it
+	fail error  // why nothing more can be written or committed
+
+	closing sync.Once
+}
+
+func (st *stage) Write(p []byte) (int, error) {
+	if st.fail != nil {
+		return 0, st.fail
+	}
+	n, err := st.f.Write(p)
+	st.size += int64(n)
+	if err != nil {
+		st.fail = fault(context.Background(), "write stage", module.Version{}, err)
+		return n, st.fail
+	}
+	return n, nil
+}
+
+func (st *stage) ReadAt(p []byte, off int64) (int, error) { return st.f.ReadAt(p, off) }
+
+// Close ends the stage. It waits for nobody: a ReadAt beside it fails.
+func (st *stage) Close() (err error) {
+	st.closing.Do(func() {
+		st.fail = os.ErrClosed
+		err = st.f.Close()
+		if st.name != "" {
+			err = errors.Join(err, os.Remove(st.name))
+		}
+	})
+	return err
+}
+
+// Commit uploads the file.
+func (st *stage) Commit(ctx context.Context, m module.Version, h1 string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if st.fail != nil {
+		return st.fail
+	}
+	switch {
+	case !isHash(h1):
+		return fault(ctx, "commit", m, errors.New("the hash is none: "+h1))
+	case st.size == 0:
+		return fault(ctx, "commit", m, errors.New("nothing was written"))
+	}
+	key, err := zipKey(m)
+	if err != nil {
+		return fault(ctx, "commit", m, err)
+	}
+	put, err := st.s.meta(ctx, m)
+	if err != nil {
+		return fault(ctx, "commit", m, err)
+	}
+	if put == nil {
+		return absent(m, athens.ModFile)
+	}
+	held, err := st.upload(ctx, m, key, h1)
+	if err == nil && held != nil {
+		err = held.compare(m, h1)
+	}
+	if err == nil {
+		st.fail = errors.New("blob: the stage was committed")
+	}
+	return fault(ctx, "commit", m, err)
+}
+
+// upload makes the file the zip of m, or returns the zip that m has.
+func (st *stage) upload(ctx context.Context, m module.Version, key, h1 string) (held *zipObject, err error) {
+	s := st.s
+	look := func() (bool, error) {
+		held, err = s.zip(ctx, m, key)
+		return held != nil, err
+	}
+	if s.seen.get(m).zip != nil || st.size > atOnce {
+		if has, err := look(); has || err != nil {
+			return held, err
+		}
+	}
+	_, err = s.create(ctx, func() error {
+		_, err := within(ctx, s.opts.UploadTimeout, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, s.bucket.Upload(ctx, key, io.NewSectionReader(st.f, 0, st.size), &blob.WriterOptions{
+				ContentType:    "application/zip",
+				Metadata:       map[string]string{h1Name: h1},
+				BufferSize:     partSize,
+				MaxConcurrency: partsOnce,
+				IfNotExist:     true,
+			})
+		})
+		return err
+	}, look)
+	return held, err
+}
+
+// compare returns a ConflictError if what is offered of m is not what is held.
+func (z *zipObject) compare(m module.Version, h1 string) error {
+	switch z.h1 {
+	case h1:
+		return nil
+	case "":
+		return errors.New("the object with the zip has no h1 in its metadata: it was not written by this package, or copied without")
+	}
+	return &athens.ConflictError{Module: m, File: athens.ZipFile, Held: z.h1, Got: h1}
+}
+
+// isHash reports whether h1 is a hash as dirhash.Hash1 makes it.
+func isHash(h1 string) bool {
+	sum, ok := strings.CutPrefix(h1, "h1:")
+	raw, err := base64.StdEncoding.Strict().DecodeString(sum)
+	return ok && err == nil && len(raw) == 32
+}

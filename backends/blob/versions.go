@@ -1,0 +1,112 @@
+package blob
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+
+	"gocloud.dev/blob"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+)
+
+const (
+	// pageSize is how many keys a request lists: the most that S3 lists at once.
+	pageSize = 1000
+	// maxVersions bounds the versions of one module.
+	maxVersions = 1 << 20
+)
+
+// Versions lists the held versions of one module: a request for each thousand.
+func (s *Store) Versions(ctx context.Context, path string) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	prefix, err := versionsPrefix(path)
+	if err != nil {
+		return nil, fault(ctx, "versions", module.Version{Path: path}, err)
+	}
+	var list []string
+	for m, err := range s.walk(ctx, prefix) {
+		if err != nil {
+			return nil, fault(ctx, "versions", module.Version{Path: path}, err)
+		}
+		if list = append(list, m.Version); len(list) > maxVersions {
+			return nil, fault(ctx, "versions", m, fmt.Errorf("more than %d", maxVersions))
+		}
+	}
+	semver.Sort(list)
+	return list, nil
+}
+
+// All walks over the held versions, as [athens.Catalogue] says: a request for each
+// thousand. It ends with the first request that fails, for it can't go on without
+// the page.
+func (s *Store) All(ctx context.Context) iter.Seq2[module.Version, error] {
+	return func(yield func(module.Version, error) bool) {
+		var path string
+		var list []string
+		// The keys come in order, so those of a module one after the other.
+		flush := func() bool {
+			semver.Sort(list)
+			for _, v := range list {
+				if err := ctx.Err(); err != nil {
+					yield(module.Version{}, err)
+					return false
+				}
+				if !yield(module.Version{Path: path, Version: v}, nil) {
+					return false
+				}
+			}
+			list = list[:0]
+			return true
+		}
+		for m, err := range s.walk(ctx, modRoot) {
+			if err == nil && m.Path == path && len(list) == maxVersions {
+				m, err = module.Version{Path: path}, fmt.Errorf("more than %d versions", maxVersions)
+			}
+			if err != nil {
+				if flush() {
+					yield(module.Version{Path: m.Path}, fault(ctx, "walk", m, err))
+				}
+				return
+			}
+			if m.Path != path {
+				if !flush() {
+					return
+				}
+				path = m.Path
+			}
+			list = append(list, m.Version)
+		}
+		flush()
+	}
+}
+
+// walk goes over what is held under a prefix, in the order of the keys. An error is
+// the last.
+func (s *Store) walk(ctx context.Context, prefix string) iter.Seq2[module.Version, error] {
+	type page struct {
+		objects []*blob.ListObject
+		next    []byte
+	}
+	return func(yield func(module.Version, error) bool) {
+		for token := blob.FirstPageToken; len(token) > 0; {
+			p, err := within(ctx, s.opts.Timeout, func(ctx context.Context) (p page, err error) {
+				p.objects, p.next, err = s.bucket.ListPage(ctx, token, pageSize, &blob.ListOptions{Prefix: prefix})
+				return p, err
+			})
+			if err != nil && err != io.EOF {
+				yield(module.Version{}, err)
+				return
+			}
+			for _, o := range p.objects {
+				if m, ok := parseMetaKey(o.Key); ok && !yield(m, nil) {
+					return
+				}
+			}
+			token = p.next
+		}
+	}
+}

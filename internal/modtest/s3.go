@@ -1,0 +1,141 @@
+package modtest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// S3 is a real S3 server on loopback, behind a [Tap] that names requests
+// bucket/key. Anyone who can reach loopback can use it, also other processes.
+type S3 struct {
+	*Tap
+	// Env is what a process needs to log in, as NAME=VALUE.
+	Env []string
+
+	host string // host:port
+}
+
+// NewS3 starts an S3 server with these buckets, empty, which ends with the test. The server is
+// versitygw as tools/servers pins it; it keeps objects in a folder and means
+// conditional writes, which in-memory imitations do not. The test's package needs a
+// TestMain with [Main].
+func NewS3(t testing.TB, buckets ...string) *S3 {
+	t.Helper()
+	bin := BuildTool(t, "tools/servers", "github.com/versity/versitygw/cmd/versitygw")
+	dir, err := os.MkdirTemp("", "s3-") // not the test's: a socket's name must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	objects, metadata, socket := filepath.Join(dir, "objects"), filepath.Join(dir, "metadata"), filepath.Join(dir, "sock")
+	for _, d := range append([]string{metadata, objects}, under(objects, buckets)...) {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const access, secret = "modtest", "modtest-secret"
+	startS3(t, socket, exec.Command(bin, "--port", socket, "--access", access, "--secret", secret, "--quiet",
+		"posix", "--sidecar", metadata, objects))
+
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+		DisableCompression: true,
+	}
+	tap := NewTap(t, &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { // what is signed stays, the Host too
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", r.In.Host
+		},
+		Transport: transport,
+		ErrorLog:  log.New(io.Discard, "", 0),
+	})
+	server := httptest.NewServer(tap)
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+		transport.CloseIdleConnections()
+	})
+	return &S3{
+		Tap:  tap,
+		Env:  []string{"AWS_ACCESS_KEY_ID=" + access, "AWS_SECRET_ACCESS_KEY=" + secret, "AWS_EC2_METADATA_DISABLED=true"},
+		host: server.Listener.Addr().String(),
+	}
+}
+
+// URL is the bucket's, as gocloud.dev/blob/s3blob takes it.
+func (s *S3) URL(bucket string) string {
+	return "s3://" + bucket + "?region=us-east-1&use_path_style=true&endpoint=http://" + s.host
+}
+
+// Setenv logs this process in until the end of the test.
+func (s *S3) Setenv(t *testing.T) {
+	for _, e := range s.Env {
+		name, value, _ := strings.Cut(e, "=")
+		t.Setenv(name, value)
+	}
+}
+
+func under(dir string, names []string) []string {
+	var all []string
+	for _, name := range names {
+		all = append(all, filepath.Join(dir, name))
+	}
+	return all
+}
+
+// startS3 starts the server and waits until it listens.
+func startS3(t testing.TB, socket string, cmd *exec.Cmd) {
+	t.Helper()
+	out := newWatched()
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, 5*time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(exited)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		kill := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		defer kill.Stop()
+		<-exited
+		if t.Failed() {
+			t.Logf("%s\n%s", strings.Join(cmd.Args, " "), out)
+		}
+	})
+	limit := time.NewTimer(startLimit)
+	defer limit.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := net.Dial("unix", socket)
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		select {
+		case <-tick.C:
+			continue
+		case <-exited:
+			err = errors.New("it has ended")
+		case <-limit.C:
+		}
+		t.Fatalf("the S3 server does not listen: %v\n%s", err, out)
+	}
+}
