@@ -1,7 +1,6 @@
 package blob_test
 
 import (
-	"os"
 	"strconv"
 	"testing"
 
@@ -11,8 +10,6 @@ import (
 	"github.com/athens-go/athens/storage/storagetest"
 	_ "gocloud.dev/blob/s3blob"
 )
-
-func TestMain(m *testing.M) { os.Exit(modtest.Main(m)) }
 
 func TestKitS3(t *testing.T) {
 	server := modtest.NewS3(t, "modules")

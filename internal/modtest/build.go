@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// buildLimit bounds one build. A large tool takes two minutes the first time.
-const buildLimit = 8 * time.Minute
+// buildLimit bounds one build.
+const buildLimit = 5 * time.Minute
 
 // binaries are the programs that this test process has built, in a folder that
 // [Main] makes and removes. It is of the process because a build takes longer
@@ -50,26 +50,6 @@ func Main(m interface{ Run() int }) int {
 // test's package needs a TestMain with [Main].
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
-	args := []string{"build", "-buildvcs=false"}
-	if raceEnabled {
-		args = append(args, "-race")
-	}
-	return buildOnce(t, pkg, func(bin string) error { return goBuild(".", os.Environ(), append(args, "-o", bin, pkg)) })
-}
-
-// BuildTool builds a program that tests talk to and that is not of this project, as
-// pinned in the module of tools in the folder dir, given from this module's root. What
-// [Build] says holds for it, but for the race detector.
-func BuildTool(t testing.TB, dir, pkg string) string {
-	t.Helper()
-	return buildOnce(t, pkg, func(bin string) error {
-		return goBuild(dir, append(os.Environ(), "GOWORK=off"), []string{"build", "-buildvcs=false", "-o", bin, pkg})
-	})
-}
-
-// buildOnce builds a package unless this process has.
-func buildOnce(t testing.TB, pkg string, make func(bin string) error) string {
-	t.Helper()
 	binaries.Lock()
 	if binaries.dir == "" {
 		binaries.Unlock()
@@ -78,7 +58,7 @@ func buildOnce(t testing.TB, pkg string, make func(bin string) error) string {
 	build, ok := binaries.built[pkg]
 	if !ok {
 		bin := filepath.Join(binaries.dir, fmt.Sprint(len(binaries.built), "-", filepath.Base(pkg)))
-		build = sync.OnceValues(func() (string, error) { return bin, make(bin) })
+		build = sync.OnceValues(func() (string, error) { return bin, goBuild(pkg, bin) })
 		binaries.built[pkg] = build
 	}
 	binaries.Unlock()
@@ -89,20 +69,48 @@ func buildOnce(t testing.TB, pkg string, make func(bin string) error) string {
 	return bin
 }
 
-// goBuild runs the go command in a folder, given from this module's root.
-func goBuild(dir string, env, args []string) error {
+func goBuild(pkg, bin string) error {
 	root, err := moduleRoot()
 	if err != nil {
 		return err
 	}
+	args := []string{"build", "-buildvcs=false", "-o", bin}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), buildLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Env = filepath.Join(root, filepath.FromSlash(dir)), env
+	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
+	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}
 	return nil
+}
+
+// toolLimit bounds building a tool, which downloads and compiles a lot the first time.
+const toolLimit = 9 * time.Minute
+
+// Tool returns a program that tests talk to and that is not of this project: the
+// package as the module in the folder dir pins it, given from this module's root. The
+// go command keeps what it has built, so that the next time it is there at once.
+func Tool(t testing.TB, dir, pkg string) string {
+	t.Helper()
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), toolLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "tool", "-n", pkg)
+	cmd.Dir, cmd.Env = filepath.Join(root, filepath.FromSlash(dir)), append(os.Environ(), "GOWORK=off")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	bin, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go tool %s: %v\n%s", pkg, err, &stderr)
+	}
+	return strings.TrimSpace(string(bin))
 }
 
 // moduleRoot finds this module's root above the working directory, which for

@@ -30,11 +30,10 @@ type S3 struct {
 
 // NewS3 starts an S3 server with these buckets, empty, which ends with the test. The server is
 // versitygw as tools/servers pins it; it keeps objects in a folder and means
-// conditional writes, which in-memory imitations do not. The test's package needs a
-// TestMain with [Main].
+// conditional writes, which in-memory imitations do not.
 func NewS3(t testing.TB, buckets ...string) *S3 {
 	t.Helper()
-	bin := BuildTool(t, "tools/servers", "github.com/versity/versitygw/cmd/versitygw")
+	bin := Tool(t, "tools/servers", "github.com/versity/versitygw/cmd/versitygw")
 	dir, err := os.MkdirTemp("", "s3-") // not the test's: a socket's name must be short
 	if err != nil {
 		t.Fatal(err)
