@@ -25,7 +25,8 @@ import (
 // anything happened, or although it happened.
 type faultyStore struct {
 	*storage.Store
-	fs afero.Fs
+	fs     afero.Fs
+	zipURL string // where zips can be had; empty: here
 
 	mu     sync.Mutex
 	faults map[string]string // how an operation fails
@@ -121,6 +122,16 @@ func (b brokenBody) Read(p []byte) (int, error) {
 
 func (s *faultyStore) Put(ctx context.Context, m module.Version, info *athens.Info, mod []byte) error {
 	return s.try("put", func() error { return s.Store.Put(ctx, m, info, mod) })
+}
+
+func (s *faultyStore) ZipURL(_ context.Context, m module.Version) (url string, err error) {
+	err = s.try("zipurl", func() error {
+		if s.zipURL != "" {
+			url = s.zipURL + m.String()
+		}
+		return nil
+	})
+	return url, err
 }
 
 func (s *faultyStore) Versions(ctx context.Context, path string) (versions []string, err error) {

@@ -196,6 +196,7 @@ func (s *script) version(word string) module.Version {
 //	vcs|upstream fails KIND|all HOW        how it is from now on; "mended" as before
 //	upstream location URL                  where clients are sent
 //	store fails OP failed|happened|full    the same of the store
+//	store zips URL                         where the store has its zips; "" is with itself
 //	private PATTERN; block PATH[@VERSION] REASON; deny PATH REASON
 //	sumdb knows M@V [zip|mod]; sumdb lies M@V; sumdb down
 //	sumdb key|other-key                    its key is known, or another one
@@ -225,6 +226,10 @@ func (s *script) setUp(name string, args []string) bool {
 			s.source(s.upstream.fake, args)
 		}
 	case "store":
+		if args[0] == "zips" {
+			s.store.zipURL = args[1]
+			break
+		}
 		s.store.fail(args[1], strings.TrimPrefix(args[2], "mended"))
 	case "private":
 		s.private = append(s.private, args[0])
