@@ -8,6 +8,8 @@ import (
 	"github.com/athens-go/athens/backends/blob"
 	"github.com/athens-go/athens/internal/modtest"
 	"github.com/athens-go/athens/storage/storagetest"
+	"github.com/stretchr/testify/require"
+	"gocloud.dev/blob/memblob"
 	_ "gocloud.dev/blob/s3blob"
 )
 
@@ -19,5 +21,14 @@ func TestKitS3(t *testing.T) {
 		n++
 		url := server.URL("modules") + "&prefix=" + strconv.Itoa(n) + "/"
 		return func() (athens.Storage, error) { return blob.OpenURL(t.Context(), url, nil) }
+	})
+}
+
+// What is asked of the service again each time must not say anything else.
+func TestKitKeepNothing(t *testing.T) {
+	storagetest.Run(t, func(t *testing.T) storagetest.Open {
+		bucket := memblob.OpenBucket(nil)
+		t.Cleanup(func() { require.NoError(t, bucket.Close()) })
+		return func() (athens.Storage, error) { return blob.New(t.Context(), bucket, &blob.Options{KeepBytes: -1}) }
 	})
 }

@@ -62,8 +62,12 @@ func NewS3(t testing.TB, buckets ...string) *S3 {
 		Transport: transport,
 		ErrorLog:  log.New(io.Discard, "", 0),
 	})
-	server := httptest.NewServer(tap)
+	server := httptest.NewUnstartedServer(tap)
+	ctx, cancel := context.WithCancel(context.Background())
+	server.Config.BaseContext = func(net.Listener) context.Context { return ctx }
+	server.Start()
 	t.Cleanup(func() {
+		cancel() // what hangs before it has read its body hears nothing of its connection
 		server.CloseClientConnections()
 		server.Close()
 		transport.CloseIdleConnections()

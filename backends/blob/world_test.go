@@ -1,0 +1,65 @@
+package blob_test
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/backends/blob"
+	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/storage/storagetest"
+	"github.com/stretchr/testify/require"
+)
+
+// A test may run this program again, as another process; see childTask.
+func TestMain(m *testing.M) {
+	if task := os.Getenv(childTask); task != "" {
+		os.Exit(child(task))
+	}
+	os.Exit(m.Run())
+}
+
+// newServer starts an S3 server with the bucket "modules", and logs in.
+func newServer(t *testing.T) *modtest.S3 {
+	server := modtest.NewS3(t, "modules")
+	server.Setenv(t)
+	return server
+}
+
+// open opens the bucket once more, as another process would.
+func open(t *testing.T, server *modtest.S3, opts *blob.Options) *blob.Store {
+	t.Helper()
+	s, err := blob.OpenURL(t.Context(), server.URL("modules"), opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// sample is a version of example.com/m.
+func sample(version string) storagetest.Sample {
+	return storagetest.NewSample("example.com/m", version, "")
+}
+
+// large is a version with a zip that is uploaded in parts. No store looks into it.
+func large(version string) storagetest.Sample {
+	s := sample(version)
+	s.Zip = make([]byte, 20<<20)
+	_, _ = rand.Read(s.Zip)
+	s.H1 = "h1:" + base64.StdEncoding.EncodeToString(s.Zip[:32])
+	return s
+}
+
+// read returns a file of a version.
+func read(t *testing.T, s athens.Storage, of storagetest.Sample, f athens.File) ([]byte, error) {
+	obj, err := s.Open(t.Context(), of.Module, f)
+	require.NoError(t, err)
+	defer obj.Body.Close()
+	return io.ReadAll(obj.Body)
+}
+
+// quick gives up soon.
+var quick = &blob.Options{Timeout: 700 * time.Millisecond, UploadTimeout: 700 * time.Millisecond, Unprobed: true}
