@@ -160,6 +160,11 @@ func (o *Options) withDefaults() error {
 		return fmt.Errorf("blob: ZipURLs is %v, more than %v", o.ZipURLs, mostURL)
 	}
 	o.TempDir = cmp.Or(o.TempDir, os.TempDir())
+	if dir, err := os.Stat(o.TempDir); err != nil {
+		return fmt.Errorf("blob: TempDir: %w", err)
+	} else if !dir.IsDir() {
+		return fmt.Errorf("blob: TempDir: %s is not a folder", o.TempDir)
+	}
 	o.KeepBytes = cmp.Or(o.KeepBytes, 32<<20)
 	o.KeepFor = cmp.Or(o.KeepFor, 5*time.Minute)
 	o.MaxMod = cmp.Or(o.MaxMod, 32<<20)

@@ -58,22 +58,31 @@ func within[T any](ctx context.Context, limit time.Duration, ask func(context.Co
 // gone reports whether err, that of reading an object, means that there is none. It
 // returns err if it means anything else.
 func (s *Store) gone(ctx context.Context, key string, err error) (bool, error) {
-	if gcerrors.Code(err) != gcerrors.NotFound {
-		return false, err
+	if gcerrors.Code(err) == gcerrors.NotFound && serviceCode(err) == "NotFound" {
+		// What a HEAD did not find has no body to say what that was. A GET's does.
+		_, err = within(ctx, s.opts.Timeout, func(ctx context.Context) (struct{}, error) {
+			r, err := s.bucket.NewRangeReader(ctx, key, 0, 0, nil)
+			if err == nil {
+				err = r.Close()
+			}
+			return struct{}{}, err
+		})
+		if err == nil {
+			return false, nil
+		}
 	}
-	if serviceCode(err) == "NoSuchKey" {
+	switch {
+	case gcerrors.Code(err) != gcerrors.NotFound:
+		return false, err
+	case serviceCode(err) == "NoSuchKey":
 		return true, nil
 	}
-	// A HEAD has no body to say what was not found; other services, and drivers,
-	// say the same of buckets and permissions.
-	first, lerr := within(ctx, s.opts.Timeout, func(ctx context.Context) ([]*blob.ListObject, error) {
+	// Other services, and drivers, say the same of buckets and permissions.
+	first, err := within(ctx, s.opts.Timeout, func(ctx context.Context) ([]*blob.ListObject, error) {
 		page, _, err := s.bucket.ListPage(ctx, blob.FirstPageToken, 1, &blob.ListOptions{Prefix: key})
 		return page, err
 	})
-	if lerr != nil {
-		return false, lerr
-	}
-	return len(first) == 0 || first[0].Key != key, nil
+	return err == nil && (len(first) == 0 || first[0].Key != key), err
 }
 
 // serviceCode is what S3 calls an error, without the SDK's types.

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/athens-go/athens v0.0.0
+	github.com/stretchr/testify v1.12.1
 	gocloud.dev v0.48.0
 	golang.org/x/mod v0.42.0
 )
@@ -41,6 +42,7 @@ require (
 	go.opentelemetry.io/otel/sdk v1.47.0 // indirect
 	go.opentelemetry.io/otel/sdk/metric v1.47.0 // indirect
 	go.opentelemetry.io/otel/trace v1.47.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/net v0.61.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect

@@ -92,19 +92,30 @@ type zipObject struct {
 	h1      string // empty if the object lacks it
 }
 
-// zip asks for what is known of the zip of m, or returns nil if it is not held.
+// zip returns what is known of the zip of m, or nil if it is not held.
 func (s *Store) zip(ctx context.Context, m module.Version, key string) (*zipObject, error) {
-	a, held, err := find(ctx, s, key, func(ctx context.Context) (*blob.Attributes, error) { return s.bucket.Attributes(ctx, key) })
+	z, held, err := find(ctx, s, key, s.head(key))
 	if !held || err != nil {
 		return nil, err
 	}
-	z := &zipObject{size: a.Size, modTime: a.ModTime, h1: a.Metadata[h1Name]}
-	// A weak tag, or none, leaves it to the handler to make one.
-	if len(a.ETag) > 2 && a.ETag[0] == '"' && strings.IndexByte(a.ETag[1:], '"') == len(a.ETag)-2 {
-		z.etag = a.ETag
-	}
 	s.seen.addZip(m, z)
 	return z, nil
+}
+
+// head asks for what is known of a zip.
+func (s *Store) head(key string) func(context.Context) (*zipObject, error) {
+	return func(ctx context.Context) (*zipObject, error) {
+		a, err := s.bucket.Attributes(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		z := &zipObject{size: a.Size, modTime: a.ModTime, h1: a.Metadata[h1Name]}
+		// A weak tag, or none, leaves it to the handler to make one.
+		if len(a.ETag) > 2 && a.ETag[0] == '"' && strings.IndexByte(a.ETag[1:], '"') == len(a.ETag)-2 {
+			z.etag = a.ETag
+		}
+		return z, nil
+	}
 }
 
 func (s *Store) openZip(ctx context.Context, m module.Version) (*athens.Object, error) {

@@ -122,14 +122,14 @@ func (st *stage) Commit(ctx context.Context, m module.Version, h1 string) error 
 // upload makes the file the zip of m, or returns the zip that m has.
 func (st *stage) upload(ctx context.Context, m module.Version, key, h1 string) (held *zipObject, err error) {
 	s := st.s
+	if s.seen.get(m).zip != nil || st.size > atOnce {
+		if held, err := within(ctx, s.opts.Timeout, s.head(key)); err == nil {
+			return held, nil
+		}
+	}
 	look := func() (bool, error) {
 		held, err = s.zip(ctx, m, key)
 		return held != nil, err
-	}
-	if s.seen.get(m).zip != nil || st.size > atOnce {
-		if has, err := look(); has || err != nil {
-			return held, err
-		}
 	}
 	_, err = s.create(ctx, func() error {
 		_, err := within(ctx, s.opts.UploadTimeout, func(ctx context.Context) (struct{}, error) {
