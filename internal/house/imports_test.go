@@ -1,12 +1,16 @@
 package house_test
 
 import (
+	"maps"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/modfile"
 )
 
 // mod is allowed everywhere: the go command's own ideas of paths, versions, zips.
@@ -112,6 +116,26 @@ func TestRootIsLight(t *testing.T) {
 	for _, p := range strings.Fields(string(out)) {
 		if p != self && !within(p, self+"/internal", mod) {
 			t.Errorf("the root package depends on %s", p)
+		}
+	}
+}
+
+// Who has this module in a go.mod gets what the lists above name, and never what a
+// backend is made of.
+func TestModuleIsLight(t *testing.T) {
+	name := filepath.Join(root, "go.mod")
+	data, err := os.ReadFile(name)
+	require.NoError(t, err)
+	parsed, err := modfile.Parse(name, data, nil)
+	require.NoError(t, err)
+	named := append(slices.Concat(slices.Collect(maps.Values(outside))...), append(forTests, mod)...)
+	heavy := []string{"gocloud.dev", "cloud.google.com/go", "google.golang.org", "go.opentelemetry.io", "github.com/aws", "github.com/Azure", "github.com/versity"}
+	for _, r := range parsed.Require {
+		if !r.Indirect && !slices.Contains(named, r.Mod.Path) {
+			t.Errorf("go.mod requires %s, which no list names", r.Mod.Path)
+		}
+		if within(r.Mod.Path, heavy...) {
+			t.Errorf("go.mod requires %s, which is for a module under backends/", r.Mod.Path)
 		}
 	}
 }
