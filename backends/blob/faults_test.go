@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,6 +45,9 @@ func TestWritesThatFail(t *testing.T) {
 	for name, fault := range broken {
 		for times, many := range map[string]int64{"once": 1, "always": 1 << 30} {
 			for what, s := range map[string]storagetest.Sample{"put": sample("v1.0.0"), "commit": sample("v1.0.0"), "parts": large("v1.0.0")} {
+				if what == "parts" && !strings.Contains(name, "late") {
+					continue // a whole upload for each: the others are the same as with one request
+				}
 				n++
 				s.Module.Path = "example.com/" + string(rune('a'+n/26)) + string(rune('a'+n%26))
 				t.Run(name+" "+times+" "+what, func(t *testing.T) {

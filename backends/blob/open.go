@@ -109,6 +109,9 @@ func (s *Store) head(key string) func(context.Context) (*zipObject, error) {
 		if err != nil {
 			return nil, err
 		}
+		if a.Size == 0 {
+			return nil, errors.New("the object with the zip is empty: it was not written by this package")
+		}
 		z := &zipObject{size: a.Size, modTime: a.ModTime, h1: a.Metadata[h1Name]}
 		// A weak tag, or none, leaves it to the handler to make one.
 		if len(a.ETag) > 2 && a.ETag[0] == '"' && strings.IndexByte(a.ETag[1:], '"') == len(a.ETag)-2 {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +35,8 @@ func child(task string) int {
 		switch words[0] {
 		case "race":
 			err = race(ctx, store, words[2])
+		case "store":
+			err = large(words[2]).Store(ctx, store)
 		case "large":
 			err = passLarge(ctx, store, words[2])
 		}
@@ -105,6 +110,46 @@ func TestProcessesRace(t *testing.T) {
 	for i := range races {
 		s := contender(i, winner[fmt.Sprint(i)])
 		require.NoError(t, s.Whole(t.Context(), store))
+	}
+}
+
+// A process is killed at each request of a fill, before the service has done it and
+// after. The version is absent, held without its zip, or whole; the next one who
+// stores it finds nothing in the way.
+func TestWriterIsKilled(t *testing.T) {
+	server := newServer(t)
+	store := open(t, server, nil)
+	for _, at := range []int{0, 2, 4, 6} { // of PUT, HEAD, POST, three parts, POST
+		for _, late := range []bool{false, true} {
+			s := large(fmt.Sprintf("v1.%d.%d", at, map[bool]int{true: 1}[late]))
+			cmd := command(t, server, "store "+server.URL("modules")+" "+s.Module.Version)
+			fault := modtest.Fault(func(http.Handler) http.Handler {
+				return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+					_ = cmd.Process.Kill()
+					panic(http.ErrAbortHandler)
+				})
+			})
+			if late {
+				fault = modtest.After(fault)
+			}
+			var seen atomic.Int64
+			mend := server.Break("modules", modtest.Only(func(r *http.Request) bool {
+				return strings.Contains(r.URL.Path, s.Module.Version) && seen.Add(1) > int64(at)
+			}, fault))
+			err := cmd.Run()
+			mend()
+			require.ErrorContains(t, err, "killed", "at request %d", at)
+			if _, err := store.Open(t.Context(), s.Module, athens.ModFile); !errors.Is(err, fs.ErrNotExist) {
+				require.NoError(t, s.Held(t.Context(), store))
+			} else {
+				require.Zero(t, at)
+			}
+			if _, err := store.Open(t.Context(), s.Module, athens.ZipFile); !errors.Is(err, fs.ErrNotExist) {
+				require.NoError(t, s.Whole(t.Context(), store))
+			}
+			require.NoError(t, s.Store(t.Context(), store))
+			require.NoError(t, s.Whole(t.Context(), store))
+		}
 	}
 }
 

@@ -73,7 +73,7 @@ func TestRequests(t *testing.T) {
 		_, err := b.Open(t.Context(), s.Module, athens.ZipFile)
 		require.ErrorIs(t, err, fs.ErrNotExist)
 	})
-	// HEAD because it is large, then the parts, two of 8 MiB and one of 4.
+	// HEAD because it is large, then the parts, two of 8 MiB and one of 1.
 	check("a large zip", []string{"HEAD", "POST", "PUT", "PUT", "PUT", "POST"}, func() { ok(s.Commit(t.Context(), a)) })
 	check("a zip, cold", []string{"HEAD", "GET"}, func() { _, err := read(t, b, s, athens.ZipFile); ok(err) })
 	check("a zip, warm", []string{"GET"}, func() { _, err := read(t, b, s, athens.ZipFile); ok(err) })
