@@ -49,11 +49,11 @@ func child(task string) int {
 	return 0
 }
 
-// command is this program as a child that is logged in.
-func command(t *testing.T, server *modtest.S3, task string) *exec.Cmd {
+// command is this program as a child that is logged in. It is killed when ctx is done.
+func command(ctx context.Context, t *testing.T, server *modtest.S3, task string) *exec.Cmd {
 	self, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), self)
+	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(append(os.Environ(), server.Env...), childTask+"="+task)
 	cmd.Stderr = os.Stderr
 	return cmd
@@ -88,7 +88,7 @@ func TestProcessesRace(t *testing.T) {
 	won := make([]string, len(salts))
 	ended := make(chan error, len(salts))
 	for i, salt := range salts {
-		cmd := command(t, server, "race "+server.URL("modules")+" "+salt)
+		cmd := command(t.Context(), t, server, "race "+server.URL("modules")+" "+salt)
 		go func() {
 			out, err := cmd.Output()
 			won[i] = string(out)
@@ -122,10 +122,11 @@ func TestWriterIsKilled(t *testing.T) {
 	for _, at := range []int{0, 2, 4, 6} { // of PUT, HEAD, POST, three parts, POST
 		for _, late := range []bool{false, true} {
 			s := large(fmt.Sprintf("v1.%d.%d", at, map[bool]int{true: 1}[late]))
-			cmd := command(t, server, "store "+server.URL("modules")+" "+s.Module.Version)
+			ctx, kill := context.WithCancel(t.Context())
+			cmd := command(ctx, t, server, "store "+server.URL("modules")+" "+s.Module.Version)
 			fault := modtest.Fault(func(http.Handler) http.Handler {
 				return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-					_ = cmd.Process.Kill()
+					kill()
 					panic(http.ErrAbortHandler)
 				})
 			})
@@ -136,9 +137,9 @@ func TestWriterIsKilled(t *testing.T) {
 			mend := server.Break("modules", modtest.Only(func(r *http.Request) bool {
 				return strings.Contains(r.URL.Path, s.Module.Version) && seen.Add(1) > int64(at)
 			}, fault))
-			err := cmd.Run()
+			require.Error(t, cmd.Run(), "at request %d", at)
+			require.Error(t, ctx.Err(), "at request %d", at)
 			mend()
-			require.ErrorContains(t, err, "killed", "at request %d", at)
 			if _, err := store.Open(t.Context(), s.Module, athens.ModFile); !errors.Is(err, fs.ErrNotExist) {
 				require.NoError(t, s.Held(t.Context(), store))
 			} else {
