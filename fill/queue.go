@@ -221,7 +221,7 @@ func (q *Queue) place(j *job, now time.Time, err error, cut bool) string {
 	before := j.reason
 	j.reason = ""
 	if err != nil {
-		j.reason = reason(err)
+		j.reason = Reason(err)
 	}
 	switch {
 	case err == nil:
@@ -238,7 +238,7 @@ func (q *Queue) place(j *job, now time.Time, err error, cut bool) string {
 			j.attempts--
 			j.reason = before
 		} else {
-			j.due = now.Add(q.opts.wait(j.attempts, err))
+			j.due = now.Add(Backoff{q.opts.RetryMin, q.opts.RetryMax}.Wait(j.attempts, err))
 		}
 		q.push(j)
 		q.note(j)

@@ -1,0 +1,41 @@
+package nats_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/backends/nats"
+	"github.com/athens-go/athens/fill/filltest"
+)
+
+const unit = 250 * time.Millisecond
+
+// TestKit checks all promises side by side, each with streams of its own: on the
+// server's clock they take their time.
+func TestKit(t *testing.T) {
+	for on, connect := range servers {
+		t.Run(on, func(t *testing.T) {
+			t.Parallel()
+			js := connect(t)
+			var all sync.WaitGroup
+			for _, c := range filltest.Cases() {
+				opts := nats.Options{Name: c.Name, Grace: 5 * unit, RetryMin: unit / 4, RetryMax: unit, Lease: 2 * time.Second}
+				open := func() (athens.FillScheduler, error) { return nats.New(t.Context(), js, &opts) }
+				h := filltest.Harness{New: open, Reopen: open, Advance: wait, Unit: unit, Grace: opts.Grace}
+				all.Go(func() { assert.NoError(t, c.Check(h), "%s: %s", c.Name, c.Promise) })
+			}
+			all.Wait()
+		})
+	}
+}
+
+// wait lets time pass: the server's clock is the machine's.
+func wait(d time.Duration) { <-time.After(d) }
+
+// servers are the ways to a JetStream that holds nothing.
+var servers = map[string]func(*testing.T) jetstream.JetStream{"embedded": inProcess, "loopback": overTCP}

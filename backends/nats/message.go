@@ -1,0 +1,90 @@
+package nats
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/module"
+)
+
+const (
+	// maxName bounds path and version together, in bytes: as base64 they fit
+	// into one line of the protocol, which has 4,096.
+	maxName = 2048
+	// maxDelay bounds how long a fill may be put off, so that a message that
+	// somebody else wrote does not stay for ever.
+	maxDelay = 31 * 24 * time.Hour
+	// maxAttempts is more than anybody counts to.
+	maxAttempts = 1 << 30
+)
+
+// state is the body of a message. The version is in the subject.
+type state struct {
+	Zip bool `json:"zip,omitempty"`
+	// After is when the fill is due, counted from the message's own time, so
+	// that it does not depend on the clock of whoever wrote it.
+	After     time.Duration `json:"after,omitempty"`
+	Scheduled time.Time     `json:"scheduled,omitzero"` // zero: with this message
+	First     time.Time     `json:"first,omitzero"`     // the first run's start
+	Attempts  int           `json:"attempts,omitempty"` // runs that ended with an error
+	Reason    string        `json:"reason,omitempty"`   // the latest run's error
+}
+
+var tokens = base64.RawURLEncoding.Strict()
+
+// token returns a version as two tokens of a subject: whatever bytes it has,
+// they are letters, digits, - and _ there.
+func token(m module.Version) (string, error) {
+	if m.Path == "" || m.Version == "" {
+		return "", fmt.Errorf("nats: %q names no module version", m)
+	}
+	if n := len(m.Path) + len(m.Version); n > maxName {
+		return "", fmt.Errorf("nats: the name of a module version has %d bytes, more than %d", n, maxName)
+	}
+	return tokens.EncodeToString([]byte(m.Path)) + "." + tokens.EncodeToString([]byte(m.Version)), nil
+}
+
+// parseSubject returns the version that a subject below prefix names.
+func parseSubject(prefix, subject string) (module.Version, error) {
+	rest, ok := strings.CutPrefix(subject, prefix)
+	path, version, two := strings.Cut(rest, ".")
+	if !ok || !two || len(rest) > 2*maxName {
+		return module.Version{}, errors.New("the subject names no version")
+	}
+	p, errPath := tokens.DecodeString(path)
+	v, errVersion := tokens.DecodeString(version)
+	m := module.Version{Path: string(p), Version: string(v)}
+	// Each version has one subject only, or it would be pending twice: base64
+	// allows line breaks in between.
+	if again, err := token(m); errPath != nil || errVersion != nil || err != nil || again != rest {
+		return module.Version{}, errors.New("the subject names no version")
+	}
+	return m, nil
+}
+
+// parseState reads the body of a message, which anybody may have written.
+func parseState(body []byte) (state, error) {
+	var s state
+	if len(body) > maxMessage {
+		return s, fmt.Errorf("the message has %d bytes", len(body))
+	}
+	if err := json.Unmarshal(body, &s); err != nil {
+		return state{}, errors.New("the message is not JSON as it should be")
+	}
+	if s.After < 0 || s.After > maxDelay || s.Attempts < 0 || s.Attempts > maxAttempts {
+		return state{}, errors.New("the message has numbers that can't be right")
+	}
+	return s, nil
+}
+
+func (s state) encode() []byte {
+	b, err := json.Marshal(s)
+	if err != nil { // times of a year that no clock has
+		b, _ = json.Marshal(state{Zip: s.Zip, After: s.After, Attempts: s.Attempts, Reason: s.Reason})
+	}
+	return b
+}

@@ -1,0 +1,213 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/athens-go/athens"
+)
+
+const (
+	// pullWait is how long the server may keep a worker's question for work.
+	pullWait = 30 * time.Second
+	// cutWait is how long Run waits for fills whose context it has ended.
+	cutWait = 5 * time.Second
+	// pauseMin and pauseMax bound the wait after the server could not be asked.
+	pauseMin, pauseMax = 50 * time.Millisecond, 5 * time.Second
+	// maxTries is how often a message may be delivered. Each error makes a new
+	// one, so that these are runs that came to no end: a fill that ends the
+	// process it runs in must not end them all.
+	maxTries = 20
+)
+
+// Run implements [athens.FillScheduler]. When ctx is done, no further fill
+// starts, what is running may go on for [Options.Grace], and then its context
+// ends; what does not succeed then is given to another process at once. Run
+// returns nil after the last fill did; one that ignores its context is waited
+// for 5 seconds more. What is pending stays so, and Schedule goes on to work.
+//
+// While the server can't be reached, Run waits and tries again. If it has lost
+// the streams, they are made again, empty.
+//
+// The context that fill is given ends after [Options.Timeout] and has the values
+// of ctx. A panic of fill counts as its error. A second call of Run is an error.
+func (q *Queue) Run(ctx context.Context, fill func(context.Context, athens.Fill) error) error {
+	if q.began.Swap(true) {
+		return errors.New("nats: Run was called before")
+	}
+	work, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	var workers sync.WaitGroup
+	for range q.opts.Workers {
+		workers.Go(func() { q.work(ctx, work, fill) })
+	}
+	ended := make(chan struct{})
+	go func() {
+		workers.Wait()
+		close(ended)
+	}()
+	<-ctx.Done()
+	if !within(q.opts.Grace, ended) {
+		cut()
+		if !within(cutWait, ended) {
+			q.opts.Log.Error("fills ignore that their context is done")
+		}
+	}
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), q.opts.Wait)
+	defer cancel()
+	_ = q.js.Conn().FlushWithContext(flush) // acks that are lost are runs that are repeated
+	return nil
+}
+
+// within reports whether done is closed within d.
+func within(d time.Duration, done <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// work runs one fill after the other until ctx is done.
+func (q *Queue) work(ctx, work context.Context, fill func(context.Context, athens.Fill) error) {
+	pause := pauseMin
+	for ctx.Err() == nil {
+		msg, err := q.next(ctx)
+		if err == nil {
+			pause = pauseMin
+			q.handle(ctx, work, msg, fill)
+			continue
+		}
+		if errors.Is(err, nats.ErrTimeout) || ctx.Err() != nil {
+			continue
+		}
+		q.opts.Log.Warn("no fills from the server", "err", err)
+		within(pause/2+rand.N(pause/2), ctx.Done())
+		pause = min(2*pause, pauseMax)
+		if lost(err) {
+			q.restore(ctx)
+		}
+	}
+}
+
+// next waits for a message.
+func (q *Queue) next(ctx context.Context) (jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, pullWait)
+	defer cancel()
+	msg, err := q.streams.Load().workers.Next(jetstream.FetchContext(ctx))
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nats.ErrTimeout
+	}
+	return msg, err
+}
+
+// lost reports whether the server is there but the streams or the consumer may not be.
+func lost(err error) bool {
+	for _, e := range []error{
+		jetstream.ErrConsumerNotFound, jetstream.ErrConsumerDeleted, jetstream.ErrStreamNotFound,
+		jetstream.ErrNoHeartbeat, nats.ErrNoResponders,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (q *Queue) restore(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, q.opts.Wait)
+	defer cancel()
+	if err := q.setup(ctx); err != nil && ctx.Err() == nil {
+		q.opts.Log.Warn("the streams of fills are not there", "err", err)
+	}
+}
+
+// handle decides what becomes of a message that was delivered.
+func (q *Queue) handle(ctx, work context.Context, msg jetstream.Msg, fill func(context.Context, athens.Fill) error) {
+	j, err := q.read(msg)
+	if err != nil {
+		q.opts.Log.Warn("a message that is no fill is dropped", "subject", fmt.Sprintf("%.200q", msg.Subject()), "err", err)
+		q.tell(msg.Term())
+		return
+	}
+	if wait := time.Until(j.due()); wait > 0 {
+		q.tell(msg.NakWithDelay(min(wait, maxDelay)))
+		return
+	}
+	if ctx.Err() != nil {
+		q.tell(msg.Nak())
+		return
+	}
+	if j.tries > maxTries {
+		q.fail(j, fmt.Errorf("nats: begun %d times, and none came to an end", j.tries-1))
+		return
+	}
+	if wait := q.begin(j); wait > 0 {
+		q.tell(msg.NakWithDelay(wait))
+		return
+	}
+	err = q.run(work, j, fill)
+	q.settle(j, err, work.Err() != nil)
+}
+
+// begin notes that j runs, unless its version does so here, in a smaller fill:
+// then it returns how long to wait.
+func (q *Queue) begin(j *job) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if other := q.running[j.msg.Subject()]; other != nil {
+		// As long as it has run yet: few tries, however long it takes.
+		return max(time.Since(other.started), q.opts.Lease/10)
+	}
+	j.started = time.Now()
+	if j.First.IsZero() || j.First.After(j.started) {
+		j.First = j.started
+	}
+	j.Attempts++
+	q.running[j.msg.Subject()] = j
+	return 0
+}
+
+// run runs j once, and tells the server now and then that it goes on.
+func (q *Queue) run(work context.Context, j *job, fill func(context.Context, athens.Fill) error) error {
+	ctx, cancel := context.WithTimeout(work, q.opts.Timeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		// What stands if fill ends the goroutine, as runtime.Goexit does.
+		err := errors.New("nats: the function did not return")
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v", p)
+				q.opts.Log.Error("fill panicked", "module", j.module.Path, "version", j.module.Version,
+					"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			}
+			done <- err
+		}()
+		err = fill(ctx, j.fill())
+	}()
+	beat := time.NewTicker(q.opts.Lease / 3)
+	defer beat.Stop()
+	for {
+		select {
+		case err := <-done:
+			if err != nil && work.Err() == nil && ctx.Err() != nil {
+				err = fmt.Errorf("no end after %v: %w", q.opts.Timeout, err)
+			}
+			return err
+		case <-beat.C:
+			q.tell(j.msg.InProgress())
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package nats
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/fill"
+)
+
+// settle ends a run of j. cut says that the queue itself ended the run early.
+func (q *Queue) settle(j *job, err error, cut bool) {
+	defer q.forget(j)
+	switch {
+	case err == nil:
+		q.succeed(j)
+	case athens.Final(err) || !cut && time.Since(j.First) >= q.opts.GiveUp:
+		q.fail(j, err)
+	case cut:
+		// No fault of the fill, which another process runs as it was.
+		q.tell(j.msg.Nak())
+		q.log(slog.LevelDebug, "fill put off", j, err)
+	default:
+		q.putOff(j, err)
+	}
+}
+
+func (q *Queue) forget(j *job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.running, j.msg.Subject())
+}
+
+// succeed ends a fill that is done, and what was said of its failure before.
+func (q *Queue) succeed(j *job) {
+	q.tell(j.msg.Ack())
+	j.Reason = ""
+	e := j.entry()
+	e.Ended = time.Now()
+	q.mu.Lock()
+	q.ended++
+	q.done = append(q.done, e)
+	q.done = q.done[max(len(q.done)-q.opts.Recent, 0):]
+	q.mu.Unlock()
+	q.log(slog.LevelDebug, "fill done", j, nil)
+
+	ctx, cancel := context.WithTimeout(context.Background(), q.opts.Wait)
+	defer cancel()
+	failed := q.streams.Load().failed
+	msg, err := failed.GetLastMsgForSubject(ctx, q.failedSubject(j))
+	if err == nil {
+		err = failed.DeleteMsg(ctx, msg.Sequence)
+	}
+	q.tell(ignore(err, jetstream.ErrMsgNotFound))
+}
+
+// putOff puts a message that is due later into the place of j's, unless a bigger
+// fill has taken it meanwhile. If that can't be, j's own is put off.
+func (q *Queue) putOff(j *job, err error) {
+	wait := q.backoff.Wait(j.Attempts, err)
+	s := j.state
+	s.After, s.Reason = wait, fill.Reason(err)
+	ctx, cancel := context.WithTimeout(context.Background(), q.opts.Wait)
+	defer cancel()
+	switch failure := q.put(ctx, j.msg.Subject(), s, j.seq); {
+	case failure == nil, errors.Is(failure, errChanged):
+		q.tell(j.msg.Ack())
+	default:
+		q.tell(failure)
+		q.tell(j.msg.NakWithDelay(wait))
+	}
+	q.log(slog.LevelDebug, "fill put off", j, err)
+}
+
+// fail gives j up, and keeps why.
+func (q *Queue) fail(j *job, err error) {
+	e := j.entry()
+	e.Ended, e.Reason = time.Now(), fill.Reason(err)
+	q.log(slog.LevelWarn, "fill failed", j, err)
+	body, marshalErr := json.Marshal(e)
+	if marshalErr != nil {
+		q.tell(marshalErr)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), q.opts.Wait)
+	defer cancel()
+	if _, err := q.js.PublishMsg(ctx, &nats.Msg{Subject: q.failedSubject(j), Data: body}); err != nil {
+		q.tell(err)
+		q.tell(j.msg.NakWithDelay(q.opts.RetryMax)) // it fails again then
+		return
+	}
+	q.tell(j.msg.Ack())
+}
+
+func (q *Queue) failedSubject(j *job) string {
+	return q.prefix("failed") + j.msg.Subject()[len(q.prefix("todo")):]
+}
+
+// tell logs that the server could not be told something. It then acts as if this
+// process had died, and the fill runs again.
+func (q *Queue) tell(err error) {
+	if err != nil {
+		q.opts.Log.Warn("the server of fills could not be told", "err", err)
+	}
+}
+
+func (q *Queue) log(level slog.Level, what string, j *job, err error) {
+	reason := ""
+	if err != nil {
+		reason = fill.Reason(err)
+	}
+	q.opts.Log.Log(context.Background(), level, what, "module", j.module.Path, "version", j.module.Version,
+		"zip", j.Zip, "attempts", j.Attempts, "ms", time.Since(j.started).Milliseconds(), "err", reason)
+}

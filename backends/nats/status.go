@@ -1,0 +1,112 @@
+package nats
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/athens-go/athens/fill"
+)
+
+// Status returns what there is to do and what has failed, on the server, and what
+// runs and was done in this process. Pending, with its count, has what runs in
+// other processes, too, and is in the order in which it was stored or last put
+// off. Each entry of Pending and Failed costs a round trip.
+func (q *Queue) Status(ctx context.Context) (fill.Status, error) {
+	s := fill.Status{Pending: []fill.Entry{}, Running: []fill.Entry{}}
+	q.mu.Lock()
+	here := make(map[uint64]bool, len(q.running))
+	for _, j := range q.running {
+		here[j.seq] = true
+		s.Running = append(s.Running, j.entry())
+	}
+	s.Done = append([]fill.Entry{}, q.done...)
+	s.Counts.Done, s.Counts.Rejected = q.ended, q.rejected
+	q.mu.Unlock()
+	slices.SortFunc(s.Running, func(a, b fill.Entry) int { return a.Started.Compare(b.Started) })
+	s.Counts.Running = int64(len(s.Running))
+	s.Running = s.Running[:min(len(s.Running), q.opts.Recent)]
+	slices.Reverse(s.Done)
+
+	streams := q.streams.Load()
+	held, err := q.list(ctx, streams.todo, 0, func(m *jetstream.RawStreamMsg) {
+		if e, ok := q.pendingEntry(m); ok && !here[m.Sequence] {
+			s.Pending = append(s.Pending, e)
+		}
+	})
+	if err != nil {
+		return fill.Status{}, err
+	}
+	s.Counts.Pending = max(int64(held)-int64(len(here)), 0)
+	given, err := q.list(ctx, streams.failed, q.opts.Recent, func(m *jetstream.RawStreamMsg) {
+		if e, ok := q.failedEntry(m); ok {
+			s.Failed = append(s.Failed, e)
+		}
+	})
+	if err != nil {
+		return fill.Status{}, err
+	}
+	s.Counts.Failed = int64(given)
+	if s.Failed == nil {
+		s.Failed = []fill.Entry{}
+	}
+	slices.Reverse(s.Failed)
+	return s, nil
+}
+
+// list gives Recent messages to see, the first ones, or those among the last few
+// numbers if last is not zero. It returns how many there are in all.
+func (q *Queue) list(ctx context.Context, stream jetstream.Stream, last int, see func(*jetstream.RawStreamMsg)) (uint64, error) {
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("nats: %w", err)
+	}
+	seq := info.State.FirstSeq
+	if last > 0 && info.State.LastSeq > uint64(last) {
+		seq = max(seq, info.State.LastSeq-uint64(last)+1)
+	}
+	for range q.opts.Recent {
+		m, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(">"))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			break
+		}
+		if err != nil {
+			return 0, fmt.Errorf("nats: %w", err)
+		}
+		see(m)
+		seq = m.Sequence + 1
+	}
+	return info.State.Msgs, nil
+}
+
+func (q *Queue) pendingEntry(m *jetstream.RawStreamMsg) (fill.Entry, bool) {
+	v, err := parseSubject(q.prefix("todo"), m.Subject)
+	if err != nil {
+		return fill.Entry{}, false
+	}
+	s, err := parseState(m.Data)
+	if err != nil {
+		return fill.Entry{}, false
+	}
+	j := job{state: s, module: v, stored: m.Time}
+	if j.Scheduled.IsZero() {
+		j.Scheduled = m.Time
+	}
+	e := j.entry()
+	e.Due = j.due()
+	return e, true
+}
+
+func (q *Queue) failedEntry(m *jetstream.RawStreamMsg) (fill.Entry, bool) {
+	v, err := parseSubject(q.prefix("failed"), m.Subject)
+	var e fill.Entry
+	if err != nil || len(m.Data) > maxMessage || json.Unmarshal(m.Data, &e) != nil {
+		return fill.Entry{}, false
+	}
+	e.Path, e.Version = v.Path, v.Version // the subject says which one it is
+	return e, true
+}
