@@ -270,7 +270,7 @@ func (h *Handler) owe(src source, m module.Version) {
 		return // its .mod is all that may be served
 	}
 	if h.opts.Fills != nil {
-		h.schedule(context.Background(), Fill{Module: m, Zip: true}, 0)
+		h.schedule(h.ctx, Fill{Module: m, Zip: true}, 0) // it has to be there before the .mod is
 		return
 	}
 	h.owed.Join(m, flight.NewFuture[struct{}], func(ctx context.Context, _ *flight.Future[struct{}]) {

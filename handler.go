@@ -31,6 +31,9 @@ type Handler struct {
 	owed     *flight.Group[module.Version, *flight.Future[struct{}]] // zips without a FillScheduler
 	places   chan struct{}                                           // one for each of them that may run
 
+	handed *flight.Group[Fill, *flight.Future[struct{}]] // fills on their way to the FillScheduler
+	hands  chan struct{}                                 // one for each of them
+
 	ahead     *readAhead // nil: nothing is fetched ahead
 	ctx       context.Context
 	cancel    context.CancelFunc
@@ -70,6 +73,8 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 		answers:  newAnswers(ctx, &o),
 		owed:     flight.NewGroup[module.Version, *flight.Future[struct{}]](ctx),
 		places:   make(chan struct{}, o.MaxDetached),
+		handed:   flight.NewGroup[Fill, *flight.Future[struct{}]](ctx),
+		hands:    make(chan struct{}, o.MaxScheduling),
 		ctx:      ctx,
 		cancel:   cancel,
 	}
@@ -88,7 +93,8 @@ type Stats struct {
 	// Conflicts is how often a source offered other content for a version
 	// than what is held, or a checksum database contradicted itself.
 	Conflicts uint64 `json:"conflicts"`
-	// DroppedFills is how many fills the scheduler did not take.
+	// DroppedFills is how many fills the scheduler did not take, or was too
+	// slow for.
 	DroppedFills uint64 `json:"dropped_fills"`
 }
 
@@ -110,6 +116,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		h.handed.Wait()
 		h.ahead.stop()
 		h.owed.Wait() // each kind of work may still want the next
 		h.zips.Wait()

@@ -1,7 +1,6 @@
 package athens
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -187,7 +186,7 @@ func (x *exchange) redirect(m module.Version, f File) (bool, error) {
 	if err == nil && !x.leadsAway(location) {
 		return false, nil
 	}
-	x.h.schedule(x.r.Context(), Fill{Module: m, Zip: x.h.fillsZip(m, f)}, x.h.opts.FillAfter)
+	x.h.handOver(Fill{Module: m, Zip: x.h.fillsZip(m, f)}, x.h.opts.FillAfter)
 	if err != nil {
 		return false, err
 	}
@@ -237,7 +236,7 @@ func (x *exchange) serveFetched(src source, m module.Version, f File) error {
 		return err
 	}
 	if x.h.opts.FillWhole && !src.vcs && f != ZipFile && x.h.fillsZip(m, f) {
-		x.h.schedule(x.r.Context(), Fill{Module: m, Zip: true}, x.h.opts.FillAfter)
+		x.h.handOver(Fill{Module: m, Zip: true}, x.h.opts.FillAfter)
 	}
 	done, err := x.serveArriving(src, m, f)
 	if done || err != nil {
@@ -318,16 +317,4 @@ func (x *exchange) serveSpool(sp *spool) error {
 		}
 		return err
 	})
-}
-
-// schedule puts a fill on the schedule; if that fails, the next miss does it
-// again.
-func (h *Handler) schedule(ctx context.Context, f Fill, after time.Duration) {
-	if h.opts.Fills == nil {
-		return
-	}
-	if err := h.opts.Fills.Schedule(context.WithoutCancel(ctx), f, after); err != nil {
-		h.dropped.Add(1)
-		h.opts.Logger.Warn("fill dropped", "module", f.Module.Path, "version", f.Module.Version, "error", printable(err.Error(), maxErrorBody))
-	}
 }

@@ -2,11 +2,13 @@ package athens
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
 	"golang.org/x/mod/module"
 
+	"github.com/athens-go/athens/internal/flight"
 	"github.com/athens-go/athens/internal/protocol"
 )
 
@@ -75,4 +77,56 @@ func (h *Handler) logFill(ctx context.Context, f Fill, start time.Time, err erro
 		attrs = append(attrs, slog.Bool("final", Final(err)), slog.String("error", printable(err.Error(), maxErrorBody)))
 	}
 	h.opts.Logger.LogAttrs(ctx, level, "fill", attrs...)
+}
+
+// scheduleTimeout bounds one call of Schedule.
+const scheduleTimeout = 10 * time.Second
+
+var errManyFills = errors.New("too many fills are on their way to the scheduler")
+
+// handOver puts a fill on the schedule without waiting for that: the scheduler
+// may be a server elsewhere, and the answer is not to depend on it.
+func (h *Handler) handOver(f Fill, after time.Duration) {
+	if h.opts.Fills == nil {
+		return
+	}
+	select {
+	case h.hands <- struct{}{}:
+	default:
+		h.drop(f, errManyFills)
+		return
+	}
+	mine := false
+	h.handed.Join(f,
+		func() *flight.Future[struct{}] { mine = true; return flight.NewFuture[struct{}]() },
+		func(ctx context.Context, _ *flight.Future[struct{}]) {
+			defer func() { <-h.hands }()
+			h.schedule(ctx, f, after)
+		},
+		func(_ *flight.Future[struct{}], err error) {
+			if errors.Is(err, flight.ErrClosed) {
+				<-h.hands
+			}
+			h.drop(f, err)
+		})
+	if !mine { // the same one is on its way
+		<-h.hands
+	}
+}
+
+// schedule puts a fill on the schedule, where it is when schedule returns; if
+// that fails, the next miss does it again.
+func (h *Handler) schedule(ctx context.Context, f Fill, after time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, scheduleTimeout)
+	defer cancel()
+	if err := h.opts.Fills.Schedule(ctx, f, after); err != nil {
+		h.drop(f, err)
+	}
+}
+
+// drop counts a fill that was not scheduled.
+func (h *Handler) drop(f Fill, err error) {
+	h.dropped.Add(1)
+	h.logPanic(err)
+	h.opts.Logger.Warn("fill dropped", "module", f.Module.Path, "version", f.Module.Version, "error", printable(err.Error(), maxErrorBody))
 }

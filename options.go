@@ -1,6 +1,7 @@
 package athens
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,6 +112,11 @@ type Options struct {
 	// MaxDetached bounds how many zips are fetched at once that no client
 	// waits for and that no FillScheduler bounds. Zero means 4.
 	MaxDetached int
+	// MaxScheduling bounds how many fills are on their way to Fills, which may
+	// be a server elsewhere: no redirect waits for that. What is beyond it is
+	// dropped and counted, and the next miss schedules it again. Zero means
+	// 1,024.
+	MaxScheduling int
 }
 
 var (
@@ -133,12 +139,11 @@ func (o *Options) withDefaults() (Options, error) {
 	if c.FetchTimeout < 0 {
 		return c, errors.New("athens: FetchTimeout is negative")
 	}
-	if c.MaxDetached < 0 {
-		return c, errors.New("athens: MaxDetached is negative")
+	if c.MaxDetached < 0 || c.MaxScheduling < 0 {
+		return c, errors.New("athens: MaxDetached or MaxScheduling is negative")
 	}
-	if c.MaxDetached == 0 {
-		c.MaxDetached = 4
-	}
+	c.MaxDetached = cmp.Or(c.MaxDetached, 4)
+	c.MaxScheduling = cmp.Or(c.MaxScheduling, 1024)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
