@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/mod/module"
 
@@ -120,7 +120,7 @@ var errChanged = errors.New("nats: changed meanwhile")
 
 // put stores s in place of message seq of subject, zero being none.
 func (q *Queue) put(ctx context.Context, subject string, s state, seq uint64) error {
-	_, err := q.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: s.encode()},
+	_, err := q.js.PublishMsg(ctx, &natsgo.Msg{Subject: subject, Data: s.encode()},
 		jetstream.WithExpectLastSequencePerSubject(seq), jetstream.WithExpectStream(q.opts.Name))
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
@@ -183,6 +183,15 @@ func (q *Queue) read(msg jetstream.Msg) (*job, error) {
 }
 
 func (j *job) due() time.Time { return j.stored.Add(j.After) }
+
+// left is how long j has to wait yet. What is not put off does not depend on how
+// well the clocks agree.
+func (j *job) left() time.Duration {
+	if j.After == 0 {
+		return 0
+	}
+	return min(time.Until(j.due()), maxDelay)
+}
 
 func (j *job) fill() athens.Fill { return athens.Fill{Module: j.module, Zip: j.Zip} }
 

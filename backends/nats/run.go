@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/athens-go/athens"
@@ -83,14 +83,12 @@ func within(d time.Duration, done <-chan struct{}) bool {
 func (q *Queue) work(ctx, work context.Context, fill func(context.Context, athens.Fill) error) {
 	pause := pauseMin
 	for ctx.Err() == nil {
-		msg, err := q.next(ctx)
-		if err == nil {
+		some, err := q.pull(ctx, work, fill)
+		if some {
 			pause = pauseMin
-			q.handle(ctx, work, msg, fill)
-			continue
 		}
-		if errors.Is(err, nats.ErrTimeout) || ctx.Err() != nil {
-			continue
+		if ctx.Err() != nil {
+			return
 		}
 		q.opts.Log.Warn("no fills from the server", "err", err)
 		within(pause/2+rand.N(pause/2), ctx.Done())
@@ -101,22 +99,30 @@ func (q *Queue) work(ctx, work context.Context, fill func(context.Context, athen
 	}
 }
 
-// next waits for a message.
-func (q *Queue) next(ctx context.Context) (jetstream.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, pullWait)
-	defer cancel()
-	msg, err := q.streams.Load().workers.Next(jetstream.FetchContext(ctx))
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = nats.ErrTimeout
+// pull asks the server for one message at a time, so that none waits here while
+// a fill runs, and returns why that came to an end, and whether there were some.
+func (q *Queue) pull(ctx, work context.Context, fill func(context.Context, athens.Fill) error) (some bool, err error) {
+	msgs, err := q.streams.Load().workers.Messages(jetstream.PullMaxMessages(1), jetstream.PullExpiry(pullWait))
+	if err != nil {
+		return false, err
 	}
-	return msg, err
+	defer msgs.Stop()
+	// What is on its way here when ctx is done is still seen, and given back.
+	defer context.AfterFunc(ctx, msgs.Drain)()
+	for ; ; some = true {
+		msg, err := msgs.Next()
+		if err != nil {
+			return some, err
+		}
+		q.handle(ctx, work, msg, fill)
+	}
 }
 
 // lost reports whether the server is there but the streams or the consumer may not be.
 func lost(err error) bool {
 	for _, e := range []error{
 		jetstream.ErrConsumerNotFound, jetstream.ErrConsumerDeleted, jetstream.ErrStreamNotFound,
-		jetstream.ErrNoHeartbeat, nats.ErrNoResponders,
+		jetstream.ErrNoHeartbeat, natsgo.ErrNoResponders,
 	} {
 		if errors.Is(err, e) {
 			return true
@@ -141,8 +147,8 @@ func (q *Queue) handle(ctx, work context.Context, msg jetstream.Msg, fill func(c
 		q.tell(msg.Term())
 		return
 	}
-	if wait := time.Until(j.due()); wait > 0 {
-		q.tell(msg.NakWithDelay(min(wait, maxDelay)))
+	if wait := j.left(); wait > 0 {
+		q.tell(msg.NakWithDelay(wait))
 		return
 	}
 	if ctx.Err() != nil {

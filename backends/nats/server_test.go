@@ -1,14 +1,77 @@
 package nats_test
 
 import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
 	"testing"
+	"time"
 
-	"github.com/nats-io/nats.go"
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/athens-go/athens/backends/nats/embedded"
 )
+
+// TestMain is also the other processes of these tests.
+func TestMain(m *testing.M) {
+	switch os.Getenv("NATS_TEST_PROCESS") {
+	case "worker":
+		workerProcess(os.Getenv("NATS_TEST_ADDR"))
+	case "server":
+		serverProcess(os.Getenv("NATS_TEST_DIR"), os.Getenv("NATS_TEST_ADDR"))
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// process is another process.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	said *bufio.Scanner
+}
+
+// startProcess starts this test binary as another process.
+func startProcess(t *testing.T, what string, env ...string) *process {
+	t.Helper()
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	p := &process{t: t, cmd: exec.Command(exe)}
+	p.cmd.Env = append(append(os.Environ(), "NATS_TEST_PROCESS="+what), env...)
+	p.cmd.Stderr = os.Stderr
+	out, err := p.cmd.StdoutPipe()
+	require.NoError(t, err)
+	p.said = bufio.NewScanner(out)
+	require.NoError(t, p.cmd.Start())
+	t.Cleanup(p.kill)
+	return p
+}
+
+// says waits for a line of the process.
+func (p *process) says() string {
+	p.t.Helper()
+	require.True(p.t, p.said.Scan(), "the process has ended")
+	return p.said.Text()
+}
+
+// kill is kill -9.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+func serverProcess(dir, addr string) {
+	s, err := embedded.New(dir, &embedded.Options{Addr: addr})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(s.Addr())
+	select {}
+}
 
 // start starts a server in this process.
 func start(t *testing.T, dir string, opts *embedded.Options) *embedded.Server {
@@ -19,8 +82,18 @@ func start(t *testing.T, dir string, opts *embedded.Options) *embedded.Server {
 	return s
 }
 
+// connect connects over TCP, and again and again when that is lost.
+func connect(t *testing.T, addr string) jetstream.JetStream {
+	t.Helper()
+	conn, err := natsgo.Connect(addr, natsgo.MaxReconnects(-1), natsgo.ReconnectWait(20*time.Millisecond),
+		natsgo.ErrorHandler(func(*natsgo.Conn, *natsgo.Subscription, error) {}))
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	return jetStream(t, conn)
+}
+
 // jetStream is that of a connection.
-func jetStream(t *testing.T, conn *nats.Conn) jetstream.JetStream {
+func jetStream(t *testing.T, conn *natsgo.Conn) jetstream.JetStream {
 	t.Helper()
 	js, err := jetstream.New(conn)
 	require.NoError(t, err)
@@ -34,9 +107,5 @@ func inProcess(t *testing.T) jetstream.JetStream {
 
 // overTCP is a server that is reached as one on another machine is.
 func overTCP(t *testing.T) jetstream.JetStream {
-	s := start(t, t.TempDir(), &embedded.Options{Addr: "127.0.0.1:0"})
-	conn, err := nats.Connect(s.Addr())
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
-	return jetStream(t, conn)
+	return connect(t, start(t, t.TempDir(), &embedded.Options{Addr: "127.0.0.1:0"}).Addr())
 }

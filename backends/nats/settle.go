@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/athens-go/athens"
@@ -16,7 +16,7 @@ import (
 
 // settle ends a run of j. cut says that the queue itself ended the run early.
 func (q *Queue) settle(j *job, err error, cut bool) {
-	defer q.forget(j)
+	q.forget(j) // first: a message that follows may come back to this process
 	switch {
 	case err == nil:
 		q.succeed(j)
@@ -89,7 +89,7 @@ func (q *Queue) fail(j *job, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), q.opts.Wait)
 	defer cancel()
-	if _, err := q.js.PublishMsg(ctx, &nats.Msg{Subject: q.failedSubject(j), Data: body}); err != nil {
+	if _, err := q.js.PublishMsg(ctx, &natsgo.Msg{Subject: q.failedSubject(j), Data: body}); err != nil {
 		q.tell(err)
 		q.tell(j.msg.NakWithDelay(q.opts.RetryMax)) // it fails again then
 		return
