@@ -1,0 +1,223 @@
+package nats_test
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/backends/nats"
+	"github.com/athens-go/athens/backends/nats/embedded"
+)
+
+// wire is a TCP proxy in front of a server, which loses what it is told to.
+type wire struct {
+	net.Listener
+	to string
+
+	mu       sync.Mutex
+	requests bool // what clients say is lost
+	replies  bool // what the server says is lost
+	down     bool // nobody gets through
+	conns    []net.Conn
+}
+
+func newWire(t *testing.T, to string) *wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	w := &wire{Listener: l, to: to}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { w.serve(client) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		w.set(false, false, true)
+		all.Wait()
+	})
+	return w
+}
+
+// set says what is lost from now on.
+func (w *wire) set(requests, replies, down bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.requests, w.replies, w.down = requests, replies, down
+	if down {
+		w.cutLocked()
+	}
+}
+
+// cut ends what is connected now.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cutLocked()
+}
+
+func (w *wire) cutLocked() {
+	for _, c := range w.conns {
+		c.Close()
+	}
+	w.conns = nil
+}
+
+func (w *wire) serve(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", w.to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	w.mu.Lock()
+	down := w.down
+	if !down {
+		w.conns = append(w.conns, client, server)
+	}
+	w.mu.Unlock()
+	if down {
+		return
+	}
+	var both sync.WaitGroup
+	both.Go(func() { w.copy(server, client, &w.requests) })
+	both.Go(func() { w.copy(client, server, &w.replies) })
+	both.Wait()
+}
+
+func (w *wire) copy(to, from net.Conn, lost *bool) {
+	defer to.Close()
+	b := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(b)
+		if err != nil {
+			return
+		}
+		w.mu.Lock()
+		drop := *lost
+		w.mu.Unlock()
+		if drop {
+			continue
+		}
+		if _, err := to.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// behindWire is a worker whose server is behind a wire, and one that has the
+// server for itself. Neither runs yet.
+func behindWire(t *testing.T) (*wire, *worker, *worker) {
+	s := start(t, t.TempDir(), &embedded.Options{Addr: "127.0.0.1:0"})
+	w := newWire(t, s.Addr())
+	opts := &nats.Options{Lease: 500 * time.Millisecond, Wait: 300 * time.Millisecond, RetryMin: 10 * time.Millisecond, RetryMax: 50 * time.Millisecond, Grace: time.Second}
+	far := newWorker(t, connect(t, w.Addr().String()), opts)
+	near := newWorker(t, jetStream(t, s.Conn()), opts)
+	return w, far, near
+}
+
+// The two halves of a Schedule that fails: it did not happen, or it did.
+func TestScheduleFails(t *testing.T) {
+	t.Parallel()
+	for _, happened := range []bool{false, true} {
+		w, far, near := behindWire(t)
+		w.set(!happened, happened, false)
+		begin := time.Now()
+		require.Error(t, far.Schedule(t.Context(), whole(1), 0))
+		assert.Less(t, time.Since(begin), 5*time.Second)
+		near.run(nil)
+		if happened {
+			eventually(t, "it runs all the same", func() bool { return near.count(whole(1)) == 1 })
+		}
+		near.idle()
+		w.set(false, false, false)
+		w.cut()
+		eventually(t, "the next miss", func() bool { return far.Schedule(t.Context(), whole(1), 0) == nil })
+		eventually(t, "it runs", func() bool { return near.count(whole(1)) > 0 })
+		near.idle()
+		if !happened {
+			assert.Equal(t, 1, near.count(whole(1)))
+		}
+	}
+}
+
+// An ack that is lost is a run that is repeated.
+func TestAckLost(t *testing.T) {
+	t.Parallel()
+	w, far, near := behindWire(t)
+	far.schedule(0, whole(1))
+	far.run(func(context.Context, athens.Fill) error {
+		w.set(true, false, false)
+		return nil
+	})
+	eventually(t, "it has run", func() bool { return far.count(whole(1)) == 1 })
+	near.run(nil).idle()
+	assert.Equal(t, 1, near.count(whole(1)), "the server was not told")
+	w.set(false, false, true) // else the far one would take its work again
+}
+
+// A worker that hears nothing any more does not end its fill, and what it says
+// of it in the end does no harm to the one that has run meanwhile.
+func TestWorkerCutOff(t *testing.T) {
+	t.Parallel()
+	w, far, near := behindWire(t)
+	hold := make(chan struct{})
+	far.schedule(0, small(1))
+	far.run(func(_ context.Context, f athens.Fill) error {
+		<-hold
+		return &athens.UnavailableError{Source: "vcs", Err: context.DeadlineExceeded}
+	})
+	eventually(t, "it runs", func() bool { return far.count(small(1)) == 1 })
+	w.set(false, false, true)
+	near.run(nil).idle()
+	assert.Equal(t, 1, near.count(small(1)))
+	w.set(false, false, false)
+	close(hold)
+	far.stop()
+	near.idle()
+	assert.Equal(t, 1, near.count(small(1)), "the old run's error is nobody's any more")
+}
+
+// While there is no connection Schedule fails at once, and Run goes on when there
+// is one again.
+func TestOffline(t *testing.T) {
+	t.Parallel()
+	w, far, near := behindWire(t)
+	far.run(nil)
+	far.schedule(0, whole(1))
+	near.idle()
+	w.set(false, false, true)
+	eventually(t, "it has noticed", func() bool {
+		begin := time.Now()
+		err := far.Schedule(t.Context(), whole(2), 0)
+		require.Error(t, err)
+		require.Less(t, time.Since(begin), 5*time.Second)
+		return err == nats.ErrOffline
+	})
+	near.schedule(0, whole(3))
+	w.set(false, false, false)
+	near.idle()
+	assert.Equal(t, 1, far.count(whole(3)))
+}
+
+// A server that has lost the streams gets them again.
+func TestStreamsLost(t *testing.T) {
+	t.Parallel()
+	js := inProcess(t)
+	w := newWorker(t, js, nil).run(nil)
+	require.NoError(t, js.DeleteStream(t.Context(), "athens-fills"))
+	eventually(t, "it can be scheduled again", func() bool { return w.Schedule(t.Context(), whole(1), 0) == nil })
+	w.idle()
+	assert.Equal(t, 1, w.count(whole(1)))
+}
