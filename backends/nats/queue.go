@@ -33,9 +33,6 @@ type Queue struct {
 	rejected int64
 }
 
-// casTries is how often Schedule tries to replace a message that others change.
-const casTries = 5
-
 // Schedule implements [athens.FillScheduler]: f is stored on the server, where it
 // survives this process, and runs wherever a worker is free once after has
 // passed. It costs a round trip, two more if f takes the place of a pending one
@@ -74,32 +71,43 @@ func (q *Queue) schedule(ctx context.Context, f athens.Fill, after time.Duration
 		return ErrOffline
 	}
 	subject := q.prefix("todo") + name
-	want := state{Zip: f.Zip, After: after}
-	for range casTries {
-		err := q.put(ctx, subject, want, 0)
-		if !errors.Is(err, errChanged) || !f.Zip {
-			return ignore(err, errChanged)
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		err := q.put(ctx, subject, state{Zip: f.Zip, After: after}, 0)
+		if errors.Is(err, errChanged) && f.Zip {
+			err = q.grow(ctx, subject, after)
+		} else {
+			err = ignore(err, errChanged)
 		}
-		held, err := q.streams.Load().todo.GetLastMsgForSubject(ctx, subject)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue // done meanwhile
-		}
-		if err != nil {
-			return fmt.Errorf("nats: %w", err)
-		}
-		s, err := parseState(held.Data)
-		if err == nil && s.Zip {
-			return nil
-		}
-		merged := want
-		if err == nil { // else it is nothing that a worker would run
-			merged = s.grown(held.Time, after)
-		}
-		if err := q.put(ctx, subject, merged, held.Sequence); !errors.Is(err, errChanged) {
+		if !errors.Is(err, errChanged) {
 			return err
 		}
+		// It is done meanwhile, or the servers of a cluster are still at it.
+		if within(pause, ctx.Done()) {
+			return fmt.Errorf("nats: %v changes all the time: %w", f.Module, ctx.Err())
+		}
 	}
-	return fmt.Errorf("nats: %v changes all the time", f.Module)
+}
+
+// grow sees to it that what is pending of a subject is with the zip. If it is
+// another by then, the error is errChanged.
+func (q *Queue) grow(ctx context.Context, subject string, after time.Duration) error {
+	held, err := q.streams.Load().todo.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return errChanged
+	}
+	if err != nil {
+		return fmt.Errorf("nats: %w", err)
+	}
+	s, err := parseState(held.Data)
+	switch {
+	case err != nil: // nothing that a worker would run
+		s = state{Zip: true, After: after}
+	case s.Zip:
+		return nil
+	default:
+		s = s.grown(held.Time, after)
+	}
+	return q.put(ctx, subject, s, held.Sequence)
 }
 
 // grown is s, stored at a time, with the zip that is wanted after some time, too.

@@ -41,7 +41,7 @@ type Options struct {
 	Name string
 	// Addr is where other processes connect to, as host:port. They need no
 	// password: it is for a loopback or private address. Empty means that no
-	// port is opened.
+	// port is opened, or one on loopback with a Cluster, which needs one.
 	Addr string
 	// Cluster says which other servers there are. Nil means none.
 	Cluster *Cluster
@@ -166,7 +166,6 @@ func (o *Options) config(dir string) (*server.Options, error) {
 	}
 	c := &server.Options{
 		ServerName:         o.Name,
-		DontListen:         o.Addr == "",
 		NoSigs:             true,
 		NoLog:              o.Log == nil,
 		JetStream:          true,
@@ -179,6 +178,10 @@ func (o *Options) config(dir string) (*server.Options, error) {
 	if o.SyncEvery == 0 {
 		c.SyncInterval = time.Minute // of what is not written message by message
 	}
+	if o.Cluster != nil && o.Addr == "" {
+		o.Addr = "127.0.0.1:0" // or the server waits for ever, also when it is to end
+	}
+	c.DontListen = o.Addr == ""
 	var err error
 	if o.Addr != "" {
 		if c.Host, c.Port, err = hostPort(o.Addr); err != nil {
@@ -189,6 +192,7 @@ func (o *Options) config(dir string) (*server.Options, error) {
 		return c, nil
 	}
 	c.Cluster.Name = o.Cluster.Name
+	c.Cluster.NoAdvertise = true // an Addr is for who was told of it
 	if c.Cluster.Host, c.Cluster.Port, err = hostPort(o.Cluster.Addr); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,128 @@
+package nats_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/backends/nats"
+	"github.com/athens-go/athens/backends/nats/embedded"
+)
+
+// Two proxies whose clients all ask for the same at once owe it once.
+func TestSharedCoalescing(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), &embedded.Options{Addr: "127.0.0.1:0"})
+	proxies := []*worker{newWorker(t, connect(t, s.Addr()), nil).run(nil), newWorker(t, connect(t, s.Addr()), nil).run(nil)}
+	var all sync.WaitGroup
+	for i := range 100 {
+		all.Go(func() {
+			w := proxies[i%2]
+			assert.NoError(t, w.Schedule(t.Context(), whole(1), time.Second))
+			assert.NoError(t, w.Schedule(t.Context(), small(1), time.Second))
+		})
+	}
+	all.Wait()
+	proxies[0].idle()
+	assert.Equal(t, 1, proxies[0].count(whole(1))+proxies[1].count(whole(1)))
+	// A small one that ran before the other was asked for would be a run too many.
+	assert.Zero(t, proxies[0].count(small(1))+proxies[1].count(small(1)))
+}
+
+// The work is shared by whoever has a free worker.
+func TestSharedWork(t *testing.T) {
+	t.Parallel()
+	js := inProcess(t)
+	opts := &nats.Options{Workers: 2, Lease: time.Second}
+	var both sync.WaitGroup
+	both.Add(4)
+	together := func(context.Context, athens.Fill) error {
+		both.Done()
+		both.Wait() // all workers of both have one
+		return nil
+	}
+	a := newWorker(t, js, opts).run(together)
+	b := newWorker(t, js, opts).run(together)
+	a.schedule(0, whole(1), whole(2), whole(3), whole(4))
+	a.idle()
+	b.idle()
+}
+
+// cluster starts n servers that know each other.
+func cluster(t *testing.T, n int) []*embedded.Server {
+	t.Helper()
+	addrs := freeAddrs(t, n)
+	servers := make([]*embedded.Server, n)
+	var all sync.WaitGroup
+	for i := range servers {
+		all.Go(func() {
+			servers[i] = start(t, t.TempDir(), &embedded.Options{
+				Name:    fmt.Sprintf("proxy%d", i),
+				Cluster: &embedded.Cluster{Name: "proxies", Addr: addrs[i], Peers: slices.Concat(addrs[:i], addrs[i+1:])},
+			})
+		})
+	}
+	all.Wait()
+	return servers
+}
+
+func freeAddrs(t *testing.T, n int) (addrs []string) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer l.Close()
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs
+}
+
+// Three proxies, each with a server of its own inside, are one cluster: it keeps
+// the promises together, also when one of them is gone.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	servers := cluster(t, 3)
+	opts := &nats.Options{Replicas: 3, Lease: time.Second, Grace: time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond}
+	var workers []*worker
+	for _, s := range servers {
+		js := jetStream(t, s.Conn())
+		eventually(t, "the cluster has a leader", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := nats.New(ctx, js, opts)
+			return err == nil
+		})
+		workers = append(workers, newWorker(t, js, opts))
+	}
+	var all sync.WaitGroup
+	for i := range 30 {
+		all.Go(func() { assert.NoError(t, workers[i%3].Schedule(t.Context(), whole(1), time.Second)) })
+	}
+	all.Wait()
+	for _, w := range workers {
+		w.run(nil)
+	}
+	workers[0].idle()
+	runs := 0
+	for _, w := range workers {
+		runs += w.count(whole(1))
+	}
+	assert.Equal(t, 1, runs)
+
+	workers[2].stop()
+	require.NoError(t, servers[2].Close())
+	for n := 2; n < 10; n++ {
+		eventually(t, "two of three are enough", func() bool { return workers[0].Schedule(t.Context(), whole(n), 0) == nil })
+	}
+	workers[0].idle()
+	for n := 2; n < 10; n++ {
+		assert.NotZero(t, workers[0].count(whole(n))+workers[1].count(whole(n)), n)
+	}
+}
