@@ -70,10 +70,7 @@ func TestServerKilled(t *testing.T) {
 	var accepted []athens.Fill
 	next := 0
 	for range 3 { // kills
-		go func() {
-			wait(150 * time.Millisecond)
-			p.kill()
-		}()
+		time.AfterFunc(150*time.Millisecond, p.kill)
 		for failed := false; !failed; next++ {
 			after := time.Duration(0)
 			if next%2 == 0 {

@@ -13,7 +13,7 @@ import (
 	"github.com/athens-go/athens/fill/filltest"
 )
 
-const unit = 250 * time.Millisecond
+const unit = 400 * time.Millisecond
 
 // TestKit checks all promises side by side, each with streams of its own: on the
 // server's clock they take their time.
@@ -34,7 +34,6 @@ func TestKit(t *testing.T) {
 	}
 }
 
-// wait lets time pass: the server's clock is the machine's.
 func wait(d time.Duration) { <-time.After(d) }
 
 // servers are the ways to a JetStream that holds nothing.

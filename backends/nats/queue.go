@@ -71,8 +71,14 @@ func (q *Queue) schedule(ctx context.Context, f athens.Fill, after time.Duration
 		return ErrOffline
 	}
 	subject := q.prefix("todo") + name
+	restored := false
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		err := q.put(ctx, subject, state{Zip: f.Zip, After: after}, 0)
+		if errors.Is(err, jetstream.ErrNoStreamResponse) && !restored {
+			restored = true
+			q.restore(ctx)
+			continue
+		}
 		if errors.Is(err, errChanged) && f.Zip {
 			err = q.grow(ctx, subject, after)
 		} else {

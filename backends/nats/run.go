@@ -35,7 +35,7 @@ const (
 // for 5 seconds more. What is pending stays so, and Schedule goes on to work.
 //
 // While the server can't be reached, Run waits and tries again. If it has lost
-// the streams, they are made again, empty.
+// the streams, they are made again, empty, by Run or by Schedule.
 //
 // The context that fill is given ends after [Options.Timeout] and has the values
 // of ctx. A panic of fill counts as its error. A second call of Run is an error.
@@ -102,7 +102,8 @@ func (q *Queue) work(ctx, work context.Context, fill func(context.Context, athen
 // pull asks the server for one message at a time, so that none waits here while
 // a fill runs, and returns why that came to an end, and whether there were some.
 func (q *Queue) pull(ctx, work context.Context, fill func(context.Context, athens.Fill) error) (some bool, err error) {
-	msgs, err := q.streams.Load().workers.Messages(jetstream.PullMaxMessages(1), jetstream.PullExpiry(pullWait))
+	msgs, err := q.streams.Load().workers.Messages(jetstream.PullMaxMessages(1),
+		jetstream.PullExpiry(pullWait), jetstream.PullHeartbeat(pullWait/6))
 	if err != nil {
 		return false, err
 	}

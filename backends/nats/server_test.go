@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	said *bufio.Scanner
+	kill func() // kill -9
 }
 
 // startProcess starts this test binary as another process.
@@ -46,6 +48,10 @@ func startProcess(t *testing.T, what string, env ...string) *process {
 	require.NoError(t, err)
 	p.said = bufio.NewScanner(out)
 	require.NoError(t, p.cmd.Start())
+	p.kill = sync.OnceFunc(func() {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+	})
 	t.Cleanup(p.kill)
 	return p
 }
@@ -55,12 +61,6 @@ func (p *process) says() string {
 	p.t.Helper()
 	require.True(p.t, p.said.Scan(), "the process has ended")
 	return p.said.Text()
-}
-
-// kill is kill -9.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	_ = p.cmd.Wait()
 }
 
 func serverProcess(dir, addr string) {
@@ -102,10 +102,10 @@ func jetStream(t *testing.T, conn *natsgo.Conn) jetstream.JetStream {
 
 // inProcess is a server without a port.
 func inProcess(t *testing.T) jetstream.JetStream {
-	return jetStream(t, start(t, t.TempDir(), nil).Conn())
+	return jetStream(t, start(t, t.TempDir(), &embedded.Options{SyncEvery: time.Minute}).Conn())
 }
 
 // overTCP is a server that is reached as one on another machine is.
 func overTCP(t *testing.T) jetstream.JetStream {
-	return connect(t, start(t, t.TempDir(), &embedded.Options{Addr: "127.0.0.1:0"}).Addr())
+	return connect(t, start(t, t.TempDir(), &embedded.Options{SyncEvery: time.Minute, Addr: "127.0.0.1:0"}).Addr())
 }

@@ -17,7 +17,7 @@ import (
 // other processes, too, and is in the order in which it was stored or last put
 // off. Each entry of Pending and Failed costs a round trip.
 func (q *Queue) Status(ctx context.Context) (fill.Status, error) {
-	s := fill.Status{Pending: []fill.Entry{}, Running: []fill.Entry{}}
+	s := fill.Status{Pending: []fill.Entry{}, Running: []fill.Entry{}, Failed: []fill.Entry{}}
 	q.mu.Lock()
 	here := make(map[uint64]bool, len(q.running))
 	for _, j := range q.running {
@@ -33,7 +33,7 @@ func (q *Queue) Status(ctx context.Context) (fill.Status, error) {
 	slices.Reverse(s.Done)
 
 	streams := q.streams.Load()
-	held, err := q.list(ctx, streams.todo, 0, func(m *jetstream.RawStreamMsg) {
+	held, err := q.list(ctx, streams.todo, q.opts.Recent+len(here), false, func(m *jetstream.RawStreamMsg) {
 		if e, ok := q.pendingEntry(m); ok && !here[m.Sequence] {
 			s.Pending = append(s.Pending, e)
 		}
@@ -42,7 +42,8 @@ func (q *Queue) Status(ctx context.Context) (fill.Status, error) {
 		return fill.Status{}, err
 	}
 	s.Counts.Pending = max(int64(held)-int64(len(here)), 0)
-	given, err := q.list(ctx, streams.failed, q.opts.Recent, func(m *jetstream.RawStreamMsg) {
+	s.Pending = s.Pending[:min(len(s.Pending), q.opts.Recent)]
+	given, err := q.list(ctx, streams.failed, q.opts.Recent, true, func(m *jetstream.RawStreamMsg) {
 		if e, ok := q.failedEntry(m); ok {
 			s.Failed = append(s.Failed, e)
 		}
@@ -51,25 +52,22 @@ func (q *Queue) Status(ctx context.Context) (fill.Status, error) {
 		return fill.Status{}, err
 	}
 	s.Counts.Failed = int64(given)
-	if s.Failed == nil {
-		s.Failed = []fill.Entry{}
-	}
 	slices.Reverse(s.Failed)
 	return s, nil
 }
 
-// list gives Recent messages to see, the first ones, or those among the last few
-// numbers if last is not zero. It returns how many there are in all.
-func (q *Queue) list(ctx context.Context, stream jetstream.Stream, last int, see func(*jetstream.RawStreamMsg)) (uint64, error) {
+// list gives n messages to see, the first ones, or those among the last n numbers.
+// It returns how many there are in all.
+func (q *Queue) list(ctx context.Context, stream jetstream.Stream, n int, last bool, see func(*jetstream.RawStreamMsg)) (uint64, error) {
 	info, err := stream.Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("nats: %w", err)
 	}
 	seq := info.State.FirstSeq
-	if last > 0 && info.State.LastSeq > uint64(last) {
-		seq = max(seq, info.State.LastSeq-uint64(last)+1)
+	if last && info.State.LastSeq > uint64(n) {
+		seq = max(seq, info.State.LastSeq-uint64(n)+1)
 	}
-	for range q.opts.Recent {
+	for range min(uint64(n), info.State.Msgs) {
 		m, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(">"))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			break
