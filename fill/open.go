@@ -88,7 +88,7 @@ func (q *Queue) record(j *job) record {
 	r := record{State: statePending, Entry: j.entry(), First: j.first}
 	r.Due = j.due
 	if j.index < 0 && j.attempts > 0 {
-		r.Due = j.started.Add(q.opts.backoff(j.attempts))
+		r.Due = j.started.Add(Backoff{q.opts.RetryMin, q.opts.RetryMax}.base(j.attempts))
 	}
 	r.Zip = j.zip || j.next != nil
 	return r

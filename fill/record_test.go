@@ -101,7 +101,7 @@ func TestLinesKeepEverything(t *testing.T) {
 // The longest line that is written is read.
 func TestLongestLine(t *testing.T) {
 	r := record{State: statePending, Entry: Entry{
-		Path: strings.Repeat("\x01", maxName-1), Version: "v", Reason: reason(errors.New(strings.Repeat("\x01", 2*maxReason))),
+		Path: strings.Repeat("\x01", maxName-1), Version: "v", Reason: Reason(errors.New(strings.Repeat("\x01", 2*maxReason))),
 	}}
 	b, err := appendLine(nil, &r)
 	require.NoError(t, err)
