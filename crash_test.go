@@ -225,7 +225,7 @@ func inspect(t *testing.T, n *node, versions []*modtest.Version) map[string]int 
 // isTree reports whether a file may stay in a folder that is not in use.
 func isTree(name string) bool {
 	switch filepath.Ext(name) {
-	case ".info", ".mod", ".zip", ".ziphash":
+	case ".info", ".mod", ".zip", ".ziphash", ".record":
 		return strings.HasPrefix(name, "v1.")
 	}
 	return name == "list"

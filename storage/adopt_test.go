@@ -91,6 +91,7 @@ func TestZipWithoutHash(t *testing.T) {
 			require.NoError(t, a.Store(t.Context(), s))
 			base := filepath.Join(dir, "example.com/mod/@v/v1.0.0")
 			require.NoError(t, os.Remove(base+".ziphash"))
+			require.NoError(t, os.Remove(base+".record"))
 			if hash != "" {
 				write(t, base+".ziphash", hash)
 			}

@@ -231,7 +231,7 @@ func TestProcessesFillOneList(t *testing.T) {
 		require.NoError(t, storagetest.NewSample("example.com/mod", v, "").Whole(t.Context(), s))
 	}
 	assert.Equal(t, list.String(), content(t, filepath.Join(dir, "example.com/mod/@v/list")))
-	assert.Len(t, tree(t, dir), 4*processes*each+1, "temporary files are left")
+	assert.Len(t, tree(t, dir), 5*processes*each+1, "temporary files are left")
 }
 
 func TestProcessesRace(t *testing.T) {

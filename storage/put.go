@@ -48,9 +48,22 @@ func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mo
 		err = p.first(ctx)
 	}
 	if err == nil {
-		err = s.writeList(n, m.Path, filepath.Dir(base))
+		err = p.finish()
 	}
 	return p.fault(ctx, err)
+}
+
+// finish brings the list up to date, and puts it and the record on the medium.
+func (p *put) finish() error {
+	dir := filepath.Dir(p.base)
+	listed, err := p.writeList(p.lock, p.m.Path, dir)
+	if err == nil && (listed || p.loose) {
+		err = durable.SyncDir(p.fs, dir)
+	}
+	if err == nil {
+		p.known.add(p.m, known{base: p.base, info: true, synced: true})
+	}
+	return err
 }
 
 // unlocked is the error for a lock that could not be had.
@@ -69,6 +82,8 @@ type put struct {
 	lock int
 	info *athens.Info
 	mod  []byte
+
+	loose bool // a file was renamed and the folder not synced yet
 }
 
 // fault dresses err, unless it is one that the contract names.
@@ -82,16 +97,18 @@ func (p *put) fault(ctx context.Context, err error) error {
 }
 
 // first stores a version that is not held. An .info that lies there already is
-// of a Put that was cut off, and may be of another commit.
+// of a Put that was cut off, and may be of another commit; what a record says was
+// held once, and binds. The record comes after the .mod, so that there is none of
+// what was never held.
 func (p *put) first(ctx context.Context) error {
-	data, err := p.encode()
+	info, err := p.bound()
 	if err != nil {
 		return err
 	}
 	if err := p.makeFolder(module.Version{Path: p.m.Path}, filepath.Dir(p.base)); err != nil {
 		return err
 	}
-	if err := p.writeFile(p.lock, p.base+ext(athens.InfoFile), data); err != nil {
+	if err := p.writeFile(p.lock, p.base+ext(athens.InfoFile), info); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -100,8 +117,47 @@ func (p *put) first(ctx context.Context) error {
 	if err := p.writeFile(p.lock, p.base+ext(athens.ModFile), p.mod); err != nil {
 		return err
 	}
-	p.known.add(p.m, known{base: p.base, info: true, synced: true})
-	return nil
+	return p.record(info)
+}
+
+// bound compares with what the record says, and returns the .info to write: that
+// of the record, if it has one.
+func (p *put) bound() (info []byte, err error) {
+	if info, err = p.encode(); err != nil {
+		return nil, err
+	}
+	rec, err := p.readRecord(p.m, p.base)
+	if err != nil {
+		return nil, err
+	}
+	if rec.mod != "" {
+		got, err := modcheck.ModHash(p.mod)
+		if err != nil {
+			return nil, err
+		}
+		if got != rec.mod {
+			return nil, p.conflict(athens.ModFile, rec.mod, got)
+		}
+	}
+	if rec.info == nil {
+		return info, nil
+	}
+	was, err := parseInfo(p.m, bytes.NewReader(rec.info))
+	if err != nil || was == nil {
+		return nil, errRecord
+	}
+	return rec.info, p.compareInfo(was)
+}
+
+// record adds the version to its record, where that lacks it.
+func (p *put) record(info []byte) error {
+	mod, err := modcheck.ModHash(p.mod)
+	if err == nil {
+		var written bool
+		written, err = p.addRecord(p.lock, p.m, p.base, record{mod: mod, info: info})
+		p.loose = p.loose || written
+	}
+	return err
 }
 
 // makeFolder makes a folder, and puts it on the medium, once as long as mark,
@@ -145,27 +201,26 @@ func (p *put) again(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if held != nil {
-		if err := p.compareInfo(held); err != nil {
+	if held == nil {
+		info, err := p.bound()
+		if err != nil {
 			return err
 		}
-		return p.settle()
-	}
-	data, err := p.encode()
-	if err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := p.writeFile(p.lock, p.base+ext(athens.InfoFile), data); err != nil {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := p.writeFile(p.lock, p.base+ext(athens.InfoFile), info); err != nil {
+			return err
+		}
+	} else if err := p.compareInfo(held); err != nil {
 		return err
 	}
 	return p.settle()
 }
 
 // settle puts on the medium what others wrote: they may have died before they
-// did, and the go command leaves that to the system.
+// did, and the go command leaves that to the system. It records what has no
+// record, as what others wrote has not; a damaged one is for Verify to find.
 func (p *put) settle() error {
 	if k, ok := p.known.get(p.m); ok && k.synced {
 		return nil
@@ -182,8 +237,14 @@ func (p *put) settle() error {
 	if err := durable.MkdirAll(p.fs, p.dir, dir); err != nil {
 		return err
 	}
-	p.known.add(p.m, known{base: p.base, info: true, synced: true})
-	return nil
+	info, err := p.readSmall(p.base+ext(athens.InfoFile), maxInfo)
+	if err == nil {
+		err = p.record(info)
+	}
+	if errors.Is(err, errRecord) {
+		return nil
+	}
+	return err
 }
 
 func (p *put) compareMod() error {

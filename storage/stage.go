@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -40,8 +41,9 @@ func (s *Store) Stage(ctx context.Context) (athens.Stage, error) {
 // afero's memory files moves the offset that Write and Read use.
 type stage struct {
 	s    *Store
-	size int64 // written so far; only the writer and Commit use it
-	fail error // why nothing more can be written or committed
+	size int64  // written so far; only the writer and Commit use it
+	sum  uint32 // of that
+	fail error  // why nothing more can be written or committed
 
 	mu     sync.RWMutex // held for reading while r is used
 	w, r   afero.File   // the same on disk; w is nil once it was closed
@@ -70,6 +72,7 @@ func (st *stage) Write(p []byte) (int, error) {
 	}
 	n, err := st.w.Write(p)
 	st.size += int64(n)
+	st.sum = crc32.Update(st.sum, castagnoli, p[:n])
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
 	}
@@ -234,13 +237,27 @@ func (c *commitment) adopt(ctx context.Context) (has bool, err error) {
 	if has, err := c.look(); has || err != nil {
 		return has, err
 	}
+	rec, err := c.s.readRecord(c.m, c.base)
+	if err != nil {
+		return false, err
+	}
+	if rec.zip != "" && rec.zip != c.h1 { // it was quarantined, or lost
+		return false, &athens.ConflictError{Module: c.m, File: athens.ZipFile, Held: rec.zip, Got: c.h1}
+	}
 	if err := c.s.writeFile(n, c.base+hashExt, []byte(c.h1)); err != nil {
 		return false, err
 	}
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	return false, c.publish(c.base + ext(athens.ZipFile))
+	if err := c.publish(c.base + ext(athens.ZipFile)); err != nil {
+		return false, err
+	}
+	// A zip that never had its name must bind nobody: its record comes after it.
+	if _, err := c.s.addRecord(n, c.m, c.base, record{zip: c.h1, raw: rawSum(c.size, c.sum)}); err != nil {
+		return false, err
+	}
+	return false, durable.SyncDir(c.s.fs, filepath.Dir(c.base))
 }
 
 // publish renames the file. What is locked and shared with other processes
@@ -258,7 +275,6 @@ func (c *commitment) publish(dst string) error {
 	err := c.s.fs.Rename(c.name, dst)
 	if err == nil {
 		c.name, c.mine = dst, true
-		err = durable.SyncDir(c.s.fs, filepath.Dir(dst))
 	}
 	if !c.s.shared {
 		if oerr := c.openReader(); err == nil {

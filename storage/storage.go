@@ -6,8 +6,10 @@
 //	DIR/example.com/!mod/@v/v1.0.0.mod      go.mod; where it is, the version is held
 //	DIR/example.com/!mod/@v/v1.0.0.ziphash  the zip's h1
 //	DIR/example.com/!mod/@v/v1.0.0.zip      source
+//	DIR/example.com/!mod/@v/v1.0.0.record   what these files are to be
 //	DIR/sumdb/sum.example.com/…             what a checksum database said
-//	DIR/.athens/                            locks, and files on their way in
+//	DIR/.athens/                            locks, files on their way in, and
+//	                                        in quarantine what was damaged
 //
 // [NewDisk] opens such a folder, [NewMemory] makes a store that is gone with
 // the process, and [New] works on any afero.Fs. Opening a store looks at
@@ -21,6 +23,7 @@
 // syncs and renames to the .zip, after the .ziphash. Each file is on the medium
 // before it gets its name, and its name before the next step, so a process that
 // is killed anywhere leaves a version absent, held without zip, or whole. The
+// record follows what it is about, so that nothing binds that was never held. The
 // list comes last; a crash can leave it one version short until the next Put
 // to the module, which matters to users of file:// only.
 //

@@ -39,11 +39,26 @@ func (s *Store) create(prefix string) (afero.File, string, error) {
 
 // writeFile replaces dst by data, durably, for a caller that has lock n.
 func (s *Store) writeFile(n int, dst string, data []byte) error {
+	if err := s.replaceFile(n, dst, data); err != nil {
+		return err
+	}
+	return durable.SyncDir(s.fs, filepath.Dir(dst))
+}
+
+// replaceFile is writeFile for a caller that then syncs the folder.
+func (s *Store) replaceFile(n int, dst string, data []byte) error {
 	f, tmp, err := s.create(fmt.Sprintf("%02d-", n))
 	if err != nil {
 		return err
 	}
-	return durable.Write(s.fs, f, tmp, dst, data)
+	if err := durable.Fill(s.fs, f, tmp, data); err != nil {
+		return err
+	}
+	err = s.fs.Rename(tmp, dst)
+	if err != nil {
+		_ = s.fs.Remove(tmp)
+	}
+	return err
 }
 
 // createZip makes the file of a new stage and locks it.

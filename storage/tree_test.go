@@ -77,8 +77,10 @@ func TestTreeIsAGoproxyTree(t *testing.T) {
 		v + "list",
 		v + "v0.0.0-20200101000000-abcdefabcdef.info",
 		v + "v0.0.0-20200101000000-abcdefabcdef.mod",
+		v + "v0.0.0-20200101000000-abcdefabcdef.record",
 		v + "v1.0.0-!r!c1.info",
 		v + "v1.0.0-!r!c1.mod",
+		v + "v1.0.0-!r!c1.record",
 		v + "v1.0.0-!r!c1.zip",
 		v + "v1.0.0-!r!c1.ziphash",
 	}, tree(t, dir))

@@ -75,20 +75,26 @@ func (s *Store) names(dir string) ([]string, error) {
 }
 
 // writeList brings the list of a module up to date, for a caller that has its
-// lock n. As in the go command's own cache it names all versions held,
-// pseudo-versions too: @latest of file:// is found among them.
-func (s *Store) writeList(n int, path, dir string) error {
+// lock n and syncs the folder if it was written.
+func (s *Store) writeList(n int, path, dir string) (written bool, err error) {
+	same, data, err := s.listed(path, dir)
+	if err != nil || same {
+		return false, err
+	}
+	return true, s.replaceFile(n, filepath.Join(dir, listName), data)
+}
+
+// listed returns what the list of a module is to be, and whether it is. As in the
+// go command's own cache it names all versions held, pseudo-versions too: @latest
+// of file:// is found among them.
+func (s *Store) listed(path, dir string) (same bool, data []byte, err error) {
 	versions, err := s.versions(path, dir)
 	if err != nil {
-		return err
+		return false, nil, err
 	}
-	data := []byte(strings.Join(append(versions, ""), "\n"))
-	name := filepath.Join(dir, listName)
-	same, err := s.sameContent(name, data)
-	if err != nil || same {
-		return err
-	}
-	return s.writeFile(n, name, data)
+	data = []byte(strings.Join(append(versions, ""), "\n"))
+	same, err = s.sameContent(filepath.Join(dir, listName), data)
+	return same, data, err
 }
 
 // sameContent reports whether the file has these bytes.

@@ -41,15 +41,29 @@ func (s *Store) verdict(ctx context.Context, m module.Version, base, h1 string) 
 	return durable.SyncDir(s.fs, filepath.Dir(base))
 }
 
-// heldHash returns the hash of the zip that m has: what .ziphash says, or else
-// the zip itself, and then .ziphash is written.
+// heldHash returns the hash of the zip that m has: what its record says, or else
+// .ziphash, or else the zip itself. A .ziphash that says something else is
+// written anew.
 func (s *Store) heldHash(ctx context.Context, m module.Version, base string) (string, error) {
-	held, err := s.readHash(base + hashExt)
-	if held != "" || err != nil {
-		return held, err
-	}
-	if held, err = s.hashZip(ctx, base+ext(athens.ZipFile)); err != nil {
+	said, err := s.readHash(base + hashExt)
+	if err != nil {
 		return "", err
+	}
+	rec, err := s.readRecord(m, base)
+	if err != nil && !errors.Is(err, errRecord) {
+		return "", err
+	}
+	held := rec.zip
+	if held == "" {
+		held = said
+	}
+	if held == "" {
+		if held, err = s.hashZip(ctx, base+ext(athens.ZipFile)); err != nil {
+			return "", err
+		}
+	}
+	if held == said {
+		return held, nil
 	}
 	n := lockOf(m.Path)
 	unlock, err := s.locks.lock(ctx, n)
@@ -62,15 +76,10 @@ func (s *Store) heldHash(ctx context.Context, m module.Version, base string) (st
 
 // readHash reads a .ziphash; what is none is "".
 func (s *Store) readHash(name string) (string, error) {
-	f, err := s.fs.Open(name)
+	data, err := s.readSmall(name, 256)
 	if isAbsent(err) {
 		return "", nil
 	}
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, 256))
 	if err != nil {
 		return "", err
 	}

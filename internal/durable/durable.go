@@ -5,7 +5,8 @@
 // them off strace:
 //
 //	Create    openat(O_CREAT|O_EXCL)
-//	Write     write…, fsync, close, then Publish
+//	Fill      write…, fsync, close
+//	Write     Fill, then Publish
 //	Publish   renameat, then SyncDir of the folder
 //	SyncDir   openat, fsync, close
 //	SyncFile  openat, fsync, close
@@ -66,9 +67,9 @@ func Create[F File](fsys FS[F], dir, prefix string) (f F, name string, err error
 	return f, name, err
 }
 
-// Write fills f, which [Create] opened as tmp, with data and gives it the name
-// dst. It closes f in any case, and removes tmp if it fails.
-func Write[F File](fsys FS[F], f F, tmp, dst string, data []byte) error {
+// Fill fills f, which [Create] opened as tmp, with data, so that a rename is all
+// that is missing. It closes f in any case, and removes tmp if it fails.
+func Fill[F File](fsys FS[F], f F, tmp string, data []byte) error {
 	_, err := f.Write(data)
 	if err == nil {
 		err = f.Sync()
@@ -76,10 +77,20 @@ func Write[F File](fsys FS[F], f F, tmp, dst string, data []byte) error {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err == nil {
-		err = Publish(fsys, tmp, dst)
-	}
 	if err != nil {
+		_ = fsys.Remove(tmp)
+	}
+	return err
+}
+
+// Write fills f, which [Create] opened as tmp, with data and gives it the name
+// dst. It closes f in any case, and removes tmp if it fails.
+func Write[F File](fsys FS[F], f F, tmp, dst string, data []byte) error {
+	err := Fill(fsys, f, tmp, data)
+	if err != nil {
+		return err
+	}
+	if err = Publish(fsys, tmp, dst); err != nil {
 		_ = fsys.Remove(tmp) // gone already if only the last step failed
 	}
 	return err
