@@ -66,6 +66,16 @@ type ZipLocator interface {
 	ZipURL(ctx context.Context, m module.Version) (string, error)
 }
 
+// Doubter is an optional ability of a [Storage]: to look closer at what it holds.
+type Doubter interface {
+	// Doubt says that a file of m could not be read to its end. The store
+	// compares the version with what it has written down of it, reports whether
+	// a file was damaged, and does not serve such a file again: Open then says
+	// that it is not held, and what Put or Commit bring in its place is the same
+	// again, or a [*ConflictError].
+	Doubt(ctx context.Context, m module.Version) (damaged bool, err error)
+}
+
 // SumDBUpstream is an optional ability of an [Upstream]: to pass on requests to
 // a checksum database.
 type SumDBUpstream interface {

@@ -23,16 +23,20 @@ const batch = 256
 // link to a folder.
 func (s *Store) All(ctx context.Context) iter.Seq2[module.Version, error] {
 	return func(yield func(module.Version, error) bool) {
-		w := walk{Store: s, ctx: ctx, yield: yield}
+		w := walk{Store: s, ctx: ctx}
+		w.fail = func(modPath string, err error) bool { return yield(module.Version{Path: modPath}, err) }
+		w.visit = func(modPath, dir string) bool { return w.heldIn(modPath, dir, yield) }
 		w.folder("")
 	}
 }
 
-// walk is one run of All. Its methods report whether to go on.
+// walk is one way through the folders of a store. Its functions and methods report
+// whether to go on.
 type walk struct {
 	*Store
 	ctx   context.Context
-	yield func(module.Version, error) bool
+	visit func(modPath, dir string) bool       // a module's @v folder
+	fail  func(modPath string, err error) bool // in place of what could not be read
 }
 
 // folder walks over the folder of the escaped path, which is a module's, or
@@ -50,7 +54,7 @@ func (w *walk) folder(escaped string) bool {
 	defer f.Close()
 	for more := true; more; {
 		if err := w.ctx.Err(); err != nil {
-			w.yield(module.Version{}, err)
+			w.fail("", err)
 			return false
 		}
 		var names []string
@@ -83,32 +87,36 @@ func (w *walk) below(escaped, name string) bool {
 	return w.folder(path.Join(escaped, name))
 }
 
-// module walks over the versions of one module.
+// module visits the folder of one module.
 func (w *walk) module(escaped string) bool {
 	modPath, err := module.UnescapePath(escaped)
 	if err != nil {
 		return true
 	}
-	list, err := w.versions(modPath, w.at(path.Join(escaped, "@v")))
+	return w.visit(modPath, w.at(path.Join(escaped, "@v")))
+}
+
+// heldIn yields the versions of one module.
+func (w *walk) heldIn(modPath, dir string, yield func(module.Version, error) bool) bool {
+	list, err := w.versions(modPath, dir)
 	if err != nil && !isAbsent(err) && !w.failed(modPath, err) {
 		return false
 	}
 	for _, v := range list {
 		if err := w.ctx.Err(); err != nil {
-			w.yield(module.Version{}, err)
+			w.fail("", err)
 			return false
 		}
-		if !w.yield(module.Version{Path: modPath, Version: v}, nil) {
+		if !yield(module.Version{Path: modPath, Version: v}, nil) {
 			return false
 		}
 	}
 	return true
 }
 
-// failed yields an error in place of what could not be read.
+// failed tells of an error in place of what could not be read.
 func (w *walk) failed(modPath string, err error) bool {
-	m := module.Version{Path: modPath}
-	return w.yield(m, fault("walk", m, err))
+	return w.fail(modPath, fault("walk", module.Version{Path: modPath}, err))
 }
 
 // folders returns the next names of folders in f, and whether there may be more.

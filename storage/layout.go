@@ -20,6 +20,7 @@ const hidden = ".athens"
 const (
 	stageDir = "stage" // files on their way in
 	lockDir  = "lock"  // one file a lock, never removed
+	badDir   = "quarantine"
 )
 
 // hashExt is the extension of the file that holds a zip's h1.

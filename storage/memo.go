@@ -52,6 +52,14 @@ func (c *memo) add(m module.Version, k known) {
 	c.put(m, k)
 }
 
+// forget drops what is remembered of a version whose files are not what they were.
+func (c *memo) forget(m module.Version) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.young, m)
+	delete(c.old, m)
+}
+
 func (c *memo) put(m module.Version, k known) {
 	if _, ok := c.young[m]; !ok && len(c.young) >= c.max {
 		c.young, c.old = make(map[module.Version]known, c.max), c.young

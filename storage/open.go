@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -133,6 +134,12 @@ func parseInfo(m module.Version, r io.Reader) (*athens.Info, error) {
 		return nil, nil
 	}
 	return &info, nil
+}
+
+// isInfo reports whether data is an .info of m.
+func isInfo(m module.Version, data []byte) bool {
+	info, err := parseInfo(m, bytes.NewReader(data))
+	return info != nil && err == nil
 }
 
 // readInfo returns the held .info of m, or nil if there is none.

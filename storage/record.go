@@ -91,10 +91,8 @@ func parseRecord(m module.Version, data []byte) (record, error) {
 	if r.mod != "" && !isHash(r.mod) || r.zip != "" && !isHash(r.zip) || !bytes.Equal(r.encode(m), data) {
 		return record{}, errRecord
 	}
-	if r.info != nil {
-		if info, err := parseInfo(m, bytes.NewReader(r.info)); info == nil || err != nil {
-			return record{}, errRecord
-		}
+	if r.info != nil && !isInfo(m, r.info) {
+		return record{}, errRecord
 	}
 	return r, nil
 }

@@ -98,8 +98,12 @@ func (st *stage) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // readAt reads from a file that is not the system's. Memory files return
-// less than asked for without saying that they end.
+// less than asked for without saying that they end, and panic before their start,
+// where a bad zip may lead.
 func readAt(r io.ReaderAt, p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, errors.New("read at a negative offset")
+	}
 	n, err := r.ReadAt(p, off)
 	if n < len(p) && (err == nil || errors.Is(err, io.ErrUnexpectedEOF)) {
 		err = io.EOF

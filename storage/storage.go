@@ -95,6 +95,7 @@ type Store struct {
 var (
 	_ athens.Storage    = (*Store)(nil)
 	_ athens.Catalogue  = (*Store)(nil)
+	_ athens.Doubter    = (*Store)(nil)
 	_ athens.SumDBStore = (*Store)(nil)
 )
 

@@ -83,10 +83,15 @@ func (s *Store) readHash(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return parseHash(data), nil
+}
+
+// parseHash returns the hash that a .ziphash has, or "".
+func parseHash(data []byte) string {
 	if h1 := strings.TrimSpace(string(data)); isHash(h1) {
-		return h1, nil
+		return h1
 	}
-	return "", nil
+	return ""
 }
 
 // hashZip computes the h1 of a stored zip.

@@ -45,24 +45,55 @@ func ModHash(mod []byte) (string, error) {
 // Zip checks the zip of m, whose .mod is mod, and returns its h1 hash. limit
 // bounds its size in bytes, packed and unpacked.
 func Zip(r io.ReaderAt, size int64, m module.Version, mod []byte, limit int64) (h1 string, err error) {
+	z, files, err := open(r, size, m, limit)
+	if err != nil {
+		return "", err
+	}
+	if err := checkGoMod(files[goMod(m)], m.Path, mod); err != nil {
+		return "", err
+	}
+	return hash(z, size, files)
+}
+
+// ZipAlone is Zip for a caller that has no .mod to compare with.
+func ZipAlone(r io.ReaderAt, size int64, m module.Version, limit int64) (h1 string, err error) {
+	z, files, err := open(r, size, m, limit)
+	if err != nil {
+		return "", err
+	}
+	return hash(z, size, files)
+}
+
+// GoMod checks what Zip checks beyond ZipAlone: that mod is the zip's go.mod.
+func GoMod(r io.ReaderAt, size int64, m module.Version, mod []byte, limit int64) error {
+	_, files, err := open(r, size, m, limit)
+	if err != nil {
+		return err
+	}
+	return checkGoMod(files[goMod(m)], m.Path, mod)
+}
+
+// goMod is the name that the go.mod of m has in its zip.
+func goMod(m module.Version) string { return m.Path + "@" + m.Version + "/go.mod" }
+
+// open reads a zip's directory and checks it.
+func open(r io.ReaderAt, size int64, m module.Version, limit int64) (*zip.Reader, map[string]*zip.File, error) {
 	if size > limit {
-		return "", fmt.Errorf("zip has %d bytes, more than %d", size, limit)
+		return nil, nil, fmt.Errorf("zip has %d bytes, more than %d", size, limit)
 	}
 	directory := &budget{r: r, left: maxDirectory}
 	z, err := zip.NewReader(directory, size)
 	if err != nil {
-		return "", fmt.Errorf("not a zip: %w", err)
+		return nil, nil, fmt.Errorf("not a zip: %w", err)
 	}
 	directory.left = math.MaxInt64
 	files, err := checkNames(z, m, limit)
-	if err != nil {
-		return "", err
-	}
-	prefix := m.Path + "@" + m.Version + "/"
-	if err := checkGoMod(files[prefix+"go.mod"], m.Path, mod); err != nil {
-		return "", err
-	}
-	// Reading each file to its end checks its size and CRC, too.
+	return z, files, err
+}
+
+// hash returns the h1 hash of a zip with these files. Reading each to its end
+// checks its size and CRC, too.
+func hash(z *zip.Reader, size int64, files map[string]*zip.File) (string, error) {
 	names := make([]string, 0, len(z.File))
 	for _, f := range z.File {
 		if f.CompressedSize64 > uint64(size) {

@@ -1,0 +1,162 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/durable"
+	"github.com/athens-go/athens/internal/modcheck"
+	modzip "golang.org/x/mod/zip"
+)
+
+// mend gets the version from a source, by the way that any other takes: what it
+// says is checked, and Put and Commit compare it with the record. Its error is of
+// the store; what the source did wrong is told of each problem.
+func (c *exam) mend(source athens.Fetcher) error {
+	failed := c.fetch(source)
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	now := c.unpaced(c)
+	if err := now.run(); err != nil {
+		return err
+	}
+	c.read = now.read
+	if failed == nil {
+		if err := now.recordZip(); err != nil {
+			return err
+		}
+	}
+	for i := range c.problems {
+		p := &c.problems[i]
+		if p.Mended || p.Kind == Stray {
+			continue
+		}
+		is := now.named(p.File)
+		if p.Mended = is == nil && (failed == nil || now.has(p.File)); p.Mended {
+			continue
+		}
+		if p.Failed = failed; failed == nil {
+			p.Failed = is.Err
+		}
+	}
+	return nil
+}
+
+// has reports whether a file of the version is there and sound.
+func (c *exam) has(file string) bool {
+	switch strings.TrimPrefix(file, filepath.Base(c.base)) {
+	case ext(athens.InfoFile):
+		return c.held.info != nil
+	case ext(athens.ModFile):
+		return c.held.mod != ""
+	case ext(athens.ZipFile):
+		return c.held.zip != ""
+	case hashExt:
+		return c.said != ""
+	}
+	return false // the record counts as mended once a source has confirmed it
+}
+
+// recordZip adds a zip that is sound to a record that was made anew.
+func (c *exam) recordZip() error {
+	if c.held.zip == "" || c.want.zip != "" || len(c.problems) > 0 {
+		return nil
+	}
+	return c.locked(c.m.Path, func(n int) error {
+		written, err := c.addRecord(n, c.m, c.base, record{zip: c.held.zip, raw: c.held.raw})
+		if err == nil && written {
+			err = durable.SyncDir(c.fs, filepath.Dir(c.base))
+		}
+		return err
+	})
+}
+
+// fetch puts what the source has of the version, and commits its zip if there was
+// one.
+func (c *exam) fetch(source athens.Fetcher) error {
+	content, err := source.Fetch(c.ctx, c.m)
+	if err != nil {
+		return err
+	}
+	info, err := content.Info(c.ctx)
+	if err != nil {
+		return err
+	}
+	mod, err := content.Mod(c.ctx)
+	if err != nil {
+		return err
+	}
+	if info == nil || info.Version != c.m.Version {
+		return c.invalid(errors.New("the source's .info is of another version"))
+	}
+	if err := modcheck.Mod(mod, 1<<30); err != nil {
+		return c.invalid(err)
+	}
+	if c.held.zip != "" { // it is sound, and says more than an unknown .mod
+		if err := c.fits(mod); err != nil {
+			return err
+		}
+	}
+	if err := c.Put(c.ctx, c.m, info, mod); err != nil {
+		return err
+	}
+	if c.problem(ext(athens.ZipFile)) == nil {
+		return nil
+	}
+	return c.fetchZip(content, mod)
+}
+
+func (c *exam) invalid(err error) error {
+	return &athens.InvalidError{Path: c.m.Path, Version: c.m.Version, Err: err}
+}
+
+// fits checks that mod belongs to the zip that is held.
+func (c *exam) fits(mod []byte) error {
+	r, err := c.open(ext(athens.ZipFile))
+	if r == nil || err != nil {
+		return err
+	}
+	defer r.close()
+	if err := modcheck.GoMod(r, r.size, c.m, mod, modzip.MaxZipFile); err != nil {
+		return c.invalid(err)
+	}
+	return nil
+}
+
+// fetchZip gets the zip that belongs to mod and commits it.
+func (c *exam) fetchZip(content athens.Content, mod []byte) (err error) {
+	stage, err := c.Stage(c.ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stage.Close()) }()
+	w := &counting{w: stage}
+	if err := content.Zip(c.ctx, w); err != nil {
+		return err
+	}
+	h1, err := modcheck.Zip(stage, w.n, c.m, mod, modzip.MaxZipFile)
+	if err != nil {
+		return c.invalid(err)
+	}
+	return stage.Commit(c.ctx, c.m, h1)
+}
+
+// counting counts the bytes of a zip, and takes no more than one may have.
+type counting struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	if c.n+int64(len(p)) > modzip.MaxZipFile {
+		return 0, fmt.Errorf("the zip has more than %d bytes", int64(modzip.MaxZipFile))
+	}
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,282 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/athens-go/athens"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+)
+
+// VerifyOptions adjusts [Store.Verify]. A nil *VerifyOptions is the same as a zero
+// one, which changes nothing.
+type VerifyOptions struct {
+	// Quarantine moves what is damaged to DIR/.athens/quarantine, so that it
+	// is a miss from then on, for servers that run, too. What the version was
+	// is recorded, and binds what comes in its place. What the record itself
+	// can restore (.info, .ziphash) is restored, and so is the list.
+	Quarantine bool
+	// Source returns whom to ask for a version that is damaged, or nil if that
+	// is nobody: a private path must not be told to everyone. What it says is
+	// checked, compared with the record, and stored in place of what was
+	// damaged, which is moved to quarantine. A nil Source means that nothing is
+	// fetched.
+	Source func(m module.Version) athens.Fetcher
+	// Workers is how many versions are looked at at once. Zero means 2.
+	Workers int
+	// Rate bounds how many bytes are read in a second. Zero means that there is
+	// no bound.
+	Rate int64
+}
+
+// Checked is what [Store.Verify] has found of one version, or, if that is empty,
+// of a module's folder; without a path, of the store's own.
+type Checked struct {
+	Module module.Version
+	// Recorded says that a sound record tells what the files are to be. Without
+	// one a .mod or .info may be damaged in a way that can't be seen, and what
+	// a Source says is believed.
+	Recorded bool
+	Bytes    int64 // read
+	Problems []Problem
+}
+
+// Damaged reports whether there is a problem that is not mended, strays apart.
+func (c *Checked) Damaged() bool {
+	return slices.ContainsFunc(c.Problems, func(p Problem) bool { return !p.Mended && p.Kind != Stray })
+}
+
+// Problem is what is wrong with one file.
+type Problem struct {
+	File   string // its name in the module's folder
+	Kind   Kind
+	Err    error  // what is wrong
+	Moved  string // where it is now, from the store's folder; empty if it was not moved
+	Mended bool   // it is right again
+	Failed error  // why it could not be mended; nil if nobody tried
+}
+
+// Kind says what is wrong with a file.
+type Kind string
+
+// The kinds of a [Problem].
+const (
+	Damaged Kind = "damaged" // it is not what was stored, or can't be right
+	Missing Kind = "missing" // it was stored once, and may be in quarantine
+	Stray   Kind = "stray"   // it is no file of a held version; it stays where it is
+)
+
+// Verify walks over the whole store and compares each version with its record;
+// what has none, as what a go command wrote, with what it must be: an .info that
+// names the version, a go.mod, a module zip that has the .ziphash and that go.mod.
+// What is sound comes too, without a Problem; there is no order. An error stands
+// in place of what could not be read, and the walk goes on; once ctx is done its
+// error is the last.
+//
+// Other processes may use the store meanwhile: what looks wrong is looked at once
+// more under the module's lock. The walk keeps in memory the names in one module's
+// folder and, for each worker, one .mod of at most 16 MiB and one zip's directory.
+func (s *Store) Verify(ctx context.Context, opts *VerifyOptions) iter.Seq2[Checked, error] {
+	var o VerifyOptions
+	if opts != nil {
+		o = *opts
+	}
+	if o.Workers == 0 {
+		o.Workers = 2
+	}
+	return func(yield func(Checked, error) bool) {
+		if o.Workers < 0 || o.Rate < 0 {
+			yield(Checked{}, fmt.Errorf("storage: verify: Workers is %d and Rate %d, and neither may be negative", o.Workers, o.Rate))
+			return
+		}
+		inner, cancel := context.WithCancel(ctx)
+		v := &verifier{Store: s, ctx: inner, opts: o, pace: &pace{rate: o.Rate}}
+		results := v.run()
+		defer func() {
+			cancel()
+			for range results {
+			}
+		}()
+		for r := range results {
+			if ctx.Err() == nil && !yield(r.Checked, r.err) {
+				return
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			yield(Checked{}, err)
+		}
+	}
+}
+
+// Doubt looks at one version that could not be read, or not be right, as
+// [athens.Doubter] says.
+func (s *Store) Doubt(ctx context.Context, m module.Version) (damaged bool, err error) {
+	v := &verifier{Store: s, ctx: ctx, opts: VerifyOptions{Quarantine: true}, pace: &pace{}}
+	c, err := v.version(m)
+	return slices.ContainsFunc(c.Problems, func(p Problem) bool { return p.Kind == Damaged }), err
+}
+
+// verifier is one run of Verify.
+type verifier struct {
+	*Store
+	ctx  context.Context
+	opts VerifyOptions
+	pace *pace
+}
+
+// writes reports whether the store may be changed.
+func (v *verifier) writes() bool { return v.opts.Quarantine || v.opts.Source != nil }
+
+// result is a Checked or an error.
+type result struct {
+	Checked
+	err error
+}
+
+// run walks in one goroutine and checks in others. All have ended when the
+// channel is closed.
+func (v *verifier) run() <-chan result {
+	jobs, results := make(chan func() result), make(chan result)
+	send := func(job func() result) bool {
+		select {
+		case jobs <- job:
+			return true
+		case <-v.ctx.Done():
+			return false
+		}
+	}
+	go func() {
+		defer close(jobs)
+		w := walk{Store: v.Store, ctx: v.ctx}
+		w.fail = func(modPath string, err error) bool {
+			return send(func() result { return result{Checked{Module: module.Version{Path: modPath}}, err} })
+		}
+		w.visit = func(modPath, dir string) bool {
+			names, err := v.names(dir)
+			if err != nil && !isAbsent(err) {
+				return w.failed(modPath, err)
+			}
+			return v.jobs(modPath, dir, names, send)
+		}
+		if w.folder("") {
+			send(v.staged)
+		}
+	}()
+	var workers sync.WaitGroup
+	for range v.opts.Workers {
+		workers.Go(func() {
+			for job := range jobs {
+				results <- job()
+			}
+		})
+	}
+	go func() { workers.Wait(); close(results) }()
+	return results
+}
+
+// jobs sends what is to be looked at in the folder of a module.
+func (v *verifier) jobs(modPath, dir string, names []string, send func(func() result) bool) bool {
+	versions, strays := sortNames(modPath, names)
+	for _, version := range versions {
+		m := module.Version{Path: modPath, Version: version}
+		if !send(func() result { c, err := v.version(m); return result{c, err} }) {
+			return false
+		}
+	}
+	return send(func() result { return v.folder(modPath, dir, strays) })
+}
+
+// sortNames tells the versions that have files of these names, and which names
+// are nobody's.
+func sortNames(modPath string, names []string) (versions, strays []string) {
+	seen := map[string]bool{}
+	for _, name := range names {
+		v, ok := "", name == listName || theirs(name)
+		for _, ext := range []string{".info", ".mod", ".zip", hashExt, recordExt} {
+			if version, is := versionOf(modPath, name, ext); is {
+				v, ok = version, true
+			}
+		}
+		if v != "" && !seen[v] {
+			seen[v] = true
+			versions = append(versions, v)
+		}
+		if !ok {
+			strays = append(strays, name)
+		}
+	}
+	semver.Sort(versions)
+	return versions, strays
+}
+
+// theirs reports whether a go command keeps files of that name beside versions:
+// locks, marks, and what it knows of branches.
+func theirs(name string) bool {
+	ext := filepath.Ext(name)
+	return ext == ".lock" || ext == ".partial" || ext == ".info"
+}
+
+// folder looks at what a module's folder has beside versions.
+func (v *verifier) folder(modPath, dir string, strays []string) result {
+	r := result{Checked: Checked{Module: module.Version{Path: modPath}}}
+	for _, name := range strays {
+		r.Problems = append(r.Problems, Problem{File: name, Kind: Stray, Err: errors.New("no file of a version")})
+	}
+	same, _, err := v.listed(modPath, dir)
+	if err == nil && !same {
+		err = v.locked(modPath, func(n int) error { return v.list(n, modPath, dir, &r.Checked) })
+	}
+	if err != nil && !isAbsent(err) {
+		r.err = fault("verify", r.Module, err)
+	}
+	return r
+}
+
+// list looks at a list that seems wrong, under the module's lock.
+func (v *verifier) list(n int, modPath, dir string, c *Checked) error {
+	same, want, err := v.listed(modPath, dir)
+	if same || err != nil {
+		return err
+	}
+	p := Problem{File: listName, Kind: Damaged, Err: errors.New("does not name the versions that are held")}
+	if v.writes() {
+		if p.Failed = v.writeFile(n, filepath.Join(dir, listName), want); p.Failed == nil {
+			p.Mended = true
+		}
+	}
+	c.Problems = append(c.Problems, p)
+	return nil
+}
+
+// staged looks at what is on its way in: what the sweep does not know.
+func (v *verifier) staged() result {
+	var r result
+	names, err := v.names(v.inside(stageDir))
+	if err != nil && !isAbsent(err) {
+		r.err = fault("verify", module.Version{}, err)
+	}
+	for _, name := range names {
+		if _, small := lockIn(name); !small && !strings.HasPrefix(name, zipPrefix) {
+			r.Problems = append(r.Problems, Problem{File: filepath.ToSlash(filepath.Join(hidden, stageDir, name)), Kind: Stray, Err: errors.New("nothing of this store")})
+		}
+	}
+	return r
+}
+
+// locked calls f with the lock of a module.
+func (v *verifier) locked(modPath string, f func(n int) error) error {
+	n := lockOf(modPath)
+	unlock, err := v.locks.lock(v.ctx, n)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return f(n)
+}
