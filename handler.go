@@ -29,7 +29,8 @@ type Handler struct {
 	answers  *answers
 	sums     *sumDBs                                                 // nil: the store keeps nothing of checksum databases
 	owed     *flight.Group[module.Version, *flight.Future[struct{}]] // zips without a FillScheduler
-	places   chan struct{}                                           // one for each of them that may run
+	doubts   *flight.Group[module.Version, *flight.Future[struct{}]] // versions that the store looks at again
+	places   chan struct{}                                           // one for each of these two that may run
 
 	handed *flight.Group[Fill, *flight.Future[struct{}]] // fills on their way to the FillScheduler
 	hands  chan struct{}                                 // one for each of them
@@ -39,6 +40,7 @@ type Handler struct {
 	cancel    context.CancelFunc
 	conflicts atomic.Uint64
 	dropped   atomic.Uint64
+	damaged   atomic.Uint64
 }
 
 // flightKey is what makes two wishes one flight.
@@ -72,6 +74,7 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 		zips:     flight.NewGroup[flightKey, *zipArrival](ctx),
 		answers:  newAnswers(ctx, &o),
 		owed:     flight.NewGroup[module.Version, *flight.Future[struct{}]](ctx),
+		doubts:   flight.NewGroup[module.Version, *flight.Future[struct{}]](ctx),
 		places:   make(chan struct{}, o.MaxDetached),
 		handed:   flight.NewGroup[Fill, *flight.Future[struct{}]](ctx),
 		hands:    make(chan struct{}, o.MaxScheduling),
@@ -96,11 +99,14 @@ type Stats struct {
 	// DroppedFills is how many fills the scheduler did not take, or was too
 	// slow for.
 	DroppedFills uint64 `json:"dropped_fills"`
+	// Damaged is how often a version was found damaged in the store, see
+	// [Doubter].
+	Damaged uint64 `json:"damaged"`
 }
 
 // Stats returns the counts so far.
 func (h *Handler) Stats() Stats {
-	return Stats{Conflicts: h.conflicts.Load(), DroppedFills: h.dropped.Load()}
+	return Stats{Conflicts: h.conflicts.Load(), DroppedFills: h.dropped.Load(), Damaged: h.damaged.Load()}
 }
 
 // cutWait is how long Shutdown waits for what it has cut off. A store or source that
@@ -118,6 +124,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		defer close(done)
 		h.handed.Wait()
 		h.ahead.stop()
+		h.doubts.Wait()
 		h.owed.Wait() // each kind of work may still want the next
 		h.zips.Wait()
 		h.arrivals.Wait()

@@ -46,14 +46,14 @@ func (x *exchange) fail(err error) {
 	default:
 		x.outcome = "failed"
 	}
-	if x.w.status != 0 {
+	if x.w.answered() {
 		// Without the deadline, a middleware that recovers would let the
 		// body end cleanly.
 		_ = http.NewResponseController(&x.w).SetWriteDeadline(time.Unix(1, 0))
 		panic(http.ErrAbortHandler)
 	}
 	header := x.w.Header()
-	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified", "Location"} {
+	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified", "Location", "Accept-Ranges"} {
 		header.Del(name)
 	}
 	header.Set("Content-Type", "text/plain; charset=utf-8")

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -67,6 +68,9 @@ func (x *exchange) serveFile() error {
 func (x *exchange) serveHeld(m module.Version, f File, cacheControl string) (bool, error) {
 	obj, err := x.h.storage.Open(x.r.Context(), m, f)
 	if err != nil {
+		if errors.Is(err, syscall.EIO) {
+			x.h.doubt(m)
+		}
 		return false, storageError(err)
 	}
 	defer obj.Body.Close()
@@ -90,18 +94,19 @@ func (x *exchange) serveHeld(m module.Version, f File, cacheControl string) (boo
 	if err := x.serveContent(contentTypes[f], cacheControl, tag, modTime, obj.Body, obj.Size); err != nil {
 		return true, err
 	}
-	return true, x.broken()
+	return true, x.broken(m)
 }
 
 // broken returns why the body that was just sent is not whole, unless it is the
 // client who has gone.
-func (x *exchange) broken() error {
+func (x *exchange) broken(m module.Version) error {
 	if x.w.err == nil || x.r.Context().Err() != nil {
 		return nil
 	}
 	if _, network := errors.AsType[*net.OpError](x.w.err); network {
 		return nil
 	}
+	x.h.doubt(m)
 	return &storeError{x.w.err}
 }
 

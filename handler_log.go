@@ -19,6 +19,7 @@ type recorder struct {
 	status int
 	bytes  int64
 	err    error // why a file was not copied to its end, or not at all
+	late   bool  // the 200 goes out with the first byte of the body
 
 	request  *http.Request
 	start    time.Time
@@ -37,7 +38,20 @@ func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
 		w.begin(status)
 	}
-	w.ResponseWriter.WriteHeader(status)
+	// A file that can't be read at all is then found out before the client has
+	// been told that it comes.
+	if w.late = status == http.StatusOK; !w.late {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// answered reports whether the client may have been told something already. What it
+// has not been told is forgotten.
+func (w *recorder) answered() bool {
+	if w.late && w.bytes == 0 {
+		w.late, w.status, w.err = false, 0, nil
+	}
+	return w.status != 0
 }
 
 func (w *recorder) Write(p []byte) (int, error) {

@@ -51,9 +51,13 @@ func (w *recorder) extend() {
 	}
 }
 
-// settle ends what extend began, for the next request on the connection: what is
-// still buffered is sent in the time there is.
+// settle sends the header of an answer without a body, and ends what extend began,
+// for the next request on the connection: what is still buffered is sent in the time
+// there is.
 func (w *recorder) settle() {
+	if w.late && w.bytes == 0 {
+		w.ResponseWriter.WriteHeader(http.StatusOK)
+	}
 	if !w.paced {
 		return
 	}

@@ -110,7 +110,8 @@ type Options struct {
 	// one means that nothing is fetched ahead.
 	ReadAhead int
 	// MaxDetached bounds how many zips are fetched at once that no client
-	// waits for and that no FillScheduler bounds. Zero means 4.
+	// waits for and that no FillScheduler bounds, together with how many
+	// versions the store looks at again (see [Doubter]). Zero means 4.
 	MaxDetached int
 	// MaxScheduling bounds how many fills are on their way to Fills, which may
 	// be a server elsewhere: no redirect waits for that. What is beyond it is
