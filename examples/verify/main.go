@@ -1,0 +1,79 @@
+// Command verify checks each version in a store's folder against what was recorded
+// when it was stored. It moves what is damaged out of the way, and repairs it from a
+// GOPROXY server, if it is told to. Servers may use the folder meanwhile.
+//
+// It exits with 0 if all is well, or well again, with 1 if something is damaged, and
+// with 2 if something could not be looked at or the flags are wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/examples/internal/server"
+	"github.com/athens-go/athens/redirect"
+	"github.com/athens-go/athens/storage"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	damaged, err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "verify:", err)
+		os.Exit(2)
+	case damaged:
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (damaged bool, err error) {
+	f := &server.Flags{FlagSet: flag.NewFlagSet("verify", flag.ContinueOnError), Name: "verify"}
+	var o storage.VerifyOptions
+	f.StringVar(&f.Dir, "dir", "", "check the store in this `folder`; empty is an error")
+	f.BoolVar(&o.Quarantine, "quarantine", false, "move what is damaged to .athens/quarantine in the folder; not set means that nothing is changed")
+	repair := f.String("repair", "", "repair what is damaged from this `URL` of a GOPROXY server, which implies -quarantine; empty means that nobody is asked")
+	f.StringVar(&f.Private, "private", "", "don't tell -repair of modules that match these `patterns` (as in GOPRIVATE);\nempty means none, not given means GOPRIVATE and GONOPROXY of 'go env'")
+	f.StringVar(&f.Rules, "rules", "", "read more of what is private from this `file` of a server's; empty means no rules")
+	f.IntVar(&o.Workers, "workers", 0, "look at so `many` versions at once; 0 means 2")
+	f.Int64Var(&o.Rate, "rate", 0, "read at most so many `bytes` a second; 0 means without bound")
+	if err := f.ParseArgs(args, stderr); err != nil {
+		return false, err
+	}
+	if info, err := os.Stat(f.Dir); err != nil || !info.IsDir() { // opening a store would make one
+		return false, fmt.Errorf("-dir: %q is no folder", f.Dir)
+	}
+	store, err := storage.NewDisk(f.Dir, nil)
+	if err != nil {
+		return false, err
+	}
+	if *repair != "" {
+		rules, err1 := f.Policy()
+		upstream, err2 := redirect.New(*repair, nil)
+		if err := errors.Join(err1, err2); err != nil {
+			return false, err
+		}
+		o.Source = func(m module.Version) athens.Fetcher {
+			if rules.Route(m).Private {
+				return nil
+			}
+			return upstream
+		}
+	}
+	r := report{stdout: stdout, stderr: stderr}
+	for c, err := range store.Verify(ctx, &o) {
+		r.add(c, err)
+	}
+	return r.end()
+}
