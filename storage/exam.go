@@ -106,10 +106,11 @@ func (c *exam) lookMod() (bool, error) {
 	// A longer one than a zip may have is hashed, and that is all.
 	start := &prefix{r: io.NewSectionReader(r, 0, r.size)}
 	h1, bad := dirhash.Hash1([]string{"go.mod"}, func(string) (io.ReadCloser, error) { return io.NopCloser(start), nil })
+	if none := r.none(); none != nil {
+		bad = none
+	}
 	switch {
 	case bad != nil:
-	case r.size == 0:
-		bad = errEmpty
 	case c.want.mod != "" && h1 != c.want.mod:
 		bad = fmt.Errorf("its hash is %s, not %s", h1, c.want.mod)
 	case c.want.mod == "":
@@ -241,8 +242,8 @@ func (c *exam) lookZip() error {
 // hashZip returns the hash of a zip's content and the checksum of the file, or
 // what is wrong with it.
 func (c *exam) hashZip(r *reading) (h1, raw string, bad error) {
-	if r.size == 0 {
-		return "", "", errEmpty
+	if err := r.none(); err != nil {
+		return "", "", err
 	}
 	sum := crc32.New(castagnoli)
 	n, err := io.CopyBuffer(sum, io.NewSectionReader(r, 0, r.size), make([]byte, 64<<10))
@@ -274,15 +275,11 @@ func (c *exam) small(ext string, limit int64) (data []byte, bad, err error) {
 		return nil, nil, err
 	}
 	defer r.close()
-	data, bad = io.ReadAll(io.NewSectionReader(r, 0, limit+1))
-	if data == nil {
-		data = []byte{}
+	data = []byte{}
+	if bad = r.none(); bad == nil {
+		data, bad = io.ReadAll(io.NewSectionReader(r, 0, limit+1))
 	}
-	switch {
-	case bad != nil:
-	case len(data) == 0:
-		bad = errEmpty
-	case int64(len(data)) > limit:
+	if bad == nil && int64(len(data)) > limit {
 		bad = fmt.Errorf("has more than %d bytes", limit)
 	}
 	return data, bad, r.failed()
@@ -348,6 +345,14 @@ func (r *reading) ReadAt(p []byte, off int64) (int, error) {
 		r.err = err
 	}
 	return n, err
+}
+
+// none returns why there is nothing to read.
+func (r *reading) none() error {
+	if r.err == nil && r.size == 0 {
+		return errEmpty
+	}
+	return r.err
 }
 
 // failed returns why the file could not be read, if that is not the file's fault:
