@@ -268,6 +268,9 @@ func (p *put) compareMod() error {
 	if err != nil {
 		return err
 	}
+	if rec, err := p.readRecord(p.m, p.base); err == nil && rec.mod != "" && rec.mod != heldHash {
+		return fmt.Errorf("the .mod held is damaged: its hash is %s, not %s", heldHash, rec.mod)
+	}
 	return p.conflict(athens.ModFile, heldHash, gotHash)
 }
 

@@ -27,6 +27,14 @@
 // list comes last; a crash can leave it one version short until the next Put
 // to the module, which matters to users of file:// only.
 //
+// # Bit rot
+//
+// [Store.Verify] compares each version with its record. What is damaged can be moved
+// to DIR/.athens/quarantine, under its path in the tree: it is not held from then on.
+// The record stays, so that Put and Commit bring back what it was, or fail with an
+// [athens.ConflictError]. Where a record that is damaged itself would have to say what
+// that was, they fail until it is in quarantine, too.
+//
 // # Several processes
 //
 // They may share a real folder: file locks (flock) guard a module while it

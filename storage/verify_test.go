@@ -294,6 +294,23 @@ func TestVerifyOtherFiles(t *testing.T) {
 	})
 }
 
+// A .mod that is damaged is no reason to say that the source has changed.
+func TestPutBesideDamaged(t *testing.T) {
+	m := medium{afero.NewMemMapFs(), "/store"}
+	s := m.open(t)
+	a := storagetest.NewSample("example.com/mod", "v1.0.0", "a")
+	require.NoError(t, a.Put(t.Context(), s))
+	m.write(t, m.of(a, ".mod"), []byte("module example.com/mof\n"))
+	err := a.Put(t.Context(), s)
+	require.ErrorContains(t, err, "damaged")
+	var conflict *athens.ConflictError
+	require.NotErrorAs(t, err, &conflict)
+	damaged, err := s.Doubt(t.Context(), a.Module)
+	require.NoError(t, err)
+	require.True(t, damaged)
+	require.NoError(t, a.Store(t.Context(), s))
+}
+
 // What is quarantined again does not take the place of the first.
 func TestQuarantineTwice(t *testing.T) {
 	eachMedium(t, func(t *testing.T, m medium) {
