@@ -68,7 +68,8 @@ type ZipLocator interface {
 
 // Doubter is an optional ability of a [Storage]: to look closer at what it holds.
 type Doubter interface {
-	// Doubt says that a file of m could not be read to its end. The store
+	// Doubt says that a file of m could not be opened or read to its end, because
+	// of [syscall.EIO] or because it was too short. The store
 	// compares the version with what it has written down of it, reports whether
 	// a file was damaged, and does not serve such a file again: Open then says
 	// that it is not held, and what Put or Commit bring in its place is the same

@@ -118,3 +118,30 @@ func TestUnreadableFile(t *testing.T) {
 		}
 	}
 }
+
+// A zip that has been cut is not served as if it were whole.
+func TestCutZip(t *testing.T) {
+	fs := afero.NewMemMapFs()
+	source := newFake(t, "vcs")
+	m := module.Version{Path: "example.com/m", Version: "v1.0.0"}
+	v := source.add(m)
+	for _, size := range []int{len(v.Zip), len(v.Zip) - 1, 1} {
+		store, err := storage.New(fs, "/", nil)
+		require.NoError(t, err)
+		h, err := athens.NewHandler(store, &athens.Options{Fetcher: source})
+		require.NoError(t, err)
+		server := httptest.NewServer(h)
+		target := server.URL + "/example.com/m/@v/v1.0.0.zip"
+		if size < len(v.Zip) {
+			require.NoError(t, afero.WriteFile(fs, "/example.com/m/@v/v1.0.0.zip", v.Zip[:size], 0o644))
+			status, _ := get(t, target)
+			assert.Equal(t, http.StatusServiceUnavailable, status)
+			eventually(t, "the file is found damaged", func() bool { return h.Stats().Damaged > 0 })
+		}
+		status, body := get(t, target)
+		assert.Equal(t, http.StatusOK, status)
+		assert.True(t, string(v.Zip) == body)
+		server.Close()
+		require.NoError(t, h.Shutdown(context.Background()))
+	}
+}

@@ -20,11 +20,12 @@ func TestMemo(t *testing.T) {
 	at := func(i int) module.Version { return module.Version{Path: "example.com/mod", Version: strconv.Itoa(i)} }
 	c.add(at(0), known{base: "0", info: true})
 	c.add(at(0), known{base: "0", synced: true})
+	c.add(at(0), known{base: "0", zip: true})
 	for i := 1; i < 1000; i++ {
 		c.add(at(i), known{base: strconv.Itoa(i)})
 		k, ok := c.get(at(0))
 		require.True(t, ok, "forgot what is asked for all the time")
-		require.Equal(t, known{base: "0", info: true, synced: true}, k)
+		require.Equal(t, known{base: "0", info: true, zip: true, synced: true}, k)
 		require.LessOrEqual(t, len(c.young)+len(c.old), 10)
 	}
 	_, ok := c.get(at(500))

@@ -11,6 +11,7 @@ import (
 type known struct {
 	base   string // the name of its files, without their extension
 	info   bool   // its .info was read and is one
+	zip    bool   // its zip had the size that is recorded
 	synced bool   // its .info, .mod and folder are on the medium
 }
 
@@ -48,6 +49,7 @@ func (c *memo) add(m module.Version, k known) {
 		was = c.old[m]
 	}
 	k.info = k.info || was.info
+	k.zip = k.zip || was.zip
 	k.synced = k.synced || was.synced
 	c.put(m, k)
 }

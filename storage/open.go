@@ -5,9 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/athens-go/athens"
@@ -107,9 +110,25 @@ func (s *Store) object(m module.Version, k known, f athens.File, file afero.File
 			return nil, absent(m, f)
 		}
 		s.known.add(m, known{base: k.base, info: true})
+	case f == athens.ZipFile && !k.zip:
+		if err := s.cut(m, k.base, size); err != nil {
+			return nil, fault("open", m, err)
+		}
+		s.known.add(m, known{base: k.base, zip: true})
 	}
 	obj := &athens.Object{Body: file, Size: size, ModTime: stat.ModTime(), ETag: etag(stat.ModTime(), size)}
 	return s.keep(fileKey{m, f}, stat, obj), nil
+}
+
+// cut returns an error if the zip that is held has not the size that is recorded.
+// That is looked at once; the rest of a zip is for Verify.
+func (s *Store) cut(m module.Version, base string, size int64) error {
+	rec, err := s.readRecord(m, base)
+	was, _, _ := strings.Cut(rec.raw, " ")
+	if err != nil || was == "" || was == strconv.FormatInt(size, 10) {
+		return nil
+	}
+	return fmt.Errorf("%w: the zip held has %d bytes, not %s", syscall.EIO, size, was)
 }
 
 // etag makes a strong entity tag: a file under a name never changes, but a

@@ -117,7 +117,7 @@ func TestOrderOnDisk(t *testing.T) {
 }
 
 // TestWarmOpen wants one open and one fstat for a version seen before, and one
-// look for the .mod more for one that was not.
+// look for the .mod more for one that was not, and at the record of a zip.
 func TestWarmOpen(t *testing.T) {
 	dir := t.TempDir()
 	a := storagetest.NewSample("example.com/mod", "v1.0.0", "")
@@ -131,8 +131,11 @@ func TestWarmOpen(t *testing.T) {
 		"newfstatat " + v + ".mod",
 	}
 	for _, ext := range []string{".info", ".mod", ".zip"} {
-		for range 3 {
+		for i := range 3 {
 			want = append(want, "openat "+v+ext, "fstat "+v+ext)
+			if i == 0 && ext == ".zip" {
+				want = append(want, "openat "+v+".record") // for the zip's size
+			}
 		}
 	}
 	assert.Equal(t, want, trace(t, dir, "newfstatat,openat,fstat", "open", dir))
