@@ -45,10 +45,18 @@ func (w *recorder) WriteHeader(status int) {
 	}
 }
 
+// sendLate sends what WriteHeader has held back.
+func (w *recorder) sendLate() {
+	if w.late {
+		w.late = false
+		w.ResponseWriter.WriteHeader(http.StatusOK)
+	}
+}
+
 // answered reports whether the client may have been told something already. What it
 // has not been told is forgotten.
 func (w *recorder) answered() bool {
-	if w.late && w.bytes == 0 {
+	if w.late {
 		w.late, w.status, w.err = false, 0, nil
 	}
 	return w.status != 0
@@ -64,6 +72,7 @@ func (w *recorder) Write(p []byte) (int, error) {
 	if w.bytes > 0 {
 		w.extend() // a body that comes piece by piece
 	}
+	w.sendLate()
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
@@ -80,6 +89,7 @@ func (w *recorder) ReadFrom(r io.Reader) (n int64, err error) {
 		n, err = io.Copy(pacedWriter{w}, r)
 	}
 	w.bytes += n
+	w.late = w.late && n == 0 // the first byte brings a 200 along
 	if part, ok := r.(*io.LimitedReader); ok && err == nil && part.N > 0 {
 		err = io.ErrUnexpectedEOF
 	}

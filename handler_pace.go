@@ -55,9 +55,7 @@ func (w *recorder) extend() {
 // for the next request on the connection: what is still buffered is sent in the time
 // there is.
 func (w *recorder) settle() {
-	if w.late && w.bytes == 0 {
-		w.ResponseWriter.WriteHeader(http.StatusOK)
-	}
+	w.sendLate()
 	if !w.paced {
 		return
 	}
@@ -98,5 +96,6 @@ type pacedWriter struct{ w *recorder }
 // Write writes past what the recorder notes.
 func (p pacedWriter) Write(b []byte) (int, error) {
 	p.w.extend()
+	p.w.sendLate()
 	return p.w.ResponseWriter.Write(b)
 }

@@ -21,6 +21,9 @@ func (v *verifier) version(m module.Version) (Checked, error) {
 	if err = c.run(); err == nil && len(c.problems) > 0 {
 		c, err = v.again(c)
 	}
+	if err == nil && v.opts.Record {
+		err = c.record()
+	}
 	if err == nil && c.unmended() && v.opts.Source != nil {
 		if source := v.opts.Source(m); source != nil {
 			err = c.mend(source)
@@ -53,6 +56,29 @@ func (v *verifier) unpaced(was *exam) *exam {
 	quick := *v
 	quick.pace = &pace{}
 	return &exam{verifier: &quick, m: was.m, base: was.base, read: was.read}
+}
+
+// record adds to the record what it lacks of a version that is sound, which is seen
+// to once more under the module's lock.
+func (c *exam) record() error {
+	if len(c.problems) > 0 || bytes.Equal(c.want.with(c.held).encode(c.m), c.want.encode(c.m)) {
+		return nil
+	}
+	now := c.unpaced(c)
+	err := c.locked(c.m.Path, func(n int) error {
+		err := now.run()
+		if err != nil || len(now.problems) > 0 || now.held.mod == "" {
+			return err
+		}
+		written, err := c.addRecord(n, c.m, c.base, now.held)
+		if err == nil && written {
+			err = durable.SyncDir(c.fs, filepath.Dir(c.base))
+			c.bound = true
+		}
+		return err
+	})
+	c.read = now.read
+	return err
 }
 
 // unmended reports whether there is something for a source to mend.

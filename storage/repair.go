@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/athens-go/athens"
-	"github.com/athens-go/athens/internal/durable"
 	"github.com/athens-go/athens/internal/modcheck"
 	modzip "golang.org/x/mod/zip"
 )
@@ -27,7 +26,7 @@ func (c *exam) mend(source athens.Fetcher) error {
 	}
 	c.read = now.read
 	if failed == nil {
-		if err := now.recordZip(); err != nil {
+		if err := now.record(); err != nil {
 			return err
 		}
 	}
@@ -60,20 +59,6 @@ func (c *exam) has(file string) bool {
 		return c.said != ""
 	}
 	return false // the record counts as mended once a source has confirmed it
-}
-
-// recordZip adds a zip that is sound to a record that was made anew.
-func (c *exam) recordZip() error {
-	if c.held.zip == "" || c.want.zip != "" || len(c.problems) > 0 {
-		return nil
-	}
-	return c.locked(c.m.Path, func(n int) error {
-		written, err := c.addRecord(n, c.m, c.base, record{zip: c.held.zip, raw: c.held.raw})
-		if err == nil && written {
-			err = durable.SyncDir(c.fs, filepath.Dir(c.base))
-		}
-		return err
-	})
 }
 
 // fetch puts what the source has of the version, and commits its zip if there was

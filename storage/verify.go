@@ -23,6 +23,10 @@ type VerifyOptions struct {
 	// is recorded, and binds what comes in its place. What the record itself
 	// can restore (.info, .ziphash) is restored, and so is the list.
 	Quarantine bool
+	// Record writes a record for what has none and is sound as far as can be
+	// seen: from then on it is what it is now. That is for a module cache that
+	// was adopted, and for what was stored before there were records.
+	Record bool
 	// Source returns whom to ask for a version that is damaged, or nil if that
 	// is nobody: a private path must not be told to everyone. What it says is
 	// checked, compared with the record, and stored in place of what was

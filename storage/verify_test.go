@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -266,6 +267,41 @@ func TestVerifyAdopted(t *testing.T) {
 	require.ErrorAs(t, storagetest.NewSample("example.com/mod", "v1.0.0", "b").Commit(t.Context(), s), &conflict)
 	require.NoError(t, a.Store(t.Context(), s))
 	require.NoError(t, a.Whole(t.Context(), s))
+}
+
+// What has no record is given one, if nothing is wrong with it.
+func TestVerifyRecords(t *testing.T) {
+	eachMedium(t, func(t *testing.T, m medium) {
+		s := m.open(t)
+		whole, held, bad := storagetest.NewSample("example.com/mod", "v1.0.0", "a"), storagetest.NewSample("example.com/mod", "v1.1.0", "b"), storagetest.NewSample("example.com/mod", "v1.2.0", "c")
+		require.NoError(t, whole.Store(t.Context(), s))
+		require.NoError(t, held.Put(t.Context(), s))
+		require.NoError(t, bad.Store(t.Context(), s))
+		want := map[string]string{}
+		for _, a := range []storagetest.Sample{whole, held, bad} {
+			want[m.of(a, ".record")] = string(m.read(t, m.of(a, ".record")))
+			require.NoError(t, m.Remove(m.of(a, ".record")))
+		}
+		m.write(t, m.of(bad, ".zip"), []byte("rotten"))
+		for range 2 {
+			for c, err := range s.Verify(t.Context(), &storage.VerifyOptions{Record: true}) {
+				require.NoError(t, err)
+				assert.Equal(t, c.Module == whole.Module || c.Module == held.Module, c.Recorded, c.Module)
+			}
+		}
+		for _, a := range []storagetest.Sample{whole, held} {
+			assert.Equal(t, want[m.of(a, ".record")], string(m.read(t, m.of(a, ".record"))))
+		}
+		_, err := m.Stat(m.of(bad, ".record"))
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		m.write(t, m.of(held, ".mod"), []byte("module example.com/mof\n"))
+		assert.Equal(t, []string{"v1.1.0.mod damaged", "v1.2.0.zip damaged"}, sorted(problems(t, s, nil)))
+	})
+}
+
+func sorted(lines []string) []string {
+	slices.Sort(lines)
+	return lines
 }
 
 func TestVerifyOtherFiles(t *testing.T) {
