@@ -52,6 +52,29 @@ func TestZipHashIsTheGoCommands(t *testing.T) {
 	assert.Equal(t, want, got)
 }
 
+// ZipAlone and GoMod are Zip in two halves.
+func TestZipHalves(t *testing.T) {
+	gomod := "module example.com/m\n"
+	b := pack(t, prefix+"go.mod", gomod, prefix+"a.go", "package m\n")
+	r, size := bytes.NewReader(b), int64(len(b))
+	want, err := check(b, gomod)
+	require.NoError(t, err)
+	got, err := ZipAlone(r, size, mod, 1<<20)
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+	require.NoError(t, GoMod(r, size, mod, []byte(gomod), 1<<20))
+	for _, other := range []string{"", gomod + "\n", "module example.com/n\n"} {
+		_, err := check(b, other)
+		require.Error(t, err)
+		assert.EqualError(t, GoMod(r, size, mod, []byte(other), 1<<20), err.Error())
+	}
+	for _, limit := range []int64{0, size - 1} {
+		_, err := ZipAlone(r, size, mod, limit)
+		require.Error(t, err)
+		require.Error(t, GoMod(r, size, mod, []byte(gomod), limit))
+	}
+}
+
 func TestZipAttributesMayChangeGoMod(t *testing.T) {
 	_, err := check(pack(t, prefix+"go.mod", "// $Id: 1234 $\r\nmodule example.com/m\r\n"), "// $Id$\nmodule example.com/m\n")
 	assert.NoError(t, err)
