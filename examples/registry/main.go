@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"io"
-	"net"
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/examples/internal/server"
@@ -28,7 +27,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return parts.Serve(ctx, handler, handler, stdout, func(addr net.Addr) string {
-		return server.Paste("http://"+server.Host(addr), parts.Private)
-	})
+	return parts.Serve(ctx, handler, handler, stdout, parts.PasteAt)
 }

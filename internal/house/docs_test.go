@@ -42,3 +42,23 @@ func TestPromisesNameTests(t *testing.T) {
 		}
 	}
 }
+
+// The code of docs/write-a-backend.md is that of the example, which is compiled and
+// passes the kit.
+func TestWalkThroughIsCompiled(t *testing.T) {
+	var code []byte
+	for _, name := range []string{"backend.go", "backend_test.go"} {
+		b, err := os.ReadFile(filepath.Join(root, "examples", "backend", name))
+		require.NoError(t, err)
+		code = append(code, b...)
+	}
+	doc, err := os.ReadFile(filepath.Join(root, "docs", "write-a-backend.md"))
+	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(doc), -1)
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		if !strings.Contains(string(code), block[1]) {
+			t.Errorf("docs/write-a-backend.md has code that examples/backend has not:\n%s", block[1])
+		}
+	}
+}

@@ -7,13 +7,12 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/fill"
-	"github.com/athens-go/athens/storage"
 )
 
 // ops answers for operators: /healthz is 200 while the process lives, /readyz
 // while the store can be written and ctx is not done, /fills tells what is pending, running, done
 // and failed.
-func ops(ctx context.Context, store *storage.Store, fills *fill.Queue, handler *athens.Handler) http.Handler {
+func ops(ctx context.Context, store Store, fills Fills, handler *athens.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeText(w, http.StatusOK, "ok\n")
@@ -29,13 +28,18 @@ func ops(ctx context.Context, store *storage.Store, fills *fill.Queue, handler *
 		}
 		writeText(w, http.StatusOK, "ok\n")
 	})
-	mux.HandleFunc("GET /fills", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /fills", func(w http.ResponseWriter, r *http.Request) {
+		status, err := fills.Status(r.Context())
+		if err != nil {
+			writeText(w, http.StatusServiceUnavailable, "the queue can't be asked: "+err.Error()+"\n")
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		_ = json.NewEncoder(w).Encode(struct { // a client that has gone is no concern
 			fill.Status
 			athens.Stats
-		}{fills.Status(), handler.Stats()})
+		}{status, handler.Stats()})
 	})
 	return mux
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,11 +20,25 @@ import (
 	"github.com/athens-go/athens/storage"
 )
 
+// Store is where a server keeps versions.
+type Store interface {
+	athens.Storage
+	// Writable returns why nothing can be stored now, nil if something can.
+	Writable(ctx context.Context) error
+}
+
+// Fills is the queue of a server.
+type Fills interface {
+	athens.FillScheduler
+	// Status tells what is pending, running, done and failed.
+	Status(ctx context.Context) (fill.Status, error)
+}
+
 // Parts are what every server is put together from.
 type Parts struct {
 	Flags   *Flags
-	Store   *storage.Store
-	Fills   *fill.Queue
+	Store   Store
+	Fills   Fills
 	Log     *slog.Logger
 	Private string // patterns of what is private, by all rules
 	// Options are ready for a server without an upstream.
@@ -48,11 +64,31 @@ func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 	if err != nil {
 		return nil, err
 	}
+	fills, err := fill.Open(filepath.Join(dir, ".fills"), &fill.Options{Log: log}) // no module path can have that name
+	if err != nil {
+		return nil, err
+	}
+	p, err := OpenOn(store, localFills{fills}, flags, log)
+	if err != nil {
+		return nil, errors.Join(err, fills.Close())
+	}
+	p.closes(fills)
+	return p, nil
+}
+
+// localFills are those of this process, whose status is always known.
+type localFills struct{ *fill.Queue }
+
+func (f localFills) Status(context.Context) (fill.Status, error) { return f.Queue.Status(), nil }
+
+// OpenOn opens the rest of what the flags name, for a store and a queue that are
+// there already; they stay the caller's to close.
+func OpenOn(store Store, fills Fills, flags *Flags, log *slog.Logger) (*Parts, error) {
 	rules, err := flags.Policy()
 	if err != nil {
 		return nil, err
 	}
-	p := &Parts{Flags: flags, Store: store, Log: log, Private: rules.PrivatePatterns()}
+	p := &Parts{Flags: flags, Store: store, Fills: fills, Log: log, Private: rules.PrivatePatterns()}
 	vcs, err := p.versionControl(rules)
 	if err != nil {
 		return nil, err
@@ -62,12 +98,6 @@ func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 		return nil, err
 	}
 	p.closes(sums)
-	fills, err := fill.Open(filepath.Join(dir, ".fills"), &fill.Options{Log: log}) // no module path can have that name
-	if err != nil {
-		return nil, err
-	}
-	p.closes(fills)
-	p.Fills = fills
 	p.Options = athens.Options{Fetcher: vcs, Fills: fills, Route: rules.Route, Checksums: sums, Logger: log}
 	return p, nil
 }

@@ -1,0 +1,55 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"time"
+)
+
+// ProxyFlags are those of a proxy, beside what all servers have.
+type ProxyFlags struct {
+	upstream, miss, fill *string
+	after                *time.Duration
+}
+
+// ProxyFlags defines them.
+func (f *Flags) ProxyFlags() *ProxyFlags {
+	return &ProxyFlags{
+		upstream: f.UpstreamFlag(),
+		miss:     f.String("miss", "redirect", "for a public module that is not held, `redirect` the client to the upstream, or 'fetch' for it"),
+		after:    f.Duration("fill-after", 10*time.Second, "fill the store this long after a redirect; 0 means at once"),
+		fill:     f.String("fill", "asked", "fill what was `asked` for, or 'whole' versions with their zips"),
+	}
+}
+
+// Check returns what is wrong with them.
+func (f *ProxyFlags) Check() error {
+	switch {
+	case *f.miss != "redirect" && *f.miss != "fetch":
+		return fmt.Errorf("-miss is redirect or fetch, not %q", *f.miss)
+	case *f.fill != "asked" && *f.fill != "whole":
+		return fmt.Errorf("-fill is asked or whole, not %q", *f.fill)
+	case *f.after < 0:
+		return fmt.Errorf("-fill-after is %v, less than zero", *f.after)
+	}
+	return nil
+}
+
+// Use makes p a proxy.
+func (p *Parts) Use(f *ProxyFlags) error {
+	if err := p.UseUpstream(*f.upstream); err != nil {
+		return err
+	}
+	opts := &p.Options
+	opts.FetchThrough = opts.Upstream != nil && *f.miss == "fetch"
+	opts.FillWhole = *f.fill == "whole"
+	if opts.FillAfter = *f.after; *f.after == 0 {
+		opts.FillAfter = -1 // zero would mean the default
+	}
+	return nil
+}
+
+// PasteAt is the line that points the go command at the server at addr.
+func (p *Parts) PasteAt(addr net.Addr) string {
+	return Paste("http://"+Host(addr), p.Private)
+}
