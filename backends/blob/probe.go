@@ -74,3 +74,7 @@ func (dots) Read(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// Writable returns why nothing can be stored now, nil if something can. It costs one
+// request: the service is asked to create an object that exists, and must refuse.
+func (s *Store) Writable(ctx context.Context) error { return s.probe(ctx) }

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/athens-go/athens/internal/modtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(modtest.Main(m)) }
+
+// firstLineOf passes on the first line that is written to it.
+type firstLineOf struct{ line chan string }
+
+func (f firstLineOf) Write(p []byte) (int, error) {
+	f.line <- strings.TrimSpace(string(p))
+	return len(p), nil
+}
+
+// TestCluster starts a cluster as its user does, kills a proxy, and asks for a
+// module all the while.
+func TestCluster(t *testing.T) {
+	v := modtest.NewVersion(t, "up.test/m", "v1.0.0", map[string]string{"go.mod": "module up.test/m\n", "m.go": "package m\n"})
+	up := modtest.NewGoProxy(t, v)
+	addr, err := freeAddr()
+	require.NoError(t, err)
+	ops, err := freeAddr()
+	require.NoError(t, err)
+
+	ctx, stop := context.WithCancel(t.Context())
+	out, ended := firstLineOf{make(chan string, 1)}, make(chan error, 1)
+	var log bytes.Buffer
+	go func() {
+		ended <- run(ctx, []string{"-addr", addr, "-ops", ops, "-proxies", "2", "-dir", t.TempDir(),
+			"--", "-miss", "fetch", "-upstream", up.URL, "-private", "corp.test"}, out, &log)
+	}()
+	select {
+	case line := <-out.line:
+		assert.Equal(t, "export GOPROXY=http://"+addr+" GONOPROXY=none GONOSUMDB=corp.test", line)
+	case err := <-ended:
+		t.Fatalf("it ended: %v\n%s", err, log.String())
+	}
+
+	for _, name := range []string{"proxy-1", "proxy-2"} {
+		g := modtest.NewGo(t, nil)
+		g.Set("GOPROXY=http://"+addr, "GONOPROXY=none")
+		assert.Equal(t, v.Sum, g.MustDownload("up.test/m@v1.0.0").Sum)
+		resp, err := http.Post("http://"+ops+"/kill/"+name, "", nil)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		assert.Equal(t, http.StatusOK, resp.StatusCode)
+	}
+	assert.Len(t, up.Requests("*.zip"), 1, "the second client is served from the bucket, by whomever")
+
+	resp, err := http.Get("http://" + ops + "/")
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	var all []state
+	require.NoError(t, json.Unmarshal(body, &all))
+	names := map[string]int{}
+	for _, s := range all {
+		names[s.Name] = s.Killed
+	}
+	assert.Equal(t, map[string]int{"s3": 0, "queue": 0, "proxy-1": 1, "proxy-2": 1}, names)
+
+	stop()
+	require.NoError(t, <-ended, log.String())
+}

@@ -1,0 +1,74 @@
+// Command replica is examples/proxy for more than one machine. What differs is
+// where versions and fills are kept: in a bucket and on a JetStream server, which
+// any number of replicas share behind one name.
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	_ "gocloud.dev/blob/azureblob"
+	_ "gocloud.dev/blob/gcsblob"
+	_ "gocloud.dev/blob/s3blob"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/backends/blob"
+	queue "github.com/athens-go/athens/backends/nats"
+	"github.com/athens-go/athens/examples/internal/server"
+)
+
+func main() { server.Main(run) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := server.NewFlags("replica", "127.0.0.1:3000")
+	bucket := flags.String("bucket", "", "keep modules in the bucket of this `URL`: s3://, gs:// or azblob://; required")
+	stream := flags.String("nats", "", "share fills through the JetStream server at this `URL`; required")
+	copies := flags.Int("nats-replicas", 0, "keep fills on so many servers of the cluster; 0 means one, or as it is")
+	proxy := flags.ProxyFlags()
+	if err := flags.ParseArgs(args, stderr); err != nil {
+		return err
+	}
+	if *bucket == "" || *stream == "" {
+		return errors.New("-bucket and -nats are required")
+	}
+	if err := proxy.Check(); err != nil {
+		return err
+	}
+	log, flush := server.Logger(stderr)
+	defer flush()
+
+	store, err := blob.OpenURL(ctx, *bucket, nil)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	conn, err := nats.Connect(*stream, nats.Name("athens"), nats.MaxReconnects(-1))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return err
+	}
+	fills, err := queue.New(ctx, js, &queue.Options{Replicas: *copies, Log: log})
+	if err != nil {
+		return err
+	}
+
+	parts, err := server.OpenOn(store, fills, flags, log)
+	if err != nil {
+		return err
+	}
+	if err := parts.Use(proxy); err != nil {
+		return err
+	}
+	handler, err := athens.NewHandler(parts.Store, &parts.Options)
+	if err != nil {
+		return err
+	}
+	return parts.Serve(ctx, handler, handler, stdout, parts.PasteAt)
+}
