@@ -211,6 +211,24 @@ func TestOffline(t *testing.T) {
 	assert.Equal(t, 1, far.count(whole(3)))
 }
 
+// A queue is made before there is a server, and works once there is one.
+func TestServerComesLater(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	w := newWorker(t, connect(t, "nats://"+addr), nil).run(nil)
+	require.ErrorIs(t, w.Schedule(t.Context(), whole(1), 0), nats.ErrOffline)
+	_, err = w.Status(t.Context())
+	require.ErrorIs(t, err, nats.ErrOffline)
+
+	start(t, t.TempDir(), &embedded.Options{SyncEvery: time.Minute, Addr: addr})
+	eventually(t, "it can be scheduled", func() bool { return w.Schedule(t.Context(), whole(1), 0) == nil })
+	w.idle()
+	assert.Equal(t, 1, w.count(whole(1)))
+}
+
 // A server that has lost the streams gets them again.
 func TestStreamsLost(t *testing.T) {
 	t.Parallel()

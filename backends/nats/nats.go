@@ -178,6 +178,9 @@ func (o *Options) completeTimes() error {
 // New returns the queue of a JetStream, and makes or changes its streams. A nil
 // opts means the defaults. ctx bounds New only. The connection stays the
 // caller's, who closes it after [Queue.Run] has returned.
+//
+// That there is no server now is no error, so that a proxy can start and serve
+// what is held: the streams are made once there is one.
 func New(ctx context.Context, js jetstream.JetStream, opts *Options) (*Queue, error) {
 	if js == nil {
 		return nil, errors.New("nats: New needs a JetStream")
@@ -195,7 +198,9 @@ func New(ctx context.Context, js jetstream.JetStream, opts *Options) (*Queue, er
 		backoff: fill.Backoff{Min: o.RetryMin, Max: o.RetryMax},
 		running: make(map[string]*job),
 	}
-	if err := q.setup(ctx); err != nil {
+	if _, err := q.there(ctx); away(err) {
+		q.opts.Log.Warn("fills have no server yet", "err", err)
+	} else if err != nil {
 		return nil, err
 	}
 	return q, nil

@@ -70,6 +70,9 @@ func (q *Queue) schedule(ctx context.Context, f athens.Fill, after time.Duration
 	if !q.js.Conn().IsConnected() {
 		return ErrOffline
 	}
+	if _, err := q.there(ctx); err != nil {
+		return err
+	}
 	subject := q.prefix("todo") + name
 	restored := false
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {

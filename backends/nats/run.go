@@ -102,7 +102,11 @@ func (q *Queue) work(ctx, work context.Context, fill func(context.Context, athen
 // pull asks the server for one message at a time, so that none waits here while
 // a fill runs, and returns why that came to an end, and whether there were some.
 func (q *Queue) pull(ctx, work context.Context, fill func(context.Context, athens.Fill) error) (some bool, err error) {
-	msgs, err := q.streams.Load().workers.Messages(jetstream.PullMaxMessages(1),
+	streams, err := q.there(ctx)
+	if err != nil {
+		return false, err
+	}
+	msgs, err := streams.workers.Messages(jetstream.PullMaxMessages(1),
 		jetstream.PullExpiry(pullWait), jetstream.PullHeartbeat(pullWait/6))
 	if err != nil {
 		return false, err

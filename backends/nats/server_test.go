@@ -85,7 +85,7 @@ func start(t *testing.T, dir string, opts *embedded.Options) *embedded.Server {
 // connect connects over TCP, and again and again when that is lost.
 func connect(t *testing.T, addr string) jetstream.JetStream {
 	t.Helper()
-	conn, err := natsgo.Connect(addr, natsgo.MaxReconnects(-1), natsgo.ReconnectWait(20*time.Millisecond),
+	conn, err := natsgo.Connect(addr, natsgo.MaxReconnects(-1), natsgo.ReconnectWait(20*time.Millisecond), natsgo.RetryOnFailedConnect(true),
 		natsgo.ErrorHandler(func(*natsgo.Conn, *natsgo.Subscription, error) {}))
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)

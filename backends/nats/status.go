@@ -32,7 +32,10 @@ func (q *Queue) Status(ctx context.Context) (fill.Status, error) {
 	s.Running = s.Running[:min(len(s.Running), q.opts.Recent)]
 	slices.Reverse(s.Done)
 
-	streams := q.streams.Load()
+	streams, err := q.there(ctx)
+	if err != nil {
+		return fill.Status{}, err
+	}
 	held, err := q.list(ctx, streams.todo, q.opts.Recent+len(here), false, func(m *jetstream.RawStreamMsg) {
 		if e, ok := q.pendingEntry(m); ok && !here[m.Sequence] {
 			s.Pending = append(s.Pending, e)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"reflect"
 
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -21,6 +23,30 @@ type streams struct {
 	todo    jetstream.Stream   // what is pending or running, a subject a version
 	failed  jetstream.Stream   // what was given up, a subject a version
 	workers jetstream.Consumer // of todo
+}
+
+// there returns the streams. It makes them if there was no server when the queue was
+// made.
+func (q *Queue) there(ctx context.Context) (*streams, error) {
+	if s := q.streams.Load(); s != nil {
+		return s, nil
+	}
+	if !q.js.Conn().IsConnected() {
+		return nil, ErrOffline
+	}
+	ctx, cancel := context.WithTimeout(ctx, q.opts.Wait)
+	defer cancel()
+	if err := q.setup(ctx); err != nil {
+		return nil, err
+	}
+	return q.streams.Load(), nil
+}
+
+// away reports whether err says that there is no server, or none that could answer.
+func away(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, ErrOffline) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, natsgo.ErrTimeout) ||
+		errors.Is(err, natsgo.ErrNoResponders) || errors.As(err, &api) && api.Code == http.StatusServiceUnavailable
 }
 
 // setup makes what is not there, and makes it what the options say. It is

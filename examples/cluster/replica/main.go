@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer store.Close()
-	conn, err := nats.Connect(*stream, nats.Name("athens"), nats.MaxReconnects(-1))
+	conn, err := nats.Connect(*stream, nats.Name("athens"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
 	if err != nil {
 		return err
 	}
