@@ -42,7 +42,9 @@ func maxBytes(limit, recent int) int64 {
 // After an error the file is behind: nothing more is written to it until the
 // queue has written another one, with all of its fills.
 type journal struct {
-	dir string
+	dir    string
+	growth int64         // minGrowth, and
+	pace   time.Duration // tendEvery, but for tests
 
 	wake    chan struct{} // tells write that there is something; closed in the end
 	attend  chan struct{} // tells keep the same
@@ -74,7 +76,7 @@ type batch struct {
 
 func newJournal(dir string) *journal {
 	return &journal{
-		dir:  dir,
+		dir: dir, growth: minGrowth, pace: tendEvery,
 		wake: make(chan struct{}, 1), attend: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 }
@@ -246,7 +248,7 @@ func (j *journal) sync() {
 func (j *journal) grown() bool {
 	j.fileMu.Lock()
 	defer j.fileMu.Unlock()
-	return j.size > 2*j.base+minGrowth
+	return j.size > 2*j.base+j.growth
 }
 
 // end makes write end when it has written what add was given.

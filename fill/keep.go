@@ -37,7 +37,7 @@ func (q *Queue) keep() {
 		case <-q.journal.attend:
 			if !waits {
 				waits = true
-				tend.Reset(max(0, tendEvery-time.Since(last)))
+				tend.Reset(max(0, q.journal.pace-time.Since(last)))
 			}
 		case <-tend.C:
 			waits, last = false, time.Now()

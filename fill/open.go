@@ -18,6 +18,16 @@ import (
 //
 // Whoever opens a queue closes it, after Run has returned.
 func Open(dir string, opts *Options) (*Queue, error) {
+	q, err := opened(dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	q.begin()
+	return q, nil
+}
+
+// opened is Open, but nothing goes on in the background yet.
+func opened(dir string, opts *Options) (*Queue, error) {
 	if dir == "" {
 		return nil, errors.New("fill: no folder for the journal")
 	}
@@ -34,9 +44,13 @@ func Open(dir string, opts *Options) (*Queue, error) {
 		return nil, fmt.Errorf("fill: %w", err)
 	}
 	q.rewrite()
+	return q, nil
+}
+
+// begin begins what goes on in the background, until Close.
+func (q *Queue) begin() {
 	q.writer.Go(q.journal.write)
 	q.keeper.Go(q.keep)
-	return q, nil
 }
 
 // Close ends the queue, and with it the journal: what is pending is done after
