@@ -70,8 +70,8 @@ func TestKilled(t *testing.T) {
 		dir := t.TempDir()
 		var all []int
 		for i := range 5 {
-			all = append(all, killChild(t, dir, 2000*i, rand.N(100), rand.N(5*time.Millisecond))...)
-			killChild(t, dir, 2000*i+1000, 0, 0) // as it has adopted what the other left
+			all = append(all, killChild(t, dir, 2000*i, 1+rand.N(100), rand.N(5*time.Millisecond))...)
+			all = append(all, killChild(t, dir, 2000*i+1000, 0, rand.N(25*time.Millisecond))...) // while it adopts, with luck
 			kills += 2
 		}
 		q := open(t, dir, nil)
@@ -86,8 +86,8 @@ func TestKilled(t *testing.T) {
 	t.Logf("%d kills, %d fills were accepted", kills, accepted)
 }
 
-// killChild kills a child a moment after it has accepted some fills, and returns
-// which it has.
+// killChild kills a child a moment after it has accepted some fills (0: was
+// started), and returns which it has.
 func killChild(t *testing.T, dir string, first, some int, moment time.Duration) (accepted []int) {
 	t.Helper()
 	exe, err := os.Executable()
@@ -97,13 +97,17 @@ func killChild(t *testing.T, dir string, first, some int, moment time.Duration) 
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	limit := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
-	defer limit.Stop()
+	limit := time.Minute
+	if some == 0 {
+		limit = moment
+	}
+	timer := time.AfterFunc(limit, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		n, err := strconv.Atoi(lines.Text())
 		require.NoError(t, err, lines.Text())
 		accepted = append(accepted, n)
-		if len(accepted) == some+1 {
+		if len(accepted) == some {
 			<-time.After(moment)
 			require.NoError(t, cmd.Process.Kill())
 		}
