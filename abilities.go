@@ -59,8 +59,8 @@ type SumDBKey interface {
 // where it is kept.
 type ZipLocator interface {
 	// ZipURL returns an absolute URL at which a client gets the zip of m with
-	// a GET request, for a while and without further credentials. The handler asks it after
-	// Open has found that zip, and for every full GET. An empty URL means
+	// a GET request, for a while and without further credentials. The handler
+	// asks for each GET of a whole zip that Open has found. An empty URL means
 	// that the handler streams the zip, as it also does after an error, which
 	// it logs, and where the client can't be sent to the URL.
 	ZipURL(ctx context.Context, m module.Version) (string, error)

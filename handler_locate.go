@@ -16,7 +16,6 @@ func (x *exchange) locateZip(m module.Version) bool {
 	}
 	location, err := locator.ZipURL(x.r.Context(), m)
 	if err != nil {
-		// Without the URL's signature, or whatever else it is that lets one in.
 		x.h.opts.Logger.Warn("zip not located", "module", m.Path, "version", m.Version, "error", printable(err.Error(), maxErrorBody))
 		return false
 	}

@@ -97,9 +97,10 @@ var (
 // New makes a store in a bucket, which stays the caller's to close. A store that
 // is to share a bucket with other things is given a gocloud.dev/blob.PrefixedBucket.
 //
-// New asks the service, once or twice, to create an object that exists. A
-// service that does so would let one writer replace what another has stored, and
-// is refused. [Store.Check] also tries that with a large object.
+// New asks the service, once or twice, to create an object that exists; so it fails
+// while the service is down. A service that creates it would let one writer replace
+// what another has stored, and is refused. [Store.Check] also tries that with a large
+// object.
 func New(ctx context.Context, bucket *blob.Bucket, opts *Options) (*Store, error) {
 	if bucket == nil {
 		return nil, errors.New("blob: no bucket")
