@@ -64,7 +64,8 @@
 // under a file lock; when it dies, the first of the others that looks, or the
 // next that starts, takes over its fills. They look once a minute. On a system
 // without flock (Windows), and on a network file system where flock does not
-// hold between its clients, a folder is for one process.
+// hold between its clients, a folder is for one process. The queue of backends/nats
+// is for processes on several machines.
 package fill
 
 import (
