@@ -114,12 +114,15 @@ func (q *Queue) pull(ctx, work context.Context, fill func(context.Context, athen
 	defer msgs.Stop()
 	// What is on its way here when ctx is done is still seen, and given back.
 	defer context.AfterFunc(ctx, msgs.Drain)()
-	for ; ; some = true {
+	for {
 		msg, err := msgs.Next()
 		if err != nil {
 			return some, err
 		}
 		q.handle(ctx, work, msg, fill)
+		if some = true; ctx.Err() != nil {
+			return some, ctx.Err() // Next would ask for another, what was given back at first
+		}
 	}
 }
 
@@ -157,7 +160,7 @@ func (q *Queue) handle(ctx, work context.Context, msg jetstream.Msg, fill func(c
 		return
 	}
 	if ctx.Err() != nil {
-		q.tell(msg.Nak())
+		q.tell(msg.NakWithDelay(pauseMin)) // until the other workers here are gone, too
 		return
 	}
 	if j.tries > maxTries {
