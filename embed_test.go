@@ -106,6 +106,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"MaxAnswers is -1":               {MaxAnswers: -1},
 		"FetchTimeout is negative":       {FetchTimeout: -1},
 		"MaxDetached is negative":        {MaxDetached: -1},
+		"MaxScheduling is negative":      {MaxScheduling: -1},
 		// An interface that holds a nil pointer is not nil.
 		"Upstream is a nil *athens_test.fakeUpstream": {Upstream: (*fakeUpstream)(nil)},
 		"Fetcher is a nil *athens_test.fake":          {Fetcher: (*fake)(nil)},

@@ -40,6 +40,7 @@ type Handler struct {
 	cancel    context.CancelFunc
 	conflicts atomic.Uint64
 	dropped   atomic.Uint64
+	handsSlow atomic.Bool // the latest fill was not scheduled in time
 	damaged   atomic.Uint64
 }
 

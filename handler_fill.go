@@ -79,13 +79,19 @@ func (h *Handler) logFill(ctx context.Context, f Fill, start time.Time, err erro
 	h.opts.Logger.LogAttrs(ctx, level, "fill", attrs...)
 }
 
-// scheduleTimeout bounds one call of Schedule.
-const scheduleTimeout = 10 * time.Second
+// scheduleTimeout bounds one call of Schedule, and handOverWait how long an answer
+// waits for it: a client that was sent on then knows that its fill is scheduled, and
+// survives this process where the scheduler says so.
+const (
+	scheduleTimeout = 10 * time.Second
+	handOverWait    = 100 * time.Millisecond
+)
 
 var errManyFills = errors.New("too many fills are on their way to the scheduler")
 
-// handOver puts a fill on the schedule without waiting for that: the scheduler
-// may be a server elsewhere, and the answer is not to depend on it.
+// handOver puts a fill on the schedule. A scheduler on this machine takes some
+// microseconds, one on a server elsewhere a round trip; when that does not come
+// back, no further answer waits for it until one has.
 func (h *Handler) handOver(f Fill, after time.Duration) {
 	if h.opts.Fills == nil {
 		return
@@ -97,13 +103,19 @@ func (h *Handler) handOver(f Fill, after time.Duration) {
 		return
 	}
 	mine := false
-	h.handed.Join(f,
+	scheduled := h.handed.Join(f,
 		func() *flight.Future[struct{}] { mine = true; return flight.NewFuture[struct{}]() },
-		func(ctx context.Context, _ *flight.Future[struct{}]) {
+		func(ctx context.Context, done *flight.Future[struct{}]) {
 			defer func() { <-h.hands }()
+			start := time.Now()
 			h.schedule(ctx, f, after)
+			if time.Since(start) < handOverWait {
+				h.handsSlow.Store(false)
+			}
+			done.Set(struct{}{}, nil)
 		},
-		func(_ *flight.Future[struct{}], err error) {
+		func(done *flight.Future[struct{}], err error) {
+			done.Set(struct{}{}, err)
 			if errors.Is(err, flight.ErrClosed) {
 				<-h.hands
 			}
@@ -111,6 +123,14 @@ func (h *Handler) handOver(f Fill, after time.Duration) {
 		})
 	if !mine { // the same one is on its way
 		<-h.hands
+	}
+	if h.handsSlow.Load() {
+		return
+	}
+	patience, cancel := context.WithTimeout(h.ctx, handOverWait)
+	defer cancel()
+	if _, err := scheduled.Wait(patience); errors.Is(err, context.DeadlineExceeded) {
+		h.handsSlow.Store(true)
 	}
 }
 

@@ -114,8 +114,8 @@ type Options struct {
 	// versions the store looks at again (see [Doubter]). Zero means 4.
 	MaxDetached int
 	// MaxScheduling bounds how many fills are on their way to Fills, which may
-	// be a server elsewhere: no redirect waits for that. What is beyond it is
-	// dropped and counted, and the next miss schedules it again. Zero means
+	// be a server elsewhere: while that is slow no redirect waits for it. What is
+	// beyond it is dropped and counted, and the next miss schedules it again. Zero means
 	// 1,024.
 	MaxScheduling int
 }
@@ -140,8 +140,11 @@ func (o *Options) withDefaults() (Options, error) {
 	if c.FetchTimeout < 0 {
 		return c, errors.New("athens: FetchTimeout is negative")
 	}
-	if c.MaxDetached < 0 || c.MaxScheduling < 0 {
-		return c, errors.New("athens: MaxDetached or MaxScheduling is negative")
+	switch {
+	case c.MaxDetached < 0:
+		return c, errors.New("athens: MaxDetached is negative")
+	case c.MaxScheduling < 0:
+		return c, errors.New("athens: MaxScheduling is negative")
 	}
 	c.MaxDetached = cmp.Or(c.MaxDetached, 4)
 	c.MaxScheduling = cmp.Or(c.MaxScheduling, 1024)
