@@ -25,6 +25,7 @@ type recorder struct {
 	start    time.Time
 	patience time.Duration // with a client, for each part of a body
 	paced    bool          // a deadline was set
+	part     io.LimitedReader
 }
 
 // Unwrap is for http.ResponseController.

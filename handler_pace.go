@@ -43,6 +43,14 @@ func (w *recorder) begin(status int) {
 	}
 }
 
+// inTime reports whether the server has given the client about the time that one
+// part of a body has: setting a deadline again costs more than it is worth for a
+// small zip.
+func (w *recorder) inTime() bool {
+	d := w.serverTimeout()
+	return !w.paced && d >= w.patience && d <= 2*w.patience && time.Since(w.start) < w.patience/8
+}
+
 // extend gives the client time for the next part of a body. Without it, one that does
 // not read would hold a file or a stage for ever.
 func (w *recorder) extend() {
@@ -75,12 +83,15 @@ func (w *recorder) copyParts(to io.ReaderFrom, src io.Reader) (n int64, err erro
 	if !bounded || w.patience <= 0 {
 		return to.ReadFrom(src)
 	}
+	if limit.N <= portion && w.inTime() {
+		return to.ReadFrom(src)
+	}
 	for limit.N > 0 {
 		// Of the file itself, or the kernel could not copy it.
-		some := io.LimitedReader{R: limit.R, N: min(limit.N, portion)}
-		want := some.N
+		w.part = io.LimitedReader{R: limit.R, N: min(limit.N, portion)}
+		want := w.part.N
 		w.extend()
-		m, err := to.ReadFrom(&some)
+		m, err := to.ReadFrom(&w.part)
 		n += m
 		limit.N -= m
 		if err != nil || m < want {
