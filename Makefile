@@ -23,6 +23,7 @@ soak:
 	ATHENS_SOAK=1 go test -run 'ManyVersions|EverySystemCall' -v -timeout=1h ./storage
 	ATHENS_SOAK=1 go test -run 'ProcessesOneFolder|FillsSurviveKills' -v -timeout=1h .
 	ATHENS_SOAK=1 go test -run 'Killed' -v -timeout=1h ./fill
+	ATHENS_SOAK=1 go test -run 'Chaos' -v -timeout=1h ./examples/cluster
 	ATHENS_SOAK=1 go test -run 'StartAndStopUnderLoad' -v -timeout=1h ./examples/internal/server
 
 # Each fuzz target for FUZZTIME.
