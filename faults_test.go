@@ -38,7 +38,7 @@ var faulty = []struct {
 	{"mod", "text huge"},
 	{"zip", "truncated cut text huge other-mod other-version"},
 	{"latest query", "garbage"},
-	{"schedule", "failed happened canceled deaf panic"},
+	{"schedule", "failed happened canceled deaf hang panic"},
 	{"route allow trace traced", "panic"},
 }
 
@@ -56,6 +56,9 @@ func (f fault) expected() []int {
 		}
 		return []int{404}
 	case "forbidden":
+		if f.site == "lookup" {
+			return []int{502} // it is no rule of this server's
+		}
 		return []int{403}
 	case "invalid", "loop", "odd", "socket", "noise", "secret", "other-version", "other-mod", "huge", "text", "truncated", "garbage":
 		return []int{502}
