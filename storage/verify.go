@@ -231,7 +231,9 @@ func theirs(name string) bool {
 func (v *verifier) folder(modPath, dir string, strays []string) result {
 	r := result{Checked: Checked{Module: module.Version{Path: modPath}}}
 	for _, name := range strays {
-		r.Problems = append(r.Problems, Problem{File: name, Kind: Stray, Err: errors.New("no file of a version")})
+		if v.there(dir, name) {
+			r.Problems = append(r.Problems, Problem{File: name, Kind: Stray, Err: errors.New("no file of a version")})
+		}
 	}
 	same, _, err := v.listed(modPath, dir)
 	if err == nil && !same {
@@ -267,11 +269,19 @@ func (v *verifier) staged() result {
 		r.err = fault("verify", module.Version{}, err)
 	}
 	for _, name := range names {
-		if _, small := lockIn(name); !small && !strings.HasPrefix(name, zipPrefix) {
+		if _, small := lockIn(name); !small && !strings.HasPrefix(name, zipPrefix) && v.there(v.inside(stageDir), name) {
 			r.Problems = append(r.Problems, Problem{File: filepath.ToSlash(filepath.Join(hidden, stageDir, name)), Kind: Stray, Err: errors.New("nothing of this store")})
 		}
 	}
 	return r
+}
+
+// there reports whether a name that was read from a folder is that of a file in it. A
+// file that is renamed meanwhile can appear under its new name in its old folder, as
+// in afero's memory.
+func (v *verifier) there(dir, name string) bool {
+	_, err := v.fs.Stat(filepath.Join(dir, name))
+	return !isAbsent(err)
 }
 
 // locked calls f with the lock of a module.

@@ -202,6 +202,9 @@ func (h Harness) costOfMany(q question) (int, error) {
 	for h.Asked() == before && ctx.Err() == nil {
 		runtime.Gosched()
 	}
+	for range 1000 * sharers { // the others are on their way; none can be seen to wait
+		runtime.Gosched()
+	}
 	release()
 	done.Wait()
 	return h.Asked() - before, errors.Join(errs...)
