@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -31,8 +32,8 @@ func newFront(members []*member) http.Handler {
 			r.SetXForwarded()
 		},
 		Transport:     f,
-		FlushInterval: -1, // a zip that is arriving passes as it comes
-		ErrorLog:      log.New(discard{}, "", 0),
+		FlushInterval: -1,                         // a zip that is arriving passes as it comes
+		ErrorLog:      log.New(io.Discard, "", 0), // clients that went away
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			w.Header().Set("Retry-After", "1")
 			http.Error(w, "no proxy answers: "+err.Error(), http.StatusBadGateway)
@@ -56,8 +57,3 @@ func (f *front) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return nil, err
 }
-
-// discard drops what clients that went away leave to say.
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
