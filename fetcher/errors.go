@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/athens-go/athens"
-	"github.com/athens-go/athens/internal/outside"
+	"github.com/athens-go/athens/internal/netguard"
 )
 
 // absent is a definite "there is no such thing", on its way to become an
@@ -43,7 +43,7 @@ func outward(path, query string, err error) error {
 		missing absent
 		bad     broken
 		outage  *athens.UnavailableError
-		refused outside.Forbidden
+		refused netguard.Forbidden
 		policy  forbidden
 	)
 	switch {

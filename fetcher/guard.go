@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/mod/module"
 
-	"github.com/athens-go/athens/internal/outside"
+	"github.com/athens-go/athens/internal/netguard"
 )
 
 // A reach is how far requests on behalf of a module path may go.
@@ -37,9 +37,9 @@ func (r reach) String() string {
 
 // dialer returns how the repository's server is connected to, where that is not
 // by HTTP.
-func (r *repo) dialer() outside.DialFunc {
+func (r *repo) dialer() netguard.DialFunc {
 	if r.reach.private {
-		return (&net.Dialer{Timeout: outside.DialTimeout}).DialContext
+		return (&net.Dialer{Timeout: netguard.DialTimeout}).DialContext
 	}
-	return outside.Dial(nil)
+	return netguard.Dial(nil)
 }

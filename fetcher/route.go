@@ -8,7 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 
-	"github.com/athens-go/athens/internal/outside"
+	"github.com/athens-go/athens/internal/netguard"
 )
 
 // A route is how requests of one reach travel.
@@ -22,7 +22,7 @@ type route struct {
 func newRoutes(o *Options) map[reach]*route {
 	routes := make(map[reach]*route)
 	for _, private := range []bool{false, true} {
-		judged := outside.Transport
+		judged := netguard.Transport
 		if private {
 			judged = func(base http.RoundTripper) http.RoundTripper { return base }
 		}

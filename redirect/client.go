@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/netguard"
 	"github.com/athens-go/athens/internal/netrc"
-	"github.com/athens-go/athens/internal/outside"
 )
 
 // question is one GET.
@@ -61,7 +61,7 @@ func newClient(what, baseURL string, opts Options) (*client, error) {
 			away = t
 		}
 	}
-	c := &client{opts: opts, away: outside.Transport(away), places: newPlaces(opts.MaxConns, opts.QueueTimeout)}
+	c := &client{opts: opts, away: netguard.Transport(away), places: newPlaces(opts.MaxConns, opts.QueueTimeout)}
 	user, err := login(base, opts.Netrc)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)

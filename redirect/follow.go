@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/athens-go/athens"
-	"github.com/athens-go/athens/internal/outside"
+	"github.com/athens-go/athens/internal/netguard"
 )
 
 // maxRedirects is how many redirects are followed.
@@ -37,7 +37,7 @@ func (c *client) follow(ctx context.Context, q question) (*http.Response, error)
 	for hops := 0; ; hops++ {
 		resp, err := transport.RoundTrip(c.request(first, at, auth))
 		if err != nil {
-			if hops > 0 && errors.As(err, new(outside.Forbidden)) {
+			if hops > 0 && errors.As(err, new(netguard.Forbidden)) {
 				err = refusedError("the server redirects to an address that is not public")
 			}
 			return nil, err
@@ -89,7 +89,7 @@ func (c *client) watch(ctx context.Context, at *url.URL) (context.Context, *atom
 	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
 		ip, err := netip.ParseAddrPort(got.Conn.RemoteAddr().String())
-		inside.Store(err == nil && !outside.IsPublic(ip.Addr()))
+		inside.Store(err == nil && !netguard.IsPublic(ip.Addr()))
 	}}), inside
 }
 

@@ -1,4 +1,4 @@
-package house_test
+package conventions_test
 
 import (
 	"go/ast"

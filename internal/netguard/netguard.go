@@ -1,6 +1,6 @@
-// Package outside connects to the public internet only: what somebody else's page,
+// Package netguard connects to the public internet only: what somebody else's page,
 // redirect or name says must not lead this server to an address inside.
-package outside
+package netguard
 
 import (
 	"context"
