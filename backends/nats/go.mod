@@ -5,7 +5,7 @@ go 1.26.0
 replace github.com/athens-go/athens => ../..
 
 require (
-	github.com/athens-go/athens v0.0.0-00010101000000-000000000000
+	github.com/athens-go/athens v0.0.0
 	github.com/nats-io/nats-server/v2 v2.15.3
 	github.com/nats-io/nats.go v1.55.0
 	github.com/stretchr/testify v1.12.1

@@ -10,8 +10,8 @@ replace (
 
 require (
 	github.com/athens-go/athens v0.0.0
-	github.com/athens-go/athens/backends/blob v0.0.0-00010101000000-000000000000
-	github.com/athens-go/athens/backends/nats v0.0.0-00010101000000-000000000000
+	github.com/athens-go/athens/backends/blob v0.0.0
+	github.com/athens-go/athens/backends/nats v0.0.0
 	github.com/nats-io/nats.go v1.55.0
 	github.com/stretchr/testify v1.12.1
 	gocloud.dev v0.48.0
