@@ -1,8 +1,10 @@
-// Package modcheck decides whether what a source returned may be stored: the
-// one place through which everything unheld passes.
+// Package modcheck decides whether what a source returned may be stored. All
+// content passes through it once, before the store takes it.
 //
-// A zip is read by its central directory, as the go command will read it: local
-// headers can lie. The rules are those of golang.org/x/mod/zip.
+// A zip is accepted exactly if the go command can use it: golang.org/x/mod/zip
+// must be able to extract it, and golang.org/x/mod/sumdb/dirhash to hash it. Both
+// read a zip by its central directory, and so does this package. The one
+// exception is the size of that directory, see [Zip].
 package modcheck
 
 import (
@@ -43,7 +45,9 @@ func ModHash(mod []byte) (string, error) {
 }
 
 // Zip checks the zip of m, whose .mod is mod, and returns its h1 hash. limit
-// bounds its size in bytes, packed and unpacked.
+// bounds its size in bytes, packed and unpacked. A central directory of more than
+// 32 MiB, enough for 200,000 files, is refused although the go command would read
+// it: its entries take a kilobyte of memory each.
 func Zip(r io.ReaderAt, size int64, m module.Version, mod []byte, limit int64) (h1 string, err error) {
 	z, files, err := open(r, size, m, limit)
 	if err != nil {
@@ -52,16 +56,17 @@ func Zip(r io.ReaderAt, size int64, m module.Version, mod []byte, limit int64) (
 	if err := checkGoMod(files[goMod(m)], m.Path, mod); err != nil {
 		return "", err
 	}
-	return hash(z, size, files)
+	return hash(z)
 }
 
-// ZipAlone is Zip for a caller that has no .mod to compare with.
+// ZipAlone is Zip for a caller that does not compare the zip with a .mod. The go
+// command never does: it verifies the two by hashes of their own.
 func ZipAlone(r io.ReaderAt, size int64, m module.Version, limit int64) (h1 string, err error) {
-	z, files, err := open(r, size, m, limit)
+	z, _, err := open(r, size, m, limit)
 	if err != nil {
 		return "", err
 	}
-	return hash(z, size, files)
+	return hash(z)
 }
 
 // GoMod checks what Zip checks beyond ZipAlone: that mod is the zip's go.mod.
@@ -91,23 +96,17 @@ func open(r io.ReaderAt, size int64, m module.Version, limit int64) (*zip.Reader
 	return z, files, err
 }
 
-// hash returns the h1 hash of a zip with these files. Reading each to its end
-// checks its size and CRC, too.
-func hash(z *zip.Reader, size int64, files map[string]*zip.File) (string, error) {
+// hash returns the h1 hash of a zip. Like [dirhash.HashZip] it opens every entry,
+// folders included, and so finds broken local headers; reading each to its end
+// checks its size and CRC.
+func hash(z *zip.Reader) (string, error) {
 	names := make([]string, 0, len(z.File))
+	entries := make(map[string]*zip.File, len(z.File))
 	for _, f := range z.File {
-		if f.CompressedSize64 > uint64(size) {
-			return "", fmt.Errorf("zip has %.120q, which reaches beyond its end", f.Name)
-		}
 		names = append(names, f.Name)
+		entries[f.Name] = f // a folder may be there twice: the last one counts
 	}
-	return dirhash.Hash1(names, func(name string) (io.ReadCloser, error) {
-		f := files[name]
-		if f == nil { // a folder's entry
-			return io.NopCloser(strings.NewReader("")), nil
-		}
-		return f.Open()
-	})
+	return dirhash.Hash1(names, func(name string) (io.ReadCloser, error) { return entries[name].Open() })
 }
 
 // maxDirectory bounds the central directory of a zip in bytes. Each of its
@@ -140,7 +139,7 @@ func checkNames(z *zip.Reader, m module.Version, limit int64) (map[string]*zip.F
 		if !ok {
 			return nil, fmt.Errorf("zip has %.120q outside of %s", f.Name, prefix)
 		}
-		if name == "" && f.UncompressedSize64 == 0 {
+		if name == "" { // the module's own folder
 			continue
 		}
 		clean, isDir := strings.CutSuffix(name, "/")
@@ -148,9 +147,6 @@ func checkNames(z *zip.Reader, m module.Version, limit int64) (map[string]*zip.F
 			return nil, fmt.Errorf("zip has %.120q: %w", f.Name, err)
 		}
 		if isDir {
-			if f.UncompressedSize64 != 0 {
-				return nil, fmt.Errorf("zip has %.120q, a folder with content", f.Name)
-			}
 			continue
 		}
 		total += min(f.UncompressedSize64, 1<<62)
