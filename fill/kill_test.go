@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/modtest"
 )
 
 // childEnv makes the test binary a process that fills: a folder, and the number of
@@ -25,7 +26,7 @@ const childEnv = "ATHENS_FILL_CHILD"
 func TestMain(m *testing.M) {
 	dir, first, ok := strings.Cut(os.Getenv(childEnv), "|")
 	if !ok {
-		os.Exit(m.Run())
+		os.Exit(modtest.Main(m))
 	}
 	n, err := strconv.Atoi(first)
 	if err == nil {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/modtest"
 	"github.com/athens-go/athens/storage"
 	"github.com/athens-go/athens/storage/storagetest"
 	"github.com/stretchr/testify/assert"
@@ -42,7 +43,7 @@ var childCommand = func() []string {
 
 func TestMain(m *testing.M) {
 	if len(childCommand) == 0 {
-		os.Exit(m.Run())
+		os.Exit(modtest.Main(m))
 	}
 	if err := children[childCommand[0]](context.Background(), childCommand[1:]); err != nil {
 		fmt.Println(err)

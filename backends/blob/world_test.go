@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	if task := os.Getenv(childTask); task != "" {
 		os.Exit(child(task))
 	}
-	os.Exit(m.Run())
+	os.Exit(modtest.Main(m))
 }
 
 // newServer starts an S3 server with the bucket "modules", and logs in.

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/athens-go/athens/backends/nats/embedded"
+	"github.com/athens-go/athens/internal/modtest"
 )
 
 // TestMain is also the other processes of these tests.
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 	case "server":
 		serverProcess(os.Getenv("NATS_TEST_DIR"), os.Getenv("NATS_TEST_ADDR"))
 	default:
-		os.Exit(m.Run())
+		os.Exit(modtest.Main(m))
 	}
 }
 

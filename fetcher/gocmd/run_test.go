@@ -21,6 +21,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/fetcher/gocmd"
+	"github.com/athens-go/athens/internal/modtest"
 )
 
 // TestMain lets the test's own program stand for a go command that misbehaves.
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 		misbehave(how)
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(modtest.Main(m))
 }
 
 // misbehave is what the stand-in does when it is asked anything but its version.

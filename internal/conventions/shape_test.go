@@ -116,3 +116,29 @@ func calls(f *file, x, name string) []*ast.CallExpr {
 	})
 	return all
 }
+
+// What a test's processes and servers find in a home is the user's, and none of the
+// test's business; see modtest.Main. The step "test" of .ci/run shows that it works.
+func TestTestsHaveTheirOwnHome(t *testing.T) {
+	for dir, files := range packages(t) {
+		if strings.HasPrefix(dir, "tools/") {
+			continue // other modules, and no part of "go test work"
+		}
+		var why string
+		isolated := isMain(files) && dir == "internal/hometrap" // which sets a home of its own
+		for _, f := range files {
+			if !f.test {
+				continue
+			}
+			for _, name := range []string{"os/exec", self + "/internal/modtest"} {
+				if slices.Contains(f.imports(), name) {
+					why = f.name + " imports " + name
+				}
+			}
+			isolated = isolated || len(calls(f, "modtest", "Main")) > 0
+		}
+		if why != "" && !isolated {
+			t.Errorf("%s: the package has no TestMain that calls modtest.Main", why)
+		}
+	}
+}

@@ -18,30 +18,12 @@ import (
 const buildLimit = 5 * time.Minute
 
 // binaries are the programs that this test process has built, in a folder that
-// [Main] makes and removes. It is of the process because a build takes longer
-// than most tests.
+// [Main] makes and removes. The process owns it because a build takes longer than
+// most tests.
 var binaries struct {
 	sync.Mutex
 	dir   string
 	built map[string]func() (string, error) // by package
-}
-
-// Main runs a package's tests with a place for what [Build] makes:
-//
-//	func TestMain(m *testing.M) { os.Exit(modtest.Main(m)) }
-//
-// m may also be what another package's Main takes, such as testscript's.
-func Main(m interface{ Run() int }) int {
-	dir, err := os.MkdirTemp("", "modtest-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "modtest:", err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	binaries.Lock()
-	binaries.dir, binaries.built = dir, map[string]func() (string, error){}
-	binaries.Unlock()
-	return m.Run()
 }
 
 // Build builds a main package of this module, such as "./examples/proxy", given

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -66,7 +65,9 @@ func NewGo(t testing.TB, n *Internet) *Go {
 	} else {
 		g.Set(proxyEnv("http://127.0.0.1:9")...) // nobody answers there
 	}
-	g.noTelemetry()
+	if err := noTelemetry(g.Home); err != nil {
+		t.Fatal(err)
+	}
 	return g
 }
 
@@ -75,23 +76,6 @@ var goCache = sync.OnceValues(func() (string, error) {
 	out, err := exec.Command("go", "env", "GOCACHE").Output()
 	return strings.TrimSpace(string(out)), err
 })
-
-// noTelemetry keeps the go command from starting a process that counts its
-// uses, which would write into Home while the test's end removes it.
-func (g *Go) noTelemetry() {
-	config := filepath.Join(g.Home, ".config")
-	if runtime.GOOS == "darwin" {
-		config = filepath.Join(g.Home, "Library", "Application Support")
-	}
-	dir := filepath.Join(config, "go", "telemetry")
-	err := os.MkdirAll(dir, 0o777)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "mode"), []byte("off 2024-01-01"), 0o666)
-	}
-	if err != nil {
-		g.t.Fatal(err)
-	}
-}
 
 // Set sets variables of the environment, given as NAME=VALUE.
 func (g *Go) Set(env ...string) {

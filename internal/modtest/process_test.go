@@ -3,7 +3,6 @@ package modtest_test
 import (
 	"io"
 	"net/http"
-	"os"
 	"sync"
 	"testing"
 
@@ -12,8 +11,6 @@ import (
 
 	"github.com/athens-go/athens/internal/modtest"
 )
-
-func TestMain(m *testing.M) { os.Exit(modtest.Main(m)) }
 
 const server = "./internal/modtest/testdata/server"
 
