@@ -10,8 +10,8 @@ import (
 // Optional abilities: small interfaces that an implementation of a contract may
 // also satisfy, and that who wants the ability looks for.
 
-// Catalogue is an optional ability of a [Storage]: to name all that it holds.
-type Catalogue interface {
+// Lister is an optional ability of a [Storage]: to name all that it holds.
+type Lister interface {
 	// All walks over the held versions, those that Versions lists. The
 	// versions of a module follow one another in semantic version order; the
 	// modules come in no order. What is held all the while is named once; what
@@ -66,15 +66,15 @@ type ZipLocator interface {
 	ZipURL(ctx context.Context, m module.Version) (string, error)
 }
 
-// Doubter is an optional ability of a [Storage]: to look closer at what it holds.
-type Doubter interface {
-	// Doubt says that a file of m could not be opened or read to its end, because
+// Rechecker is an optional ability of a [Storage]: to look closer at what it holds.
+type Rechecker interface {
+	// Recheck says that a file of m could not be opened or read to its end, because
 	// of [syscall.EIO] or because it was too short. The store
 	// compares the version with what it has written down of it, reports whether
 	// a file was damaged, and does not serve such a file again: Open then says
 	// that it is not held, and what Put or Commit bring in its place is the same
 	// again, or a [*ConflictError].
-	Doubt(ctx context.Context, m module.Version) (damaged bool, err error)
+	Recheck(ctx context.Context, m module.Version) (damaged bool, err error)
 }
 
 // SumDBUpstream is an optional ability of an [Upstream]: to pass on requests to

@@ -102,7 +102,7 @@ func (as *answers) put(q question, a answer) {
 	}
 	as.byKey[q] = as.used.PushFront(&entry{q, a})
 	as.bytes += a.size(q)
-	for as.bytes > as.opts.MaxAnswers {
+	for as.bytes > as.opts.AnswerCacheBytes {
 		as.drop(as.used.Back())
 	}
 }

@@ -288,7 +288,7 @@ func (h *Handler) getMod(ctx context.Context, content Content, m module.Version)
 	if err != nil {
 		return nil, err
 	}
-	if err := modcheck.Mod(mod, h.opts.MaxMod); err != nil {
+	if err := modcheck.Mod(mod, h.opts.MaxModBytes); err != nil {
 		return nil, &InvalidError{m.Path, m.Version, err}
 	}
 	return mod, nil

@@ -92,11 +92,11 @@ var errCrashed = errors.New("internal error while fetching")
 
 // commit checks a staged zip and stores it.
 func (h *Handler) commit(ctx context.Context, stage Stage, size int64, m module.Version) (err error) {
-	mod, err := h.read(ctx, m, ModFile, h.opts.MaxMod)
+	mod, err := h.read(ctx, m, ModFile, h.opts.MaxModBytes)
 	if err != nil {
 		return err
 	}
-	h1, err := modcheck.Zip(stage, size, m, mod, h.opts.MaxZip)
+	h1, err := modcheck.Zip(stage, size, m, mod, h.opts.MaxZipBytes)
 	if err != nil {
 		return &InvalidError{m.Path, m.Version, err}
 	}
@@ -208,15 +208,15 @@ func (h *Handler) sameCommit(ctx context.Context, content Content, m module.Vers
 func (h *Handler) getZip(ctx context.Context, content Content, m module.Version, stage io.Writer) (size int64, err error) {
 	ctx, end := h.opts.trace(ctx, "zip", m)
 	defer func() { end(err) }()
-	w := &limitedWriter{w: stage, left: h.opts.MaxZip}
+	w := &limitedWriter{w: stage, left: h.opts.MaxZipBytes}
 	err = content.Zip(ctx, w)
 	switch {
 	case w.full:
-		return 0, &InvalidError{m.Path, m.Version, fmt.Errorf("zip has more than %d bytes", h.opts.MaxZip)}
+		return 0, &InvalidError{m.Path, m.Version, fmt.Errorf("zip has more than %d bytes", h.opts.MaxZipBytes)}
 	case w.err != nil:
 		return 0, &storeError{w.err}
 	}
-	return h.opts.MaxZip - w.left, err
+	return h.opts.MaxZipBytes - w.left, err
 }
 
 // limitedWriter notes by itself why a write failed: a source may well say

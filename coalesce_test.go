@@ -50,7 +50,7 @@ func inBubble(t *testing.T, through bool, test func(*bubble)) {
 		b := &bubble{T: t, store: newFaultyStore(t), vcs: newFake(t, "vcs"), upstream: &fakeUpstream{newFake(t, "upstream"), ""}, fills: &fakeFills{}}
 		opts := &athens.Options{Fetcher: b.vcs, Fills: b.fills}
 		if through {
-			opts.Upstream, opts.FetchThrough = b.upstream, true
+			opts.Upstream, opts.MissFetch = b.upstream, true
 		}
 		var err error
 		b.Handler, err = athens.NewHandler(b.store, opts)

@@ -48,7 +48,7 @@ func TestReadAheadSurvivesPanics(t *testing.T) {
 		up.add(next)
 		up.add(example, "go.mod", "module example.com/m\n\nrequire (\n\texample.com/next v1.0.0\n\texample.com/bad v1.0.0\n)\n")
 		asked := 0
-		h, err := athens.NewHandler(newFaultyStore(t), &athens.Options{Upstream: up, FetchThrough: true, Route: func(m module.Version) athens.Route {
+		h, err := athens.NewHandler(newFaultyStore(t), &athens.Options{Upstream: up, MissFetch: true, Route: func(m module.Version) athens.Route {
 			if m.Path == "example.com/bad" {
 				asked++
 				panic("no such team")
@@ -98,15 +98,15 @@ func TestOptionsAreChecked(t *testing.T) {
 	store := newFaultyStore(t)
 	up := &fakeUpstream{fake: newFake(t, "upstream")}
 	for want, opts := range map[string]*athens.Options{
-		"FetchThrough needs an Upstream": {FetchThrough: true},
-		"MaxMod is -1":                   {MaxMod: -1},
-		"MaxMod is 1073741825":           {MaxMod: 1<<30 + 1},
-		"MaxZip is -5":                   {MaxZip: -5},
-		"MaxZip is 524288001":            {Upstream: up, MaxZip: 500<<20 + 1},
-		"MaxAnswers is -1":               {MaxAnswers: -1},
-		"FetchTimeout is negative":       {FetchTimeout: -1},
-		"MaxDetached is negative":        {MaxDetached: -1},
-		"MaxScheduling is negative":      {MaxScheduling: -1},
+		"MissFetch needs an Upstream": {MissFetch: true},
+		"MaxModBytes is -1":           {MaxModBytes: -1},
+		"MaxModBytes is 1073741825":   {MaxModBytes: 1<<30 + 1},
+		"MaxZipBytes is -5":           {MaxZipBytes: -5},
+		"MaxZipBytes is 524288001":    {Upstream: up, MaxZipBytes: 500<<20 + 1},
+		"AnswerCacheBytes is -1":      {AnswerCacheBytes: -1},
+		"FetchTimeout is negative":    {FetchTimeout: -1},
+		"MaxDetached is negative":     {MaxDetached: -1},
+		"MaxScheduling is negative":   {MaxScheduling: -1},
 		// An interface that holds a nil pointer is not nil.
 		"Upstream is a nil *athens_test.fakeUpstream": {Upstream: (*fakeUpstream)(nil)},
 		"Fetcher is a nil *athens_test.fake":          {Fetcher: (*fake)(nil)},
@@ -119,6 +119,6 @@ func TestOptionsAreChecked(t *testing.T) {
 	assert.ErrorContains(t, err, "needs a Storage")
 	_, err = athens.NewHandler((*faultyStore)(nil), nil)
 	assert.ErrorContains(t, err, "Storage is a nil *athens_test.faultyStore")
-	_, err = athens.NewHandler(store, &athens.Options{MaxMod: 1, MaxZip: 500 << 20, ListTTL: -1, MissingTTL: -1, DownTTL: -1, FillAfter: -1, ReadAhead: -1})
+	_, err = athens.NewHandler(store, &athens.Options{MaxModBytes: 1, MaxZipBytes: 500 << 20, ListTTL: -1, MissingTTL: -1, DownTTL: -1, FillAfter: -1, Prefetch: -1})
 	assert.NoError(t, err)
 }

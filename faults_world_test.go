@@ -97,7 +97,7 @@ func newTrial(b *bubble, r role, held string, faults []fault) (*trial, func()) {
 		return brokenSource{fakeSumDB{&fakeUpstream{f, "http://registry.test/"}}, p}
 	}
 	opts := &athens.Options{
-		FetchThrough: r.through, MaxMod: 1 << 20,
+		MissFetch: r.through, MaxModBytes: 1 << 20,
 		Route: func(module.Version) athens.Route {
 			_, _ = under(b.Context(), p, "route", example, func() (int, error) { return 0, nil })
 			return athens.Route{Private: r.private}

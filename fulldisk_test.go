@@ -125,7 +125,7 @@ func fillUp(t *testing.T, kind string, held module.Version, room int) (met bool)
 	require.NoError(t, err)
 	opts := &athens.Options{Fetcher: src, Fills: fills, FillAfter: -1, FillWhole: true, MissingTTL: -1}
 	if kind != "registry" {
-		opts.Upstream, opts.FetchThrough = &fakeUpstream{src, "http://registry.test/"}, kind == "fetch"
+		opts.Upstream, opts.MissFetch = &fakeUpstream{src, "http://registry.test/"}, kind == "fetch"
 	}
 	h, err := athens.NewHandler(store, opts)
 	require.NoError(t, err)

@@ -41,7 +41,7 @@ func FuzzServeHTTP(f *testing.F) {
 	handlers := map[bool]*athens.Handler{}
 	for _, through := range []bool{false, true} {
 		h, err := athens.NewHandler(store, &athens.Options{
-			Fetcher: vcs, Upstream: fakeSumDB{up}, Fills: &fakeFills{full: true}, FetchThrough: through, MaxAnswers: 1 << 20,
+			Fetcher: vcs, Upstream: fakeSumDB{up}, Fills: &fakeFills{full: true}, MissFetch: through, AnswerCacheBytes: 1 << 20,
 			Route: func(m module.Version) athens.Route {
 				return athens.Route{Private: module.MatchPrefixPatterns("corp.test", m.Path)}
 			},

@@ -85,7 +85,7 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 	if h.sums, err = newSumDBs(h); err != nil {
 		return nil, err
 	}
-	if o.ReadAhead > 0 {
+	if o.Prefetch > 0 {
 		h.ahead = newReadAhead(h)
 	}
 	return h, nil
@@ -101,7 +101,7 @@ type Stats struct {
 	// slow for.
 	DroppedFills uint64 `json:"dropped_fills"`
 	// Damaged is how often a version was found damaged in the store, see
-	// [Doubter].
+	// [Rechecker].
 	Damaged uint64 `json:"damaged"`
 }
 

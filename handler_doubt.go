@@ -12,7 +12,7 @@ import (
 // if it is able to. What it finds damaged is not held any more, so that the next
 // request gets it from its source.
 func (h *Handler) doubt(m module.Version) {
-	store, ok := h.storage.(Doubter)
+	store, ok := h.storage.(Rechecker)
 	if !ok {
 		return
 	}
@@ -23,7 +23,7 @@ func (h *Handler) doubt(m module.Version) {
 		case <-ctx.Done():
 			return
 		}
-		damaged, err := store.Doubt(ctx, m)
+		damaged, err := store.Recheck(ctx, m)
 		if damaged {
 			h.damaged.Add(1)
 			h.opts.Logger.Error("damaged", "module", m.Path, "version", m.Version)

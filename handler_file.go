@@ -55,7 +55,7 @@ func (x *exchange) serveFile() error {
 	x.source = src.name
 	// Nobody is sent elsewhere for what is blocked, nor is it filled: its .mod is
 	// all there is to serve, and comes from here.
-	if !src.vcs && !x.h.opts.FetchThrough && x.route.Blocked == "" {
+	if !src.vcs && !x.h.opts.MissFetch && x.route.Blocked == "" {
 		if done, err := x.redirect(m, f); done || err != nil {
 			return err
 		}

@@ -60,7 +60,7 @@ func TestFloodAtARegistry(t *testing.T) {
 			git, err := fetcher.New(t.TempDir(), &fetcher.Options{Transport: hosts, Netrc: "none", GitConfig: "none", SSHDir: "none"})
 			require.NoError(t, err)
 			store := newFaultyStore(t)
-			h, err := athens.NewHandler(store, &athens.Options{Fetcher: git, MaxAnswers: 64 << 10})
+			h, err := athens.NewHandler(store, &athens.Options{Fetcher: git, AnswerCacheBytes: 64 << 10})
 			require.NoError(t, err)
 			const clients = 1000
 			statuses := make([]int, clients)

@@ -213,7 +213,7 @@ func TestHostileUpstream(t *testing.T) {
 			}
 			up, err := redirect.New(evil.URL, opts)
 			require.NoError(t, err)
-			x := newTarget(t, &athens.Options{Upstream: up, FetchThrough: true, MaxZip: maxHostileZip, ReadAhead: -1})
+			x := newTarget(t, &athens.Options{Upstream: up, MissFetch: true, MaxZipBytes: maxHostileZip, Prefetch: -1})
 			path := "/example.com/m/@v/v1.0.0" + a.end
 			if !strings.HasPrefix(a.end, ".") {
 				path = "/example.com/m" + strings.Replace(a.end, "/list", "/@v/list", 1)

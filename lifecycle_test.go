@@ -139,7 +139,7 @@ func TestStartAndStop(t *testing.T) {
 			}
 			fills, err := fill.New(nil)
 			require.NoError(t, err)
-			h, err := athens.NewHandler(store, &athens.Options{Fetcher: vcs, Upstream: up, Fills: fills, FillAfter: -1, FetchThrough: i%2 == 0})
+			h, err := athens.NewHandler(store, &athens.Options{Fetcher: vcs, Upstream: up, Fills: fills, FillAfter: -1, MissFetch: i%2 == 0})
 			require.NoError(t, err)
 			ctx, stop := context.WithCancel(t.Context())
 			var running, clients sync.WaitGroup

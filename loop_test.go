@@ -30,7 +30,7 @@ func ring(t *testing.T, through ...bool) ([]*athens.Handler, []string) {
 	for i := range through {
 		up, err := redirect.New(urls[(i+1)%len(urls)], &redirect.Options{Tries: 1})
 		require.NoError(t, err)
-		handlers[i], err = athens.NewHandler(storage.NewMemory(), &athens.Options{Upstream: up, FetchThrough: through[i]})
+		handlers[i], err = athens.NewHandler(storage.NewMemory(), &athens.Options{Upstream: up, MissFetch: through[i]})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, handlers[i].Shutdown(context.Background())) })
 	}

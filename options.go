@@ -30,9 +30,9 @@ type Options struct {
 	// redirected is filled, and zips that are owed are fetched at once.
 	Fills FillScheduler
 
-	// FetchThrough fetches a miss from Upstream for the client. If it is
+	// MissFetch fetches a miss from Upstream for the client. If it is
 	// false, the client is redirected there and a fill is scheduled.
-	FetchThrough bool
+	MissFetch bool
 	// FillAfter is how long a fill waits after the redirect, so that the
 	// upstream has filled its own store. Zero means 10 seconds; a negative
 	// one means no delay.
@@ -81,9 +81,9 @@ type Options struct {
 	// query, or refused to, is not asked the same again. Zero means 5 seconds; a negative one
 	// means that it is asked each time.
 	DownTTL time.Duration
-	// MaxAnswers bounds the memory for remembered answers, in bytes, what was
+	// AnswerCacheBytes bounds the memory for remembered answers, in bytes, what was
 	// proved of checksum databases included. Zero means 64 MiB.
-	MaxAnswers int64
+	AnswerCacheBytes int64
 	// FetchTimeout bounds one fetch from a source, whoever waits. Zero means
 	// 10 minutes.
 	FetchTimeout time.Duration
@@ -94,24 +94,24 @@ type Options struct {
 	// the wait before it. Zero means one minute; a negative one means that
 	// there is no such limit.
 	WriteTimeout time.Duration
-	// MaxMod bounds the .mod files that are taken, in bytes; each is held in
+	// MaxModBytes bounds the .mod files that are taken, in bytes; each is held in
 	// memory. Zero means 32 MiB, and 1 GiB is the most. The go command has no
 	// limit for them, but one of 16 MiB for the go.mod in a zip, so that of a
 	// version above that there is no zip.
-	MaxMod int64
-	// MaxZip bounds the zips that are taken, in bytes, packed and unpacked.
+	MaxModBytes int64
+	// MaxZipBytes bounds the zips that are taken, in bytes, packed and unpacked.
 	// Zero means the go command's own limit, 500 MiB (see
 	// golang.org/x/mod/zip), which can't be exceeded.
-	MaxZip int64
-	// ReadAhead bounds how many versions are fetched at once that no client
+	MaxZipBytes int64
+	// Prefetch bounds how many versions are fetched at once that no client
 	// asked for yet but will: what a .mod requires, and the zip of a version
 	// whose .mod and .info were asked for, once zips are. Only a server that fetches its
 	// misses does so. Zero means 24 with an Upstream and 8 without; a negative
 	// one means that nothing is fetched ahead.
-	ReadAhead int
+	Prefetch int
 	// MaxDetached bounds how many zips are fetched at once that no client
 	// waits for and that no FillScheduler bounds, together with how many
-	// versions the store looks at again (see [Doubter]). Zero means 4.
+	// versions the store looks at again (see [Rechecker]). Zero means 4.
 	MaxDetached int
 	// MaxScheduling bounds how many fills are on their way to Fills, which may
 	// be a server elsewhere: while that is slow no redirect waits for it. What is
@@ -134,8 +134,8 @@ func (o *Options) withDefaults() (Options, error) {
 	if err := noNilPointers(map[string]any{"Fetcher": c.Fetcher, "Upstream": c.Upstream, "Fills": c.Fills, "Checksums": c.Checksums}); err != nil {
 		return c, err
 	}
-	if c.FetchThrough && c.Upstream == nil {
-		return c, errors.New("athens: FetchThrough needs an Upstream")
+	if c.MissFetch && c.Upstream == nil {
+		return c, errors.New("athens: MissFetch needs an Upstream")
 	}
 	if c.FetchTimeout < 0 {
 		return c, errors.New("athens: FetchTimeout is negative")
@@ -152,12 +152,12 @@ func (o *Options) withDefaults() (Options, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	switch {
-	case c.Upstream != nil && !c.FetchThrough || c.Upstream == nil && c.Fetcher == nil:
-		c.ReadAhead = 0 // clients ask elsewhere
-	case c.ReadAhead == 0 && c.Upstream != nil:
-		c.ReadAhead = 24
-	case c.ReadAhead == 0:
-		c.ReadAhead = 8
+	case c.Upstream != nil && !c.MissFetch || c.Upstream == nil && c.Fetcher == nil:
+		c.Prefetch = 0 // clients ask elsewhere
+	case c.Prefetch == 0 && c.Upstream != nil:
+		c.Prefetch = 24
+	case c.Prefetch == 0:
+		c.Prefetch = 8
 	}
 	c.timesWithDefaults()
 	return c, c.sizesWithDefaults()
@@ -206,9 +206,9 @@ func (o *Options) sizesWithDefaults() error {
 		field       *int64
 		value, most int64
 	}{
-		{"MaxMod", &o.MaxMod, 32 << 20, 1 << 30},
-		{"MaxZip", &o.MaxZip, zip.MaxZipFile, zip.MaxZipFile},
-		{"MaxAnswers", &o.MaxAnswers, 64 << 20, 1 << 40},
+		{"MaxModBytes", &o.MaxModBytes, 32 << 20, 1 << 30},
+		{"MaxZipBytes", &o.MaxZipBytes, zip.MaxZipFile, zip.MaxZipFile},
+		{"AnswerCacheBytes", &o.AnswerCacheBytes, 64 << 20, 1 << 40},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value

@@ -241,7 +241,7 @@ func newPrivacy(t *testing.T, through bool) *privacy {
 	sums, err := redirect.NewChecksums(verifier+" http://sum.test", asking)
 	require.NoError(t, err)
 	opts := &athens.Options{
-		Fetcher: vcs, Fills: p.fills, Route: rules.Route, Checksums: sums, FetchThrough: through, FillAfter: -1, FillWhole: !through,
+		Fetcher: vcs, Fills: p.fills, Route: rules.Route, Checksums: sums, MissFetch: through, FillAfter: -1, FillWhole: !through,
 		Logger: slog.New(slog.NewTextHandler(&p.log, nil)),
 	}
 	opts.Upstream, err = redirect.New("http://registry.test", asking)

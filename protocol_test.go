@@ -117,7 +117,7 @@ func newScript(t *testing.T) *script {
 		headers:  http.Header{},
 		tracing:  map[string]int{},
 	}
-	s.opts = athens.Options{ReadAhead: -1, Route: s.route, Allow: s.allow, Trace: s.trace, Logger: slog.New(slog.NewTextHandler(&s.log, nil))}
+	s.opts = athens.Options{Prefetch: -1, Route: s.route, Allow: s.allow, Trace: s.trace, Logger: slog.New(slog.NewTextHandler(&s.log, nil))}
 	return s
 }
 
@@ -264,7 +264,7 @@ func (s *script) wire(name string, args []string) {
 	case "mode redirect":
 		s.opts.Fetcher, s.opts.Upstream, s.opts.Fills = s.vcs, fakeSumDB{s.upstream}, s.fills
 	case "mode fetch":
-		s.opts.Fetcher, s.opts.Upstream, s.opts.Fills, s.opts.FetchThrough = s.vcs, fakeSumDB{s.upstream}, s.fills, true
+		s.opts.Fetcher, s.opts.Upstream, s.opts.Fills, s.opts.MissFetch = s.vcs, fakeSumDB{s.upstream}, s.fills, true
 	case "mode registry":
 		s.opts.Fetcher, s.opts.Fills = s.vcs, s.fills
 	case "mode alone":
@@ -288,7 +288,7 @@ func (s *script) option(name, value string) {
 		"ListTTL": &s.opts.ListTTL, "MaxStale": &s.opts.MaxStale, "MissingTTL": &s.opts.MissingTTL, "DownTTL": &s.opts.DownTTL,
 		"FillAfter": &s.opts.FillAfter, "FetchTimeout": &s.opts.FetchTimeout,
 	}
-	sizes := map[string]*int64{"MaxMod": &s.opts.MaxMod, "MaxZip": &s.opts.MaxZip, "MaxAnswers": &s.opts.MaxAnswers}
+	sizes := map[string]*int64{"MaxModBytes": &s.opts.MaxModBytes, "MaxZipBytes": &s.opts.MaxZipBytes, "AnswerCacheBytes": &s.opts.AnswerCacheBytes}
 	var err error
 	switch {
 	case durations[name] != nil:

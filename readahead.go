@@ -231,7 +231,7 @@ func (a *readAhead) start() {
 	if !a.active || a.closed {
 		return
 	}
-	for n := len(a.queue); n > 0 && a.workers < a.h.opts.ReadAhead; n-- {
+	for n := len(a.queue); n > 0 && a.workers < a.h.opts.Prefetch; n-- {
 		a.workers++
 		a.running.Go(a.work)
 	}
@@ -295,7 +295,7 @@ func (a *readAhead) fetch(w wish) {
 		return // whoever asks gets the error
 	}
 	// It was held, or was a guess when it came.
-	if mod, err := h.read(ctx, w.module, ModFile, h.opts.MaxMod); err == nil {
+	if mod, err := h.read(ctx, w.module, ModFile, h.opts.MaxModBytes); err == nil {
 		a.follow(w.module, mod)
 	}
 }

@@ -33,7 +33,7 @@ func line(t *testing.T, goVersion string, n int) []*modtest.Version {
 func aheadProxy(t *testing.T, up *modtest.GoProxy, route func(module.Version) athens.Route) (get func(path string) int, end func()) {
 	source, err := redirect.New(up.URL, nil)
 	require.NoError(t, err)
-	h, err := athens.NewHandler(storage.NewMemory(), &athens.Options{Upstream: source, FetchThrough: true, Route: route})
+	h, err := athens.NewHandler(storage.NewMemory(), &athens.Options{Upstream: source, MissFetch: true, Route: route})
 	require.NoError(t, err)
 	get = func(path string) int {
 		w := &discard{header: http.Header{}}

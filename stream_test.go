@@ -48,7 +48,7 @@ func fetchThrough(t *testing.T, upstream http.Handler, wrap func(http.Handler) h
 	require.NoError(t, err)
 	store, err := storage.NewDisk(t.TempDir(), nil)
 	require.NoError(t, err)
-	h, err := athens.NewHandler(store, &athens.Options{Upstream: source, FetchThrough: true})
+	h, err := athens.NewHandler(store, &athens.Options{Upstream: source, MissFetch: true})
 	require.NoError(t, err)
 	proxy := httptest.NewServer(wrap(h))
 	t.Cleanup(func() {

@@ -88,7 +88,7 @@ func (c *Checksums) VerifierKey() string { return c.vkey }
 // speak of the version, an [*athens.InvalidError]; if it can't be asked, an
 // [*athens.UnavailableError].
 func (c *Checksums) Lookup(path, version string) ([]string, error) {
-	q := question{limit: c.opts.MaxSumDB, module: path, version: strings.TrimSuffix(version, "/go.mod")}
+	q := question{limit: c.opts.MaxSumDBAnswerBytes, module: path, version: strings.TrimSuffix(version, "/go.mod")}
 	l := &lookup{db: c, q: q}
 	// A sumdb.Client remembers every answer and every failure for ever. So
 	// each lookup has its own, and what is worth keeping is kept here.

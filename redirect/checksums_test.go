@@ -246,7 +246,7 @@ func TestBrokenDatabase(t *testing.T) {
 				d.Handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", fmt.Sprintf("/lookup/example.com/m%d@v1.0.0", i), nil))
 			}
 			d.change = c.change
-			db := checksums(t, d, &redirect.Options{MaxSumDB: 10_000, Tries: 1})
+			db := checksums(t, d, &redirect.Options{MaxSumDBAnswerBytes: 10_000, Tries: 1})
 			_, err := db.Lookup("example.com/m", "v1.0.0")
 			require.Error(t, err)
 			assert.IsType(t, c.kind, err)

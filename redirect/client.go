@@ -103,7 +103,7 @@ func parseBase(baseURL string) (*url.URL, error) {
 func checkOptions(o Options) error {
 	for _, n := range []int64{
 		int64(o.MaxConns), int64(o.QueueTimeout), int64(o.Tries), int64(o.Backoff), int64(o.MaxWait), int64(o.AnswerTimeout), int64(o.IdleTimeout),
-		int64(o.Timeout), int64(o.ZipTimeout), o.MaxInfo, o.MaxMod, o.MaxZip, o.MaxList, int64(o.MaxVersions), o.MaxSumDB,
+		int64(o.Timeout), int64(o.ZipTimeout), o.MaxInfo, o.MaxModBytes, o.MaxZipBytes, o.MaxList, int64(o.MaxVersions), o.MaxSumDBAnswerBytes,
 		int64(o.DownFor), int64(o.CheckAfter), int64(o.CheckTimeout), o.MaxCache,
 	} {
 		if n < 0 {

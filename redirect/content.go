@@ -41,7 +41,7 @@ func (c *content) Info(ctx context.Context) (*athens.Info, error) {
 }
 
 func (c *content) Mod(ctx context.Context) ([]byte, error) {
-	q, err := c.question(athens.ModFile, c.u.opts.MaxMod)
+	q, err := c.question(athens.ModFile, c.u.opts.MaxModBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (c *content) Mod(ctx context.Context) ([]byte, error) {
 }
 
 func (c *content) Zip(ctx context.Context, w io.Writer) error {
-	q, err := c.question(athens.ZipFile, c.u.opts.MaxZip)
+	q, err := c.question(athens.ZipFile, c.u.opts.MaxZipBytes)
 	if err != nil {
 		return err
 	}

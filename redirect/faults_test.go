@@ -61,7 +61,7 @@ func TestBadBodies(t *testing.T) {
 		{"packed although not asked for", raw(ok + "Content-Encoding: gzip\r\nContent-Length: " + strconv.Itoa(packed.Len()) + "\r\n\r\n" + packed.String()), "encoded although that was not asked for", new(athens.InvalidError), 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			u := upstream(t, serve(t, c.answer).URL, &redirect.Options{Tries: 1, MaxZip: 1000, MaxMod: 1000})
+			u := upstream(t, serve(t, c.answer).URL, &redirect.Options{Tries: 1, MaxZipBytes: 1000, MaxModBytes: 1000})
 			content, err := u.Fetch(t.Context(), v1)
 			require.NoError(t, err)
 			var zip bytes.Buffer

@@ -75,7 +75,7 @@ func TestGoProxyFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, v := goproxy(t)
-			u := upstream(t, p.URL, &redirect.Options{Tries: 2, Backoff: 1, MaxZip: 100_000})
+			u := upstream(t, p.URL, &redirect.Options{Tries: 2, Backoff: 1, MaxZipBytes: 100_000})
 			c, err := u.Fetch(t.Context(), v.Version)
 			require.NoError(t, err)
 			mend := p.Break("", f.fault)

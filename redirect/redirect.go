@@ -94,20 +94,20 @@ type Options struct {
 	// MaxInfo is the size of the largest .info and @latest accepted, in
 	// bytes. Zero means 64 KiB.
 	MaxInfo int64
-	// MaxMod is the same for a .mod. Zero means 32 MiB, as in
+	// MaxModBytes is the same for a .mod. Zero means 32 MiB, as in
 	// [athens.Options].
-	MaxMod int64
-	// MaxZip is the same for a .zip. Zero means 500 MiB, the limit of the go
+	MaxModBytes int64
+	// MaxZipBytes is the same for a .zip. Zero means 500 MiB, the limit of the go
 	// command.
-	MaxZip int64
+	MaxZipBytes int64
 	// MaxList is the same for @v/list. Zero means 16 MiB.
 	MaxList int64
 	// MaxVersions is the number of versions accepted in a list. Zero means
 	// 100,000.
 	MaxVersions int
-	// MaxSumDB is the size of the largest answer of a checksum database
+	// MaxSumDBAnswerBytes is the size of the largest answer of a checksum database
 	// accepted, in bytes. Zero means 4 MiB.
-	MaxSumDB int64
+	MaxSumDBAnswerBytes int64
 
 	// NoRedirect says that clients cannot reach the upstream, so that they are
 	// never sent there.
@@ -151,11 +151,11 @@ func (o *Options) withDefaults() Options {
 	orElse(&d.Timeout, 5*time.Minute)
 	orElse(&d.ZipTimeout, time.Hour)
 	orElse(&d.MaxInfo, 64<<10)
-	orElse(&d.MaxMod, 32<<20)
-	orElse(&d.MaxZip, modzip.MaxZipFile)
+	orElse(&d.MaxModBytes, 32<<20)
+	orElse(&d.MaxZipBytes, modzip.MaxZipFile)
 	orElse(&d.MaxList, 16<<20)
 	orElse(&d.MaxVersions, 100_000)
-	orElse(&d.MaxSumDB, 4<<20)
+	orElse(&d.MaxSumDBAnswerBytes, 4<<20)
 	orElse(&d.DownFor, 5*time.Second)
 	orElse(&d.CheckAfter, 5*time.Second)
 	orElse(&d.CheckTimeout, time.Second)
@@ -232,7 +232,7 @@ func (u *Upstream) Healthy(ctx context.Context) error { return u.client.health.c
 // [*athens.MissingError]. The answer is not checked: its signature is for the
 // go command to verify.
 func (u *Upstream) SumDB(ctx context.Context, protocolPath string) ([]byte, error) {
-	q := question{path: protocolPath, limit: u.opts.MaxSumDB}
+	q := question{path: protocolPath, limit: u.opts.MaxSumDBAnswerBytes}
 	r, err := protocol.Parse(protocolPath)
 	if err == nil && r.Kind != protocol.SumDB {
 		err = protocol.ErrUnknown

@@ -95,7 +95,7 @@ func athensServer(t *testing.T, upstreamURL string, rules *redirect.Rules) *http
 	}
 	up, err := redirect.New(upstreamURL, nil)
 	require.NoError(t, err)
-	h, err = athens.NewHandler(&memory{files: make(map[string][]byte)}, &athens.Options{Upstream: up, FetchThrough: true, Route: rules.Route})
+	h, err = athens.NewHandler(&memory{files: make(map[string][]byte)}, &athens.Options{Upstream: up, MissFetch: true, Route: rules.Route})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		srv.Close()

@@ -46,7 +46,7 @@ func TestNewRefuses(t *testing.T) {
 			assert.NotContains(t, err.Error(), "s3", url)
 		}
 	}
-	_, err := redirect.New("http://a.test", &redirect.Options{MaxZip: -1})
+	_, err := redirect.New("http://a.test", &redirect.Options{MaxZipBytes: -1})
 	assert.ErrorContains(t, err, "negative")
 }
 
@@ -407,7 +407,7 @@ func TestSumDB(t *testing.T) {
 		"sumdb/sum.test/tile/8/0/001":                 strings.Repeat("h", 10_001),
 		"secret":                                      "secret",
 	}}
-	u := upstream(t, serve(t, src).URL, &redirect.Options{MaxSumDB: 10_000})
+	u := upstream(t, serve(t, src).URL, &redirect.Options{MaxSumDBAnswerBytes: 10_000})
 	for _, path := range []string{"sumdb/sum.test/supported", "sumdb/sum.test/lookup/example.com/!m@v1.0.0", "sumdb/sum.test/tile/8/0/000"} {
 		body, err := u.SumDB(t.Context(), path)
 		assert.NoError(t, err, path)

@@ -18,7 +18,7 @@ import (
 // may have any number of them.
 const batch = 256
 
-// All walks over the held versions, as [athens.Catalogue] says. It keeps one
+// All walks over the held versions, as [athens.Lister] says. It keeps one
 // folder open for each element of the path it is at, and follows no symbolic
 // link to a folder.
 func (s *Store) All(ctx context.Context) iter.Seq2[module.Version, error] {

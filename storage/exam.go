@@ -58,7 +58,7 @@ func (c *exam) run() error {
 	return c.lookZip()
 }
 
-func (c *exam) add(ext string, kind Kind, err error) {
+func (c *exam) add(ext string, kind ProblemKind, err error) {
 	c.problems = append(c.problems, Problem{File: filepath.Base(c.base) + ext, Kind: kind, Err: err})
 }
 
@@ -84,7 +84,7 @@ func (c *exam) lookRecord() error {
 		c.want, bad = parseRecord(c.m, data)
 	}
 	if bad != nil {
-		c.add(recordExt, Damaged, bad)
+		c.add(recordExt, ProblemDamaged, bad)
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (c *exam) lookMod() (bool, error) {
 	}
 	if r == nil {
 		if c.bound {
-			c.add(modExt, Missing, errors.New("was held"))
+			c.add(modExt, ProblemMissing, errors.New("was held"))
 		}
 		return false, nil
 	}
@@ -120,7 +120,7 @@ func (c *exam) lookMod() (bool, error) {
 		return true, err
 	}
 	if bad != nil {
-		c.add(modExt, Damaged, bad)
+		c.add(modExt, ProblemDamaged, bad)
 		return true, nil
 	}
 	c.held.mod = h1
@@ -148,7 +148,7 @@ func (c *exam) lookStray() error {
 	r, err := c.open(ext(athens.ZipFile))
 	if r != nil {
 		r.close()
-		c.add(ext(athens.ZipFile), Stray, errors.New("there is no .mod"))
+		c.add(ext(athens.ZipFile), ProblemStray, errors.New("there is no .mod"))
 	}
 	return err
 }
@@ -161,7 +161,7 @@ func (c *exam) lookInfo() error {
 	}
 	if data == nil {
 		if c.want.info != nil {
-			c.add(infoExt, Missing, errors.New("was held"))
+			c.add(infoExt, ProblemMissing, errors.New("was held"))
 		}
 		return nil
 	}
@@ -172,7 +172,7 @@ func (c *exam) lookInfo() error {
 		bad = errors.New("does not parse, or names another version")
 	}
 	if bad != nil {
-		c.add(infoExt, Damaged, bad)
+		c.add(infoExt, ProblemDamaged, bad)
 		return nil
 	}
 	c.held.info = data
@@ -195,7 +195,7 @@ func (c *exam) lookHash() error {
 	}
 	if bad != nil {
 		c.said = ""
-		c.add(hashExt, Damaged, bad)
+		c.add(hashExt, ProblemDamaged, bad)
 	}
 	return nil
 }
@@ -208,7 +208,7 @@ func (c *exam) lookZip() error {
 	}
 	if r == nil {
 		if c.want.zip != "" {
-			c.add(zipExt, Missing, errors.New("was held"))
+			c.add(zipExt, ProblemMissing, errors.New("was held"))
 		}
 		return nil
 	}
@@ -225,16 +225,16 @@ func (c *exam) lookZip() error {
 		bad = other // the .mod is known to be right
 	}
 	if bad != nil {
-		c.add(zipExt, Damaged, bad)
+		c.add(zipExt, ProblemDamaged, bad)
 		return nil
 	}
 	c.held.zip, c.held.raw = h1, raw
 	if other != nil { // the zip has checksums, and this .mod has none
-		c.add(ext(athens.ModFile), Damaged, other)
+		c.add(ext(athens.ModFile), ProblemDamaged, other)
 		c.held.mod, c.mod = "", nil
 	}
 	if c.said == "" && c.problem(hashExt) == nil {
-		c.add(hashExt, Missing, errors.New("there is a zip"))
+		c.add(hashExt, ProblemMissing, errors.New("there is a zip"))
 	}
 	return nil
 }

@@ -173,7 +173,7 @@ func TestManyVersions(t *testing.T) {
 }
 
 // walkMany walks over the store of TestManyVersions.
-func walkMany(t *testing.T, c *counting, s athens.Catalogue, versions int) {
+func walkMany(t *testing.T, c *counting, s athens.Lister, versions int) {
 	c.reset()
 	begun, named, modules := time.Now(), 0, map[string]bool{}
 	var last module.Version

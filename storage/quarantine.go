@@ -96,7 +96,7 @@ func (c *exam) quarantine(n int) error {
 		rec.zip = c.said
 	}
 	damaged := slices.ContainsFunc(c.problems, func(p Problem) bool {
-		return p.Kind == Damaged && p.File != filepath.Base(c.base)+recordExt
+		return p.Kind == ProblemDamaged && p.File != filepath.Base(c.base)+recordExt
 	})
 	if bad := c.problem(recordExt); bad != nil {
 		if err := c.move(bad); err != nil {
@@ -112,7 +112,7 @@ func (c *exam) quarantine(n int) error {
 		}
 	}
 	for i := range c.problems {
-		if p := &c.problems[i]; p.Kind == Damaged && p.Moved == "" {
+		if p := &c.problems[i]; p.Kind == ProblemDamaged && p.Moved == "" {
 			if err := c.move(p); err != nil {
 				return err
 			}
@@ -144,7 +144,7 @@ func (c *exam) restore(n int, rec record) error {
 		if err := c.writeFile(n, c.base+file.ext, file.data); err != nil {
 			return err
 		}
-		p.Mended = true
+		p.Repaired = true
 	}
 	return nil
 }

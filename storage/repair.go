@@ -32,11 +32,11 @@ func (c *exam) mend(source athens.Fetcher) error {
 	}
 	for i := range c.problems {
 		p := &c.problems[i]
-		if p.Mended || p.Kind == Stray {
+		if p.Repaired || p.Kind == ProblemStray {
 			continue
 		}
 		is := now.named(p.File)
-		if p.Mended = is == nil && (failed == nil || now.has(p.File)); p.Mended {
+		if p.Repaired = is == nil && (failed == nil || now.has(p.File)); p.Repaired {
 			continue
 		}
 		if p.Failed = failed; failed == nil {

@@ -118,7 +118,7 @@ func TestRepairSays(t *testing.T) {
 				for _, p := range checked.Problems {
 					n++
 					assert.True(t, checked.Damaged())
-					assert.False(t, p.Mended)
+					assert.False(t, p.Repaired)
 					assert.Equal(t, ".athens/quarantine/example.com/mod/@v/v1.0.0.zip", p.Moved)
 					c.want(t, p.Failed)
 				}

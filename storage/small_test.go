@@ -141,7 +141,7 @@ func TestKeepFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			disk := &openings{Fs: afero.NewOsFs()}
-			s, err := storage.New(disk, dir, &storage.Options{KeepFiles: c.keep})
+			s, err := storage.New(disk, dir, &storage.Options{FileCacheBytes: c.keep})
 			require.NoError(t, err)
 			var all []storagetest.Sample
 			old := time.Now().Add(-time.Hour)

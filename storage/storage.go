@@ -74,17 +74,17 @@ type Options struct {
 	// opening a file of one costs a single open and a single fstat. One
 	// takes about 300 bytes. Zero means 16384.
 	Remember int
-	// KeepFiles is how many bytes of memory the store spends on the content
+	// FileCacheBytes is how many bytes of memory the store spends on the content
 	// of small files (.info and .mod up to 16 KiB), so that opening one
 	// costs at most a stat, and a file that is taken away is served for a
 	// tenth of a second more. Zero means 32 MiB; less than zero keeps none.
-	KeepFiles int64
-	// MaxSumDB bounds what is kept of all checksum databases together, in
+	FileCacheBytes int64
+	// MaxSumDBBytes bounds what is kept of all checksum databases together, in
 	// bytes of whole 4 KiB blocks; what would be more is refused. It is
 	// counted when the first is put, and again each hour: processes that
 	// share a folder can exceed it by what they put meanwhile. Zero means
 	// 1 GiB, enough for about 80,000 versions; less than zero keeps none.
-	MaxSumDB int64
+	MaxSumDBBytes int64
 }
 
 // Store is an [athens.Storage] over a file system.
@@ -102,8 +102,8 @@ type Store struct {
 
 var (
 	_ athens.Storage    = (*Store)(nil)
-	_ athens.Catalogue  = (*Store)(nil)
-	_ athens.Doubter    = (*Store)(nil)
+	_ athens.Lister     = (*Store)(nil)
+	_ athens.Rechecker  = (*Store)(nil)
 	_ athens.SumDBStore = (*Store)(nil)
 )
 
@@ -151,19 +151,19 @@ func New(fsys afero.Fs, dir string, opts *Options) (*Store, error) {
 	if o.Remember == 0 {
 		o.Remember = 16384
 	}
-	if o.MaxSumDB == 0 {
-		o.MaxSumDB = 1 << 30
+	if o.MaxSumDBBytes == 0 {
+		o.MaxSumDBBytes = 1 << 30
 	}
-	s := &Store{fs: fsys, dir: filepath.Clean(dir), known: newMemo(o.Remember), sums: sums{most: max(o.MaxSumDB, 0)}}
+	s := &Store{fs: fsys, dir: filepath.Clean(dir), known: newMemo(o.Remember), sums: sums{most: max(o.MaxSumDBBytes, 0)}}
 	var err error
 	if s.real, err = s.prepare(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
 	}
-	if o.KeepFiles == 0 {
-		o.KeepFiles = 32 << 20
+	if o.FileCacheBytes == 0 {
+		o.FileCacheBytes = 32 << 20
 	}
-	if s.real && o.KeepFiles > 0 {
-		s.small = newSmallFiles(o.KeepFiles)
+	if s.real && o.FileCacheBytes > 0 {
+		s.small = newSmallFiles(o.FileCacheBytes)
 	}
 	s.shared = s.real && flock.Supported
 	s.locks = newLocks(s)

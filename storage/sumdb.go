@@ -79,7 +79,7 @@ func (s *Store) GetSumDB(ctx context.Context, name string) ([]byte, error) {
 	return data, nil
 }
 
-// PutSumDB keeps data under name, if [Options.MaxSumDB] allows.
+// PutSumDB keeps data under name, if [Options.MaxSumDBBytes] allows.
 func (s *Store) PutSumDB(ctx context.Context, name string, data []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -61,7 +61,7 @@ func TestSumDBBound(t *testing.T) {
 		"disk": func() func(int64) *storage.Store {
 			dir := t.TempDir()
 			return func(most int64) *storage.Store {
-				s, err := storage.NewDisk(dir, &storage.Options{MaxSumDB: most})
+				s, err := storage.NewDisk(dir, &storage.Options{MaxSumDBBytes: most})
 				require.NoError(t, err)
 				return s
 			}
@@ -69,7 +69,7 @@ func TestSumDBBound(t *testing.T) {
 		"memory": func() func(int64) *storage.Store {
 			fs := afero.NewMemMapFs()
 			return func(most int64) *storage.Store {
-				s, err := storage.New(fs, "/", &storage.Options{MaxSumDB: most})
+				s, err := storage.New(fs, "/", &storage.Options{MaxSumDBBytes: most})
 				require.NoError(t, err)
 				return s
 			}
@@ -104,7 +104,7 @@ func TestSumDBBound(t *testing.T) {
 func TestSumDBCountsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fsys := afero.NewMemMapFs()
-		s, err := storage.New(fsys, "/", &storage.Options{MaxSumDB: 4096})
+		s, err := storage.New(fsys, "/", &storage.Options{MaxSumDBBytes: 4096})
 		require.NoError(t, err)
 		require.NoError(t, s.PutSumDB(t.Context(), "sum.test/a", []byte("x")))
 		require.NoError(t, fsys.Remove(filepath.FromSlash("/sumdb/sum.test/a")))

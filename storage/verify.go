@@ -54,27 +54,27 @@ type Checked struct {
 
 // Damaged reports whether there is a problem that is not mended, strays apart.
 func (c *Checked) Damaged() bool {
-	return slices.ContainsFunc(c.Problems, func(p Problem) bool { return !p.Mended && p.Kind != Stray })
+	return slices.ContainsFunc(c.Problems, func(p Problem) bool { return !p.Repaired && p.Kind != ProblemStray })
 }
 
 // Problem is what is wrong with one file.
 type Problem struct {
-	File   string // its name in the module's folder
-	Kind   Kind
-	Err    error  // what is wrong
-	Moved  string // where it is now, from the store's folder; empty if it was not moved
-	Mended bool   // it is right again
-	Failed error  // why it could not be mended; nil if nobody tried
+	File     string // its name in the module's folder
+	Kind     ProblemKind
+	Err      error  // what is wrong
+	Moved    string // where it is now, from the store's folder; empty if it was not moved
+	Repaired bool   // it is right again
+	Failed   error  // why it could not be mended; nil if nobody tried
 }
 
-// Kind says what is wrong with a file.
-type Kind string
+// ProblemKind says what is wrong with a file.
+type ProblemKind string
 
 // The kinds of a [Problem].
 const (
-	Damaged Kind = "damaged" // it is not what was stored, or can't be right
-	Missing Kind = "missing" // it was stored once, and may be in quarantine
-	Stray   Kind = "stray"   // it is no file of a held version; it stays where it is
+	ProblemDamaged ProblemKind = "damaged" // it is not what was stored, or can't be right
+	ProblemMissing ProblemKind = "missing" // it was stored once, and may be in quarantine
+	ProblemStray   ProblemKind = "stray"   // it is no file of a held version; it stays where it is
 )
 
 // Verify walks over the whole store and compares each version with its record;
@@ -119,12 +119,12 @@ func (s *Store) Verify(ctx context.Context, opts *VerifyOptions) iter.Seq2[Check
 	}
 }
 
-// Doubt looks at one version that could not be read, or not be right, as
-// [athens.Doubter] says.
-func (s *Store) Doubt(ctx context.Context, m module.Version) (damaged bool, err error) {
+// Recheck looks at one version that could not be read, or not be right, as
+// [athens.Rechecker] says.
+func (s *Store) Recheck(ctx context.Context, m module.Version) (damaged bool, err error) {
 	v := &verifier{Store: s, ctx: ctx, opts: VerifyOptions{Quarantine: true}, pace: &pace{}}
 	c, err := v.version(m)
-	return slices.ContainsFunc(c.Problems, func(p Problem) bool { return p.Kind == Damaged }), err
+	return slices.ContainsFunc(c.Problems, func(p Problem) bool { return p.Kind == ProblemDamaged }), err
 }
 
 // verifier is one run of Verify.
@@ -232,7 +232,7 @@ func (v *verifier) folder(modPath, dir string, strays []string) result {
 	r := result{Checked: Checked{Module: module.Version{Path: modPath}}}
 	for _, name := range strays {
 		if v.there(dir, name) {
-			r.Problems = append(r.Problems, Problem{File: name, Kind: Stray, Err: errors.New("no file of a version")})
+			r.Problems = append(r.Problems, Problem{File: name, Kind: ProblemStray, Err: errors.New("no file of a version")})
 		}
 	}
 	same, _, err := v.listed(modPath, dir)
@@ -251,10 +251,10 @@ func (v *verifier) list(n int, modPath, dir string, c *Checked) error {
 	if same || err != nil {
 		return err
 	}
-	p := Problem{File: listName, Kind: Damaged, Err: errors.New("does not name the versions that are held")}
+	p := Problem{File: listName, Kind: ProblemDamaged, Err: errors.New("does not name the versions that are held")}
 	if v.writes() {
 		if p.Failed = v.writeFile(n, filepath.Join(dir, listName), want); p.Failed == nil {
-			p.Mended = true
+			p.Repaired = true
 		}
 	}
 	c.Problems = append(c.Problems, p)
@@ -270,7 +270,7 @@ func (v *verifier) staged() result {
 	}
 	for _, name := range names {
 		if _, small := lockIn(name); !small && !strings.HasPrefix(name, zipPrefix) && v.there(v.inside(stageDir), name) {
-			r.Problems = append(r.Problems, Problem{File: filepath.ToSlash(filepath.Join(hidden, stageDir, name)), Kind: Stray, Err: errors.New("nothing of this store")})
+			r.Problems = append(r.Problems, Problem{File: filepath.ToSlash(filepath.Join(hidden, stageDir, name)), Kind: ProblemStray, Err: errors.New("nothing of this store")})
 		}
 	}
 	return r

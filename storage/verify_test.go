@@ -73,7 +73,7 @@ func problems(t testing.TB, s *storage.Store, o *storage.VerifyOptions) []string
 			if p.Moved != "" {
 				line += " moved"
 			}
-			if p.Mended {
+			if p.Repaired {
 				line += " mended"
 			}
 			found = append(found, line)
@@ -341,7 +341,7 @@ func TestPutBesideDamaged(t *testing.T) {
 	require.ErrorContains(t, err, "damaged")
 	var conflict *athens.ConflictError
 	require.NotErrorAs(t, err, &conflict)
-	damaged, err := s.Doubt(t.Context(), a.Module)
+	damaged, err := s.Recheck(t.Context(), a.Module)
 	require.NoError(t, err)
 	require.True(t, damaged)
 	require.NoError(t, a.Store(t.Context(), s))
@@ -364,7 +364,7 @@ func TestQuarantineTwice(t *testing.T) {
 		require.NoError(t, a.Store(t.Context(), s))
 		obj, err := s.Open(t.Context(), a.Module, athens.ZipFile)
 		require.NoError(t, err)
-		_, err = s.Doubt(t.Context(), a.Module)
+		_, err = s.Recheck(t.Context(), a.Module)
 		require.NoError(t, err)
 		body, err := io.ReadAll(obj.Body)
 		require.NoError(t, errors.Join(err, obj.Body.Close()))

@@ -62,9 +62,9 @@ type Options struct {
 	// Versions don't change, so it matters to those only that somebody takes out of
 	// the bucket. Zero means 5 minutes.
 	KeepFor time.Duration
-	// MaxMod bounds a .mod in bytes, read or written; each is held in memory.
+	// MaxModBytes bounds a .mod in bytes, read or written; each is held in memory.
 	// Zero means 32 MiB, as in [athens.Options].
-	MaxMod int64
+	MaxModBytes int64
 	// Timeout bounds one request about a small object, one page of a listing,
 	// and each wait for more of a zip, with all the SDK's own retries. Zero means 30
 	// seconds.
@@ -90,7 +90,7 @@ type Store struct {
 
 var (
 	_ athens.Storage    = (*Store)(nil)
-	_ athens.Catalogue  = (*Store)(nil)
+	_ athens.Lister     = (*Store)(nil)
 	_ athens.ZipLocator = (*Store)(nil)
 )
 
@@ -150,12 +150,12 @@ func (s *Store) Close() error {
 
 // withDefaults makes each zero its default, and refuses what can't be meant.
 func (o *Options) withDefaults() error {
-	if o.KeepFor < 0 || o.MaxMod < 0 || o.Timeout < 0 || o.UploadTimeout < 0 || o.ZipURLs < 0 {
+	if o.KeepFor < 0 || o.MaxModBytes < 0 || o.Timeout < 0 || o.UploadTimeout < 0 || o.ZipURLs < 0 {
 		return errors.New("blob: an option is negative")
 	}
 	const mostMod, mostURL = 1 << 30, 7 * 24 * time.Hour
-	if o.MaxMod > mostMod {
-		return fmt.Errorf("blob: MaxMod is %d, more than %d", o.MaxMod, mostMod)
+	if o.MaxModBytes > mostMod {
+		return fmt.Errorf("blob: MaxModBytes is %d, more than %d", o.MaxModBytes, mostMod)
 	}
 	if o.ZipURLs > mostURL { // the most that S3 and GCS sign
 		return fmt.Errorf("blob: ZipURLs is %v, more than %v", o.ZipURLs, mostURL)
@@ -168,7 +168,7 @@ func (o *Options) withDefaults() error {
 	}
 	o.KeepBytes = cmp.Or(o.KeepBytes, 32<<20)
 	o.KeepFor = cmp.Or(o.KeepFor, 5*time.Minute)
-	o.MaxMod = cmp.Or(o.MaxMod, 32<<20)
+	o.MaxModBytes = cmp.Or(o.MaxModBytes, 32<<20)
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
 	o.UploadTimeout = cmp.Or(o.UploadTimeout, 10*time.Minute)
 	return nil

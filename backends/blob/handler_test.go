@@ -47,7 +47,7 @@ func TestRequestsOfMiss(t *testing.T) {
 	server := newServer(t)
 	src := source{sample("v1.0.0")}
 	handler := func() *athens.Handler {
-		h, err := athens.NewHandler(open(t, server, nil), &athens.Options{Fetcher: src, ReadAhead: -1})
+		h, err := athens.NewHandler(open(t, server, nil), &athens.Options{Fetcher: src, Prefetch: -1})
 		require.NoError(t, err)
 		t.Cleanup(func() { assert.NoError(t, h.Shutdown(context.Background())) })
 		return h

@@ -60,7 +60,7 @@ func TestOptions(t *testing.T) {
 	bucket := memblob.OpenBucket(nil)
 	defer bucket.Close()
 	for _, o := range []blob.Options{
-		{KeepFor: -1}, {MaxMod: -1}, {MaxMod: 2 << 30}, {Timeout: -1}, {UploadTimeout: -1}, {ZipURLs: -1}, {ZipURLs: 8 * 24 * 3600e9},
+		{KeepFor: -1}, {MaxModBytes: -1}, {MaxModBytes: 2 << 30}, {Timeout: -1}, {UploadTimeout: -1}, {ZipURLs: -1}, {ZipURLs: 8 * 24 * 3600e9},
 	} {
 		_, err := blob.New(t.Context(), bucket, &o)
 		require.Error(t, err, "%+v", o)
@@ -70,7 +70,7 @@ func TestOptions(t *testing.T) {
 	_, err = blob.OpenURL(t.Context(), "nothing://here", nil)
 	require.Error(t, err)
 
-	s, err := blob.New(t.Context(), bucket, &blob.Options{MaxMod: 10})
+	s, err := blob.New(t.Context(), bucket, &blob.Options{MaxModBytes: 10})
 	require.NoError(t, err)
 	require.ErrorContains(t, sample("v1.0.0").Put(t.Context(), s), "more than 10")
 	_, err = blob.New(t.Context(), bucket, &blob.Options{TempDir: "/no/such/folder"})

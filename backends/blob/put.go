@@ -19,8 +19,8 @@ func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mo
 	if info == nil || len(mod) == 0 {
 		return fault(ctx, "put", m, errors.New("the .info or the .mod is empty"))
 	}
-	if int64(len(mod)) > s.opts.MaxMod {
-		return fault(ctx, "put", m, fmt.Errorf("the .mod has %d bytes, more than %d", len(mod), s.opts.MaxMod))
+	if int64(len(mod)) > s.opts.MaxModBytes {
+		return fault(ctx, "put", m, fmt.Errorf("the .mod has %d bytes, more than %d", len(mod), s.opts.MaxModBytes))
 	}
 	held, err := s.put(ctx, m, info, mod)
 	if err == nil && held != nil {

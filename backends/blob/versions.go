@@ -40,7 +40,7 @@ func (s *Store) Versions(ctx context.Context, path string) ([]string, error) {
 	return list, nil
 }
 
-// All walks over the held versions, as [athens.Catalogue] says: a request for each
+// All walks over the held versions, as [athens.Lister] says: a request for each
 // thousand. It ends with the first request that fails, for it can't go on without
 // the page.
 func (s *Store) All(ctx context.Context) iter.Seq2[module.Version, error] {

@@ -55,14 +55,14 @@ func (r *report) problem(c storage.Checked, p storage.Problem) {
 		line += "; moved to " + p.Moved
 	}
 	switch {
-	case p.Mended && !c.Recorded && c.Module.Version != "":
+	case p.Repaired && !c.Recorded && c.Module.Version != "":
 		line += "; repaired, without a record to compare with"
-	case p.Mended:
+	case p.Repaired:
 		line += "; repaired"
 	case p.Failed != nil:
 		line += "; not repaired: " + p.Failed.Error()
 	}
-	if p.Mended {
+	if p.Repaired {
 		r.mended++
 	}
 	r.problems++

@@ -38,7 +38,7 @@ func (f *Fetcher) version(ctx context.Context, m module.Version) (*version, erro
 	})
 }
 
-// maxMod bounds a .mod, in bytes: as athens.Options.MaxMod does by default.
+// maxMod bounds a .mod, in bytes: as athens.Options.MaxModBytes does by default.
 const maxMod = 32 << 20
 
 // fill gets the .info and .mod of a version into its folder.

@@ -20,16 +20,16 @@ var catalogueCases = []Case{
 }
 
 // catalogued makes a check for stores that have a catalogue.
-func catalogued(check func(context.Context, athens.Storage, athens.Catalogue) error) func(context.Context, athens.Storage) error {
+func catalogued(check func(context.Context, athens.Storage, athens.Lister) error) func(context.Context, athens.Storage) error {
 	return func(ctx context.Context, st athens.Storage) error {
-		if c, ok := st.(athens.Catalogue); ok {
+		if c, ok := st.(athens.Lister); ok {
 			return check(ctx, st, c)
 		}
 		return nil
 	}
 }
 
-func checkCatalogue(ctx context.Context, st athens.Storage, c athens.Catalogue) error {
+func checkCatalogue(ctx context.Context, st athens.Storage, c athens.Lister) error {
 	if got, err := walked(ctx, c); err != nil {
 		return fmt.Errorf("an empty store: %w", err)
 	} else if len(got) > 0 {
@@ -67,7 +67,7 @@ func checkCatalogue(ctx context.Context, st athens.Storage, c athens.Catalogue) 
 }
 
 // walked walks over all of c, and returns the versions by module.
-func walked(ctx context.Context, c athens.Catalogue) (map[string][]string, error) {
+func walked(ctx context.Context, c athens.Lister) (map[string][]string, error) {
 	got := map[string][]string{}
 	var last module.Version
 	for m, err := range c.All(ctx) {
@@ -85,7 +85,7 @@ func walked(ctx context.Context, c athens.Catalogue) (map[string][]string, error
 	return got, nil
 }
 
-func checkCatalogueStop(ctx context.Context, st athens.Storage, c athens.Catalogue) error {
+func checkCatalogueStop(ctx context.Context, st athens.Storage, c athens.Lister) error {
 	for _, path := range []string{"example.com/a", "example.com/b", "example.org/c"} {
 		for _, version := range []string{"v1.0.0", "v1.1.0"} {
 			if err := NewSample(path, version, "").Put(ctx, st); err != nil {
@@ -118,7 +118,7 @@ func checkCatalogueStop(ctx context.Context, st athens.Storage, c athens.Catalog
 }
 
 func checkCatalogueBeside(ctx context.Context, a, b athens.Storage) error {
-	c, ok := b.(athens.Catalogue)
+	c, ok := b.(athens.Lister)
 	if !ok {
 		return nil
 	}

@@ -179,7 +179,7 @@ func checkSumDBApart(ctx context.Context, st athens.Storage, k athens.SumDBStore
 	if err := versions(ctx, st, s.Module.Path, s.Module.Version); err != nil {
 		return err
 	}
-	c, ok := st.(athens.Catalogue)
+	c, ok := st.(athens.Lister)
 	if !ok {
 		return nil
 	}

@@ -221,7 +221,7 @@ func TestFollowerWhoDoesNotRead(t *testing.T) {
 	defer close(end)
 	source, err := redirect.New(upstream.URL, nil)
 	require.NoError(t, err)
-	p := newPrey(t, athens.Options{Upstream: source, FetchThrough: true, ReadAhead: -1, WriteTimeout: 100 * time.Millisecond})
+	p := newPrey(t, athens.Options{Upstream: source, MissFetch: true, Prefetch: -1, WriteTimeout: 100 * time.Millisecond})
 	for range 5 {
 		_, err := io.WriteString(p.dial(t), "GET /cold.test/m/@v/v1.0.0.zip HTTP/1.1\r\nHost: x\r\n\r\n")
 		require.NoError(t, err)
@@ -283,7 +283,7 @@ func TestFloodOfNames(t *testing.T) {
 	defer upstream.Close()
 	source, err := redirect.New("http://"+l.Addr().String(), &redirect.Options{MaxConns: most, QueueTimeout: time.Minute, Tries: 1})
 	require.NoError(t, err)
-	p := newPrey(t, athens.Options{Upstream: source, FetchThrough: true, MaxAnswers: 64 << 10})
+	p := newPrey(t, athens.Options{Upstream: source, MissFetch: true, AnswerCacheBytes: 64 << 10})
 	before := count(t, p.dir)
 	errs := make(chan error)
 	const clients, each = 40, 40

@@ -149,7 +149,7 @@ func oneLife(i int, upstream, dir string) (answers int, err error) {
 		return 0, err
 	}
 	opts := &parts.Options
-	opts.FetchThrough, opts.FillWhole, opts.FillAfter = i%2 == 0, true, -1
+	opts.MissFetch, opts.FillWhole, opts.FillAfter = i%2 == 0, true, -1
 	handler, err := athens.NewHandler(parts.Store, opts)
 	if err != nil {
 		return 0, err
@@ -217,7 +217,7 @@ func TestGraceEnds(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, parts.UseUpstream(up.URL))
 	parts.Grace = time.Millisecond
-	parts.Options.FetchThrough = true
+	parts.Options.MissFetch = true
 	handler, err := athens.NewHandler(parts.Store, &parts.Options)
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())

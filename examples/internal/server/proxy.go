@@ -41,7 +41,7 @@ func (p *Parts) Use(f *ProxyFlags) error {
 		return err
 	}
 	opts := &p.Options
-	opts.FetchThrough = opts.Upstream != nil && *f.miss == "fetch"
+	opts.MissFetch = opts.Upstream != nil && *f.miss == "fetch"
 	opts.FillWhole = *f.fill == "whole"
 	if opts.FillAfter = *f.after; *f.after == 0 {
 		opts.FillAfter = -1 // zero would mean the default
