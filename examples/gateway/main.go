@@ -12,6 +12,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/examples/internal/server"
+	"github.com/athens-go/athens/serve"
 )
 
 func main() { server.Main(run) }
@@ -23,7 +24,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := flags.ParseArgs(args, stderr); err != nil {
 		return err
 	}
-	log, flush := server.Logger(stderr)
+	log, flush := serve.NewLogger(stderr)
 	defer flush()
 	parts, err := server.Open(flags, log)
 	if err != nil {
@@ -51,20 +52,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if parts.CertFile, parts.KeyFile, err = certificate(secrets, flags.Addr); err != nil {
 			return err
 		}
-		trust = " SSL_CERT_FILE=" + server.Quote(parts.CertFile)
+		trust = " SSL_CERT_FILE=" + serve.Quote(parts.CertFile)
 	}
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "This is our company's gateway; Go modules are under /go/.")
 	})
-	mux.Handle("/go/", http.StripPrefix("/go", handler))
-	return parts.Serve(ctx, handler, logged(parts.Log, users.required(mux)), stdout, func(addr net.Addr) string {
-		host := server.Host(addr)
+	page := serve.NewPage(&serve.PageOptions{Private: parts.Private})
+	mux.Handle("/go/", http.StripPrefix("/go", serve.Front(handler, nil, page)))
+	root := serve.Front(logged(parts.Log, users.required(mux)), parts.Health, nil) // probes need no login
+	return parts.Serve(ctx, handler, root, stdout, func(addr net.Addr) string {
+		host := serve.LocalHost(addr)
 		netrc, err := users.writeNetrc(host)
 		if err != nil {
 			parts.Log.Error("netrc", "error", err)
 		}
-		return server.Paste(scheme+"://"+host+"/go", parts.Private) + " NETRC=" + server.Quote(netrc) + trust
+		return serve.PasteLine(scheme+"://"+host+"/go", parts.Private) + " NETRC=" + serve.Quote(netrc) + trust
 	})
 }

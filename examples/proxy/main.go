@@ -8,6 +8,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/examples/internal/server"
+	"github.com/athens-go/athens/serve"
 )
 
 func main() { server.Main(run) }
@@ -21,7 +22,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := proxy.Check(); err != nil {
 		return err
 	}
-	log, flush := server.Logger(stderr)
+	log, flush := serve.NewLogger(stderr)
 	defer flush()
 	parts, err := server.Open(flags, log) // a store on disk, version control, a fill queue
 	if err != nil {
@@ -34,5 +35,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return parts.Serve(ctx, handler, handler, stdout, parts.PasteAt)
+	return parts.Serve(ctx, handler, nil, stdout, parts.PasteAt)
 }

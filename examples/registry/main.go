@@ -8,6 +8,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/examples/internal/server"
+	"github.com/athens-go/athens/serve"
 )
 
 func main() { server.Main(run) }
@@ -17,7 +18,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := flags.ParseArgs(args, stderr); err != nil {
 		return err
 	}
-	log, flush := server.Logger(stderr)
+	log, flush := serve.NewLogger(stderr)
 	defer flush()
 	parts, err := server.Open(flags, log)
 	if err != nil {
@@ -27,5 +28,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return parts.Serve(ctx, handler, handler, stdout, parts.PasteAt)
+	return parts.Serve(ctx, handler, nil, stdout, parts.PasteAt)
 }

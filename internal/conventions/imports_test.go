@@ -25,6 +25,7 @@ var outside = map[string][]string{
 	"fetcher":          {"github.com/go-git/go-git/v5", "github.com/go-git/go-billy/v5", "golang.org/x/crypto"},
 	"redirect":         {"github.com/Masterminds/semver/v3"},
 	"fill":             nil,
+	"serve":            nil,
 	"internal":         nil,
 	"internal/durable": {"github.com/spf13/afero", "golang.org/x/sys"},
 	"internal/modtest": {"github.com/rogpeppe/go-internal", "github.com/stretchr/testify"},
@@ -103,6 +104,8 @@ func wrongWay(f *file, to string) string {
 		return "" // flows are tested, and measured, with everything in place
 	case f.test && within(to, "storage/storagetest", "fetcher/fetchertest", "fill/filltest"):
 		return "" // a kit is for every implementation
+	case from == "serve" && slices.Contains(folders, other):
+		return "" // it stands above them; TestServeIsLight says how far
 	case slices.Contains(folders, from) && slices.Contains(folders, other):
 		return "a folder does not import its sibling"
 	}
@@ -118,6 +121,19 @@ func TestRootIsLight(t *testing.T) {
 	for _, p := range strings.Fields(string(out)) {
 		if p != self && !within(p, self+"/internal", mod) {
 			t.Errorf("the root package depends on %s", p)
+		}
+	}
+}
+
+// A service that imports serve does not get a store, git or an upstream with it.
+func TestServeIsLight(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./serve")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	for _, p := range strings.Fields(string(out)) {
+		if p != self && p != self+"/serve" && !within(p, self+"/internal", self+"/fill", mod) {
+			t.Errorf("serve depends on %s", p)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/athens-go/athens/backends/blob"
 	queue "github.com/athens-go/athens/backends/nats"
 	"github.com/athens-go/athens/examples/internal/server"
+	"github.com/athens-go/athens/serve"
 )
 
 func main() { server.Main(run) }
@@ -37,7 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := proxy.Check(); err != nil {
 		return err
 	}
-	log, flush := server.Logger(stderr)
+	log, flush := serve.NewLogger(stderr)
 	defer flush()
 
 	store, err := blob.OpenURL(ctx, *bucket, nil)
@@ -70,5 +71,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return parts.Serve(ctx, handler, handler, stdout, parts.PasteAt)
+	return parts.Serve(ctx, handler, nil, stdout, parts.PasteAt)
 }

@@ -36,7 +36,7 @@ func NewFlags(name, addr string) *Flags {
 	f.StringVar(&f.Rules, "rules", "", "read private, public, block and allow rules from this `file`; empty means no rules")
 	f.StringVar(&f.SumDB, "sumdb", "off", "store public modules only if this `database` vouches for them: 'NAME+HASH+KEY [URL]'; off means none is asked")
 	f.StringVar(&f.VCS, "vcs", "git", "fetch from `git` repositories without any program, or let an installed 'go' command fetch\nwhat else there is (hg, svn, fossil, bzr)")
-	f.StringVar(&f.Ops, "ops", "", "serve /healthz, /readyz and /fills on this `address`; empty means nowhere")
+	f.StringVar(&f.Ops, "ops", "", "serve operators on this `address`: /fills, and /readyz with reasons; empty means nowhere")
 	return f
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/serve"
 )
 
 // A store that can't be written is served as it is. Files stand where its folders
@@ -29,7 +30,7 @@ func TestStoreThatCannotBeWritten(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, ".git-cache"), nil, 0o666))
 	flags, _ := parsed(t, "-dir", dir, "-private", "")
 	var said bytes.Buffer
-	log, flush := Logger(&said)
+	log, flush := serve.NewLogger(&said)
 	_, err := Open(flags, log)
 	assert.ErrorContains(t, err, "repositories: mkdir", "the store can be written")
 

@@ -23,6 +23,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/serve"
 )
 
 // lifecycleEnv makes the test binary a process of its own that starts and stops
@@ -139,7 +140,7 @@ func oneLife(i int, upstream, dir string) (answers int, err error) {
 	if err := flags.ParseArgs(args, io.Discard); err != nil {
 		return 0, err
 	}
-	log, flush := Logger(io.Discard)
+	log, flush := serve.NewLogger(io.Discard)
 	defer flush()
 	parts, err := Open(flags, log)
 	if err != nil {
@@ -156,7 +157,7 @@ func oneLife(i int, upstream, dir string) (answers int, err error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	url, served := serve(ctx, parts, handler)
+	url, served := inBackground(ctx, parts, handler)
 	client := &http.Client{Transport: &http.Transport{}}
 	heard := make(chan bool)
 	var clients sync.WaitGroup
@@ -182,11 +183,11 @@ func oneLife(i int, upstream, dir string) (answers int, err error) {
 	return answers, <-served
 }
 
-// serve serves until ctx is done, and returns where, and what comes of it.
-func serve(ctx context.Context, parts *Parts, handler *athens.Handler) (url string, served <-chan error) {
+// inBackground serves until ctx is done, and returns where, and what comes of it.
+func inBackground(ctx context.Context, parts *Parts, handler *athens.Handler) (url string, served <-chan error) {
 	addrs, end := make(chan string, 1), make(chan error, 1)
 	go func() {
-		end <- parts.Serve(ctx, handler, handler, io.Discard, func(addr net.Addr) string {
+		end <- parts.Serve(ctx, handler, nil, io.Discard, func(addr net.Addr) string {
 			addrs <- addr.String()
 			return ""
 		})
@@ -211,7 +212,7 @@ func TestGraceEnds(t *testing.T) {
 	up := modtest.NewGoProxy(t, lifecycleVersions(t)...)
 	up.Break("*.zip", modtest.Hang(nil))
 	flags, _ := parsed(t, "-addr", "127.0.0.1:0", "-dir", t.TempDir(), "-upstream", up.URL, "-private", "git.test")
-	log, flush := Logger(t.Output())
+	log, flush := serve.NewLogger(t.Output())
 	defer flush()
 	parts, err := Open(flags, log)
 	require.NoError(t, err)
@@ -222,7 +223,7 @@ func TestGraceEnds(t *testing.T) {
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	url, served := serve(ctx, parts, handler)
+	url, served := inBackground(ctx, parts, handler)
 	answered := make(chan bool, 1)
 	url += "/up.test/m/@v/v1.0.0.zip"
 	go func() { answered <- hears(&http.Client{Transport: &http.Transport{}}, url) }()
@@ -231,6 +232,6 @@ func TestGraceEnds(t *testing.T) {
 	require.NoError(t, parts.Fills.Schedule(ctx, athens.Fill{Module: lifecycleVersions(t)[1].Version, Zip: true}, 0))
 	up.Await("*.zip", 2)
 	stop()
-	assert.ErrorContains(t, <-served, "cut off")
+	assert.ErrorIs(t, <-served, serve.ErrCanceled)
 	assert.False(t, <-answered)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/athens-go/athens/fetcher/gocmd"
 	"github.com/athens-go/athens/fill"
 	"github.com/athens-go/athens/redirect"
+	"github.com/athens-go/athens/serve"
 	"github.com/athens-go/athens/storage"
 )
 
@@ -27,22 +28,17 @@ type Store interface {
 	Writable(ctx context.Context) error
 }
 
-// Fills is the queue of a server.
-type Fills interface {
-	athens.FillScheduler
-	// Status tells what is pending, running, done and failed.
-	Status(ctx context.Context) (fill.Status, error)
-}
-
 // Parts are what every server is put together from.
 type Parts struct {
 	Flags   *Flags
 	Store   Store
-	Fills   Fills
+	Fills   athens.FillScheduler
 	Log     *slog.Logger
 	Private string // patterns of what is private, by all rules
 	// Options are ready for a server without an upstream.
 	Options athens.Options
+	// Health answers the probes, on both addresses.
+	Health *serve.Health
 	// CertFile and KeyFile are for TLS; empty means plain HTTP.
 	CertFile, KeyFile string
 	// Grace is how long what is under way may go on when the server is told to
@@ -68,7 +64,7 @@ func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := OpenOn(store, localFills{fills}, flags, log)
+	p, err := OpenOn(store, fills, flags, log)
 	if err != nil {
 		return nil, errors.Join(err, fills.Close())
 	}
@@ -76,19 +72,15 @@ func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 	return p, nil
 }
 
-// localFills are those of this process, whose status is always known.
-type localFills struct{ *fill.Queue }
-
-func (f localFills) Status(context.Context) (fill.Status, error) { return f.Queue.Status(), nil }
-
 // OpenOn opens the rest of what the flags name, for a store and a queue that are
 // there already; they stay the caller's to close.
-func OpenOn(store Store, fills Fills, flags *Flags, log *slog.Logger) (*Parts, error) {
+func OpenOn(store Store, fills athens.FillScheduler, flags *Flags, log *slog.Logger) (*Parts, error) {
 	rules, err := flags.Policy()
 	if err != nil {
 		return nil, err
 	}
 	p := &Parts{Flags: flags, Store: store, Fills: fills, Log: log, Private: rules.PrivatePatterns()}
+	p.Health = serve.NewHealth(&serve.HealthOptions{Ready: p.ready, Logger: log})
 	vcs, err := p.versionControl(rules)
 	if err != nil {
 		return nil, err

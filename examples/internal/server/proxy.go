@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/athens-go/athens/serve"
 )
 
 // ProxyFlags are those of a proxy, beside what all servers have.
@@ -51,5 +53,5 @@ func (p *Parts) Use(f *ProxyFlags) error {
 
 // PasteAt is the line that points the go command at the server at addr.
 func (p *Parts) PasteAt(addr net.Addr) string {
-	return Paste("http://"+Host(addr), p.Private)
+	return serve.PasteLine("http://"+serve.LocalHost(addr), p.Private)
 }

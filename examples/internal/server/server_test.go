@@ -3,9 +3,7 @@ package server
 import (
 	"bytes"
 	"flag"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -164,26 +162,4 @@ func TestChecksums(t *testing.T) {
 	f, _ = parsed(t, "-sumdb", "nonsense")
 	_, err = f.Checksums()
 	assert.Error(t, err)
-}
-
-// TestPaste runs a line in a shell and looks what it exports.
-func TestPaste(t *testing.T) {
-	t.Parallel()
-	for _, private := range []string{"", "corp.test", "*.corp.test,a.test/[x-z]*", `it's "odd" $HOME`} {
-		out, err := exec.CommandContext(t.Context(), "sh", "-c",
-			Paste("http://127.0.0.1:3000", private)+`; printf '%s|%s|%s' "$GOPROXY" "$GONOPROXY" "$GONOSUMDB"`).Output()
-		require.NoError(t, err)
-		assert.Equal(t, "http://127.0.0.1:3000|none|"+private, string(out))
-	}
-}
-
-func TestHost(t *testing.T) {
-	t.Parallel()
-	for addr, want := range map[string]string{
-		"127.0.0.1:80": "127.0.0.1:80", "0.0.0.0:80": "127.0.0.1:80", "[::]:80": "127.0.0.1:80", "[::1]:80": "[::1]:80", "10.1.2.3:80": "10.1.2.3:80",
-	} {
-		a, err := net.ResolveTCPAddr("tcp", addr)
-		require.NoError(t, err)
-		assert.Equal(t, want, Host(a))
-	}
 }

@@ -1,4 +1,4 @@
-package server
+package serve
 
 import (
 	"context"
@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// How much of a log waits, and how long: a system call a line would be a
-// twentieth of what a warm answer costs.
+// How much of a log waits, and how long. A system call for each line would take a
+// twentieth of the time of a warm answer.
 const (
 	logBatch = 32 << 10 // bytes
 	logDelay = 100 * time.Millisecond
 )
 
-// Logger returns a log of text lines on w, and what writes down the lines that
-// wait. Lines below a warning may wait for a tenth of a second, and are lost if
-// the process is killed meanwhile.
-func Logger(w io.Writer) (log *slog.Logger, flush func()) {
+// NewLogger returns a logger of text lines on w that writes many lines with one system
+// call, and a function that writes the lines that wait. Lines below a warning
+// wait for a tenth of a second at most, and are lost if the process is killed meanwhile.
+func NewLogger(w io.Writer) (log *slog.Logger, flush func()) {
 	b := &batch{w: w}
 	return slog.New(prompt{slog.NewTextHandler(b, nil), b}), b.flush
 }
@@ -52,8 +52,8 @@ func (b *batch) flush() {
 	b.write()
 }
 
-// write writes what waits; the caller holds b.mu. That a log can't be written
-// has no place where it could be said.
+// write writes what waits; the caller holds b.mu. If the log can't be written, there is
+// nowhere to report it.
 func (b *batch) write() {
 	if len(b.lines) > 0 {
 		_, _ = b.w.Write(b.lines)
@@ -61,7 +61,7 @@ func (b *batch) write() {
 	}
 }
 
-// prompt lets nothing wait that an operator should see at once.
+// prompt flushes the batch for lines that an operator should see at once.
 type prompt struct {
 	slog.Handler
 	out *batch

@@ -1,4 +1,4 @@
-package server
+package serve
 
 import (
 	"bufio"
@@ -51,7 +51,7 @@ func newPrey(t testing.TB, opts athens.Options, change ...func(*http.Server)) *p
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p.addr, p.Server = l.Addr().String(), newServer(h, slog.New(slog.DiscardHandler))
+	p.addr, p.Server = l.Addr().String(), NewServer(h, slog.New(slog.DiscardHandler))
 	for _, c := range change {
 		c(p.Server)
 	}
@@ -234,7 +234,7 @@ func TestFollowerWhoDoesNotRead(t *testing.T) {
 // Who sends a header byte by byte, or nothing more, is let go; no server is without a
 // limit.
 func TestSlowHeaders(t *testing.T) {
-	limits := newServer(nil, slog.New(slog.DiscardHandler))
+	limits := NewServer(nil, slog.New(slog.DiscardHandler))
 	for name, limit := range map[string]time.Duration{"header": limits.ReadHeaderTimeout, "write": limits.WriteTimeout, "idle": limits.IdleTimeout} {
 		assert.Positive(t, limit, name)
 	}

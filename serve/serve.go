@@ -1,0 +1,264 @@
+// Package serve runs an [athens.Handler] as a service: it has what each service
+// around a handler needs and none should write again. [Run] is all of it:
+//
+//	ctx, stop := serve.NotifyContext(context.Background())
+//	defer stop()
+//	err := serve.Run(ctx, handler, &serve.Options{
+//		Addr:    "127.0.0.1:3000",
+//		OpsAddr: "127.0.0.1:3009",
+//		Fills:   fills,
+//		Ready:   store.Writable,
+//	})
+//
+// Run listens, works off the fills and, when ctx is done, drains in the order that
+// loses nothing:
+//
+//  1. /readyz answers 503, and the servers finish the requests that are running;
+//  2. the fills that are running finish, and no further one starts;
+//  3. the handler finishes the fetches that requests and fills have left behind.
+//
+// What is still running after [Options.DrainTimeout] is canceled.
+//
+// A service that has its own mux mounts the handler there and sets [Options.Root].
+// One that has its own server takes the parts one by one:
+//
+//   - [NewServer] has the timeouts that a server on a network needs;
+//   - [NewHealth] answers /healthz and /readyz, [NewOps] also /fills;
+//   - [NewPage] tells a browser what the server is and how to use it;
+//   - [Front] puts page and probes before a handler;
+//   - [PasteLine] is what a user pastes into a shell to use the server;
+//   - [NewLogger] writes log lines in batches;
+//   - [NotifyContext] ends with SIGINT and SIGTERM.
+//
+// This package depends on the contracts, on package fill and on the standard
+// library, not on a store, on git or on an upstream.
+package serve
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/athens-go/athens"
+)
+
+// Options says where and how [Run] serves. The zero Options serves the handler on a
+// free port of 127.0.0.1, without fills and without an operator's address.
+type Options struct {
+	// Addresses
+
+	// Addr is where clients are served, as host:port. Empty means a free port of
+	// 127.0.0.1; port 0 means any free one.
+	Addr string
+	// OpsAddr is where operators are served (see [NewOps]), as host:port. There is
+	// no login and /fills names private modules, so it should not be an address that
+	// clients reach. Empty means nowhere.
+	OpsAddr string
+	// CertFile and KeyFile make Addr serve TLS. Both empty means plain HTTP.
+	CertFile, KeyFile string
+	// Listening is called once Addr and OpsAddr listen, with the address of Addr, and
+	// before the first request is answered. If it is nil, nobody is told.
+	Listening func(addr net.Addr)
+
+	// What is served
+
+	// Root is what clients reach at Addr: a mux in which the handler is mounted, or
+	// middleware around it. If it is nil, they reach the handler behind a [Front] of
+	// the probes and Page.
+	Root http.Handler
+	// Page answers GET / when Root is nil. If it is nil too, a [NewPage] without
+	// private patterns does.
+	Page http.Handler
+	// Health answers the probes, and is told when the drain begins. If it is nil, a
+	// [NewHealth] of Ready does.
+	Health *Health
+	// Ready returns why the service should get no requests now, such as a store's
+	// Writable. If it is nil, the service is ready until it drains. Health
+	// takes its place.
+	Ready func(ctx context.Context) error
+	// Fills is the FillScheduler of the handler. Run calls its Run; closing it stays
+	// with the caller. If it is nil, no fills are run.
+	Fills athens.FillScheduler
+
+	// Limits
+
+	// DrainTimeout is how long requests, fills and fetches together may go on when
+	// the service is told to stop. Zero means 20 seconds.
+	DrainTimeout time.Duration
+
+	// Reports
+
+	// Logger receives the operator's address, when and why the service stops, when
+	// it becomes unready, and what net/http complains about. If it is nil, nothing
+	// is logged.
+	Logger *slog.Logger
+}
+
+// ErrCanceled is in the error of [Run] when requests, fills or fetches were canceled
+// because they were still running after [Options.DrainTimeout].
+var ErrCanceled = errors.New("serve: requests, fills or fetches were still running and were canceled")
+
+// errFillsEnded says that fills are no longer run although the service serves.
+var errFillsEnded = errors.New("serve: the Run method of Fills has returned before it was told to")
+
+// withDefaults returns a checked copy of o with each zero made explicit.
+func (o *Options) withDefaults(handler *athens.Handler) (Options, error) {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if handler == nil {
+		return c, errors.New("serve: Run needs a Handler")
+	}
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		return c, errors.New("serve: TLS needs both CertFile and KeyFile")
+	}
+	if c.Addr == "" {
+		c.Addr = "127.0.0.1:0"
+	}
+	if c.DrainTimeout < 0 {
+		return c, errors.New("serve: DrainTimeout is negative")
+	}
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Health == nil {
+		c.Health = NewHealth(&HealthOptions{Ready: c.Ready, Logger: c.Logger})
+	}
+	if c.Page == nil {
+		c.Page = NewPage(nil)
+	}
+	if c.Root == nil {
+		c.Root = Front(handler, c.Health, c.Page)
+	}
+	return c, nil
+}
+
+// Run serves handler until ctx is done, a server fails or the fills end, and then
+// drains. It returns nil after a drain that was asked for by ctx and canceled nothing.
+func Run(ctx context.Context, handler *athens.Handler, opts *Options) error {
+	o, err := opts.withDefaults(handler)
+	if err != nil {
+		return err
+	}
+	s := &service{Options: o, handler: handler}
+	if err := s.listen(); err != nil {
+		return err
+	}
+	failed := s.start()
+	fillCtx, stopFills := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopFills()
+	filled := make(chan error, 1)
+	go func() { filled <- s.runFills(fillCtx) }()
+	endFills := func() error { stopFills(); return <-filled }
+
+	var reason error
+	select {
+	case err = <-failed:
+		reason = err
+	case err = <-filled:
+		err = errors.Join(errFillsEnded, err)
+		reason, endFills = err, func() error { return nil }
+	case <-ctx.Done():
+		reason = context.Cause(ctx)
+	}
+	began := time.Now()
+	o.Logger.Info("stopping", "reason", reason, "drain", o.DrainTimeout)
+	err = errors.Join(err, s.drain(ctx, endFills))
+	o.Logger.Info("stopped", "seconds", time.Since(began).Seconds())
+	return err
+}
+
+// service is one call of Run.
+type service struct {
+	Options
+	handler   *athens.Handler
+	servers   []*http.Server
+	listeners []net.Listener // one for each server
+}
+
+// listen opens the addresses. If one fails, none is left open.
+func (s *service) listen() error {
+	add := func(addr string, handler http.Handler) error {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return err
+		}
+		s.listeners = append(s.listeners, l)
+		s.servers = append(s.servers, NewServer(handler, s.Logger))
+		return nil
+	}
+	err := add(s.Addr, s.Root)
+	if err == nil && s.OpsAddr != "" {
+		err = add(s.OpsAddr, NewOps(s.handler, &OpsOptions{Health: s.Health, Fills: s.Fills}))
+	}
+	if err != nil {
+		for _, l := range s.listeners {
+			err = errors.Join(err, l.Close())
+		}
+	}
+	return err
+}
+
+// start serves. The channel gets the error of each server that ends.
+func (s *service) start() <-chan error {
+	failed := make(chan error, len(s.servers))
+	if len(s.servers) > 1 {
+		s.Logger.Info("operators", "addr", s.listeners[1].Addr().String())
+	}
+	if s.Listening != nil {
+		s.Listening(s.listeners[0].Addr())
+	}
+	for i, server := range s.servers {
+		go func() {
+			if i == 0 && s.CertFile != "" {
+				failed <- server.ServeTLS(s.listeners[i], s.CertFile, s.KeyFile)
+			} else {
+				failed <- server.Serve(s.listeners[i])
+			}
+		}()
+	}
+	return failed
+}
+
+// runFills works off the fills until ctx is done. A panic of the scheduler is not
+// recovered.
+func (s *service) runFills(ctx context.Context) error {
+	if s.Fills == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return s.Fills.Run(ctx, s.handler.Fill)
+}
+
+// drain lets what is running finish, and cancels it after DrainTimeout. The fills
+// can't have ended then: what they wait for is canceled with the handler.
+func (s *service) drain(ctx context.Context, endFills func() error) error {
+	s.Health.Stop()
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.DrainTimeout)
+	defer cancel()
+	var all error
+	for _, server := range s.servers {
+		if err := server.Shutdown(grace); err != nil {
+			all = errors.Join(all, err, server.Close())
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- endFills() }()
+	select {
+	case err := <-ended:
+		all = errors.Join(all, err, s.handler.Shutdown(grace))
+	case <-grace.Done():
+		all = errors.Join(all, s.handler.Shutdown(grace), <-ended)
+	}
+	if errors.Is(all, context.DeadlineExceeded) {
+		return fmt.Errorf("%w (DrainTimeout is %v)", ErrCanceled, s.DrainTimeout)
+	}
+	return all
+}
