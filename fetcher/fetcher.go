@@ -14,8 +14,11 @@
 //   - module.go finds the module in the commit, version.go gives the commit its
 //     version, and pseudo.go checks a pseudo-version; list.go and query.go
 //     answer the other questions;
-//   - content.go gives the three files out, zip.go with attributes.go makes the
-//     zip as "git archive" would.
+//   - content.go gives the three files out, zip.go makes the zip as "git archive"
+//     would.
+//
+// Two packages do what git would do there: internal/gitpack takes a pack over,
+// and internal/gitattr changes files as their attributes say.
 //
 // Each repository is kept as a bare one in a folder, so that what was fetched
 // once is not fetched again. Several processes can share the folder.

@@ -12,12 +12,12 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/packtest"
 )
 
 // torrent answers with a beginning, and then with what next makes, for ever. It
@@ -78,11 +78,11 @@ func TestHostileHosts(t *testing.T) {
 	}
 	good := pkt(goodPrefix, "") + goodList()
 	block := make([]byte, 1<<16)
-	exploding := new(packMaker)
-	exploding.add(plumbing.BlobObject, len(block), block, 0)
+	exploding := new(packtest.Maker)
+	exploding.Add(packtest.Blob, len(block), block, 0)
 	for i := range 3 {
-		d := bomb(1<<10 + i)
-		exploding.add(plumbing.OFSDeltaObject, len(d), d, 1+i)
+		d := packtest.Bomb(1<<10 + i)
+		exploding.Add(packtest.OffsetDelta, len(d), d, 1+i)
 	}
 	sideband := func(data []byte) string { return pkt("NAK\n", "\x01"+string(data), "") }
 	const page = `<meta name="go-import" content="corp.test/m git https://corp.test/m">`
@@ -104,7 +104,7 @@ func TestHostileHosts(t *testing.T) {
 		"nothing new":  {hostileHost{page: text(page), list: text(good), pack: endless("0000", repeated(pkt("NAK\n")))}, 18, 256},
 		"progress":     {hostileHost{page: text(page), list: text(good), pack: endless("0000"+pkt("NAK\n"), repeated(pkt("\x02still counting\n")))}, 34, 256},
 		"pack":         {hostileHost{page: text(page), list: text(good), pack: endless("0000"+pkt("NAK\n", "\x01PACK\x00\x00\x00\x02\xff\xff\xff\xff"), repeated(pkt("\x01"+strings.Repeat("\x91", 1000))))}, 34, 256},
-		"delta bomb":   {hostileHost{page: text(page), list: text(good), pack: text("0000" + sideband(exploding.pack()))}, 0, 256},
+		"delta bomb":   {hostileHost{page: text(page), list: text(good), pack: text("0000" + sideband(exploding.Pack()))}, 0, 256},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

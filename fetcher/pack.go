@@ -19,6 +19,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 
+	"github.com/athens-go/athens/fetcher/internal/gitpack"
 	"github.com/athens-go/athens/internal/durable"
 )
 
@@ -91,24 +92,50 @@ func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin
 		return n, err
 	}
 	defer tmp.Close()
-	u := &unpacker{ctx: ctx, limits: r.unpackLimits(), pack: tmp, size: n, dir: filepath.Dir(folder), thin: thin}
+	var bases gitpack.Bases
 	if thin {
-		if u.held, err = r.open(); err != nil {
+		held, err := r.open()
+		if err != nil {
 			return n, err
 		}
-		defer u.held.close()
+		defer held.close()
+		bases = heldBases{held}
 	}
-	if err := u.run(); err != nil {
+	done, err := gitpack.Unpack(ctx, tmp, n, filepath.Dir(folder), bases, r.unpackLimits())
+	switch {
+	case errors.Is(err, gitpack.ErrBase):
+		return n, damaged(err)
+	case errors.As(err, new(*gitpack.Error)):
+		return n, broken{err}
+	case err != nil:
 		return n, err
-	}
-	if thin {
+	case thin:
 		return n, os.Remove(tmp.Name())
 	}
-	name := filepath.Join(folder, fmt.Sprintf("pack-%x", u.packSum))
-	if err := writePackIndex(name+".idx", u.list, u.packSum); err != nil {
+	name := filepath.Join(folder, fmt.Sprintf("pack-%x", done.Sum()))
+	if err := done.WriteIndex(name + ".idx"); err != nil {
 		return n, err
 	}
 	return n, os.Rename(tmp.Name(), name+".pack")
+}
+
+// unpackLimits returns the limits of this repository. Readers hold a delta's
+// base and its result in memory, hence the low one for what is large.
+func (r *repo) unpackLimits() gitpack.Limits {
+	return gitpack.Limits{Objects: 8_000_000, ObjectBytes: 4 << 30, DiskBytes: r.f.opts.MaxFetchBytes, MemoryBytes: 32 << 20, LargeBytes: 8 << 20}
+}
+
+// heldBases are the objects of a bare repository, as a thin pack's bases.
+type heldBases struct{ *objects }
+
+// Base implements [gitpack.Bases].
+func (h heldBases) Base(hash plumbing.Hash) (plumbing.ObjectType, int64, io.ReadCloser, error) {
+	obj, err := h.storage.EncodedObject(plumbing.AnyObject, hash)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	rd, err := obj.Reader()
+	return obj.Type(), obj.Size(), rd, err
 }
 
 // spool writes a pack into a new file and rewinds it. If there is an error, or

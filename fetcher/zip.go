@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/mod/module"
 	modzip "golang.org/x/mod/zip"
+
+	"github.com/athens-go/athens/fetcher/internal/gitattr"
 )
 
 // zip writes a module's zip. The choice of files and the limits are x/mod/zip's,
@@ -21,7 +23,7 @@ func (s *source) zip(ctx context.Context, w io.Writer, m module.Version, t *tree
 		return err
 	}
 	defer o.close()
-	a := &archive{ctx: ctx, objects: o, attributes: newAttributes()}
+	a := &archive{ctx: ctx, objects: o, attributes: gitattr.New()}
 	if err := a.add(t.rev.tree, t.dir); err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func (e *errorWriter) Write(p []byte) (int, error) {
 type archive struct {
 	ctx        context.Context
 	objects    *objects
-	attributes *attributes
+	attributes *gitattr.Attributes
 	files      []modzip.File
 	hasLicense bool
 	err        error // of reading the repository
@@ -149,7 +151,7 @@ func (a *archive) addTree(hash, at, rel string) error {
 				todo = append(todo, folder{e.hash, at, rel, f.depth + 1})
 			default:
 				f := a.file(e, at, rel)
-				if f.conversion.refused {
+				if f.conversion.Refused {
 					// This holds for what the module leaves out, too.
 					return brokenf("%s: an encoding is needed, not just that there is one", rel)
 				}
@@ -173,7 +175,7 @@ func under(folder, name string) string {
 // readAttributes takes over the .gitattributes of a folder, if it has one.
 func (a *archive) readAttributes(at string, entries []entry) error {
 	for _, e := range entries {
-		if e.name != attributesFile || e.isTree() || e.isSubmodule() {
+		if e.name != gitattr.File || e.isTree() || e.isSubmodule() {
 			continue
 		}
 		rd, size, err := a.objects.blob(e.hash)
@@ -181,14 +183,14 @@ func (a *archive) readAttributes(at string, entries []entry) error {
 			return err
 		}
 		defer rd.Close()
-		if size >= maxAttributesBytes {
+		if size >= gitattr.MaxFileBytes {
 			return nil
 		}
 		data, err := io.ReadAll(rd)
 		if err != nil {
 			return err
 		}
-		a.attributes.add(at, string(data))
+		a.attributes.Add(at, string(data))
 	}
 	return nil
 }
@@ -200,7 +202,7 @@ func (a *archive) file(e entry, at, rel string) *zipFile {
 		f.mode = fs.ModeSymlink
 		return f
 	}
-	f.conversion = a.attributes.conversion(at)
+	f.conversion = a.attributes.Conversion(at)
 	return f
 }
 
@@ -211,7 +213,7 @@ type zipFile struct {
 	name       string
 	hash       string
 	mode       fs.FileMode
-	conversion conversion
+	conversion gitattr.Conversion
 	size       int64 // once known is true, or where there is data
 	known      bool
 	data       []byte // instead of a blob
@@ -239,7 +241,7 @@ func (f *zipFile) measure() error {
 		return err
 	}
 	f.size, f.known = size, true
-	if f.conversion.none() || size > modzip.MaxZipFile {
+	if f.conversion.None() || size > modzip.MaxZipFile {
 		return nil
 	}
 	rd, err := f.open()
@@ -275,7 +277,7 @@ func (f *zipFile) open() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(f.data)), nil
 	}
 	rd, _, err := f.archive.objects.blob(f.hash)
-	if err != nil || f.conversion.none() {
+	if err != nil || f.conversion.None() {
 		return rd, err
 	}
 	defer rd.Close()
@@ -283,7 +285,7 @@ func (f *zipFile) open() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err = f.conversion.apply(data, f.hash)
+	data, err = f.conversion.Apply(data, f.hash)
 	if err != nil {
 		return nil, brokenf("%s: %w", f.name, err)
 	}

@@ -1,35 +1,35 @@
-package fetcher
+package gitattr
 
 import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"strings"
 	"unicode/utf8"
 )
 
-// A conversion is what git does to a file's bytes on the way out of a
+// A Conversion is what git does to a file's bytes on the way out of a
 // repository, by the file's attributes. Its zero value changes nothing.
-type conversion struct {
+type Conversion struct {
 	ident    bool   // "$Id$" is expanded
 	crlf     bool   // lines end in CR LF
 	auto     bool   // … but only if it looks like text with plain line ends
 	encoding string // working-tree-encoding; empty is UTF-8
-	refused  bool   // git makes no archive that has the file
+	Refused  bool   // git makes no archive that has the file
 }
 
-func (c conversion) none() bool { return c == conversion{} }
+// None reports whether nothing changes.
+func (c Conversion) None() bool { return c == Conversion{} }
 
-// conversion returns what happens to a file, given by its path. The go command
+// Conversion returns what happens to a file, given by its path. The go command
 // asks git for line ends as they are stored, so that only an explicit eol=crlf
 // changes them.
-func (a *attributes) conversion(file string) conversion {
+func (a *Attributes) Conversion(file string) Conversion {
 	if len(a.rules) == 0 {
-		return conversion{}
+		return Conversion{}
 	}
 	v := a.of(file, "text", "crlf", "eol", "ident", "working-tree-encoding")
-	c := conversion{ident: v["ident"].state == '+'}
+	c := Conversion{ident: v["ident"].state == '+'}
 	text := textAction(v["text"])
 	if text == textUnknown {
 		text = textAction(v["crlf"])
@@ -39,7 +39,7 @@ func (a *attributes) conversion(file string) conversion {
 	}
 	switch e := v["working-tree-encoding"]; e.state {
 	case '+':
-		c.refused = true
+		c.Refused = true
 	case '=':
 		if upper := strings.ToUpper(e.value); upper != "UTF-8" && upper != "UTF8" {
 			c.encoding = upper
@@ -68,8 +68,8 @@ func textAction(v attributeValue) int {
 	return textUnknown
 }
 
-// apply converts a file's content; blob is its hash.
-func (c conversion) apply(data []byte, blob string) ([]byte, error) {
+// Apply converts a file's content; blob is its hash.
+func (c Conversion) Apply(data []byte, blob string) ([]byte, error) {
 	if c.ident {
 		data = expandIdent(data, blob)
 	}
@@ -176,7 +176,7 @@ func encode(data []byte, encoding string) ([]byte, error) {
 	case strings.HasSuffix(encoding, "-BOM"):
 		return data, nil // a name of git's own, for UTF-16 only
 	default:
-		return nil, fmt.Errorf("the working-tree-encoding %q is not supported: %w", encoding, errors.ErrUnsupported)
+		return nil, errorf("the working-tree-encoding %q is not supported: %w", encoding, errors.ErrUnsupported)
 	}
 	if !utf8.Valid(data) {
 		return data, nil

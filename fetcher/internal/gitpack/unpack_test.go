@@ -1,11 +1,9 @@
-package fetcher
+package gitpack
 
 import (
 	"bytes"
-	"compress/zlib"
 	"context"
 	"crypto/sha1"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -23,12 +21,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/internal/packtest"
 )
 
-var generous = unpackLimits{objects: 1 << 20, object: 1 << 30, disk: 1 << 30, memory: 32 << 20, large: 8 << 20}
+var generous = Limits{Objects: 1 << 20, ObjectBytes: 1 << 30, DiskBytes: 1 << 30, MemoryBytes: 32 << 20, LargeBytes: 8 << 20}
 
 // unpackBytes unpacks a pack into a folder and returns its index, if it is kept.
-func unpackBytes(t testing.TB, dir string, pack []byte, limits unpackLimits, held *objects) ([]byte, *unpacker, error) {
+func unpackBytes(t testing.TB, dir string, pack []byte, limits Limits, held Bases) ([]byte, *unpacker, error) {
 	name := filepath.Join(t.TempDir(), "pack")
 	require.NoError(t, os.WriteFile(name, pack, 0o600))
 	f, err := os.Open(name)
@@ -72,8 +71,8 @@ func chained(t testing.TB) (dir string, pack, index []byte) {
 func TestUnpackMakesGitsIndex(t *testing.T) {
 	_, pack, want := chained(t)
 	tight := generous
-	tight.memory = 0
-	for name, limits := range map[string]unpackLimits{"with bases kept": generous, "with bases made again": tight} {
+	tight.MemoryBytes = 0
+	for name, limits := range map[string]Limits{"with bases kept": generous, "with bases made again": tight} {
 		got, u, err := unpackBytes(t, t.TempDir(), pack, limits, nil)
 		require.NoError(t, err, name)
 		assert.True(t, bytes.Equal(want, got), name)
@@ -85,10 +84,10 @@ func TestUnpackMakesGitsIndex(t *testing.T) {
 func TestUnpackApart(t *testing.T) {
 	repo, pack, _ := chained(t)
 	original := openObjects(repo)
-	defer original.storage.Close()
+	defer original.Close()
 	small := generous
-	small.large = 100
-	for name, held := range map[string]*objects{"large ones": nil, "all": original} {
+	small.LargeBytes = 100
+	for name, held := range map[string]Bases{"large ones": nil, "all": held{original}} {
 		dir := t.TempDir()
 		folder := filepath.Join(dir, "objects", "pack")
 		require.NoError(t, os.MkdirAll(folder, 0o777))
@@ -101,14 +100,14 @@ func TestUnpackApart(t *testing.T) {
 		}
 		singles := 0
 		got := openObjects(dir)
-		defer got.storage.Close()
+		defer got.Close()
 		for _, e := range u.list {
 			if e.single {
 				singles++
 			}
-			want, err := original.storage.EncodedObject(plumbing.AnyObject, e.hash)
+			want, err := original.EncodedObject(plumbing.AnyObject, e.hash)
 			require.NoError(t, err, name)
-			obj, err := got.storage.EncodedObject(e.kind, e.hash)
+			obj, err := got.EncodedObject(e.kind, e.hash)
 			require.NoError(t, err, name)
 			assert.Equal(t, contentOf(t, want), contentOf(t, obj), name)
 		}
@@ -119,8 +118,20 @@ func TestUnpackApart(t *testing.T) {
 	}
 }
 
-func openObjects(dir string) *objects {
-	return &objects{storage: filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(readCacheBytes), filesystem.Options{KeepDescriptors: true})}
+func openObjects(dir string) *filesystem.Storage {
+	return filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(8<<20), filesystem.Options{KeepDescriptors: true})
+}
+
+// held are the objects of a storage as bases.
+type held struct{ *filesystem.Storage }
+
+func (h held) Base(hash plumbing.Hash) (plumbing.ObjectType, int64, io.ReadCloser, error) {
+	obj, err := h.EncodedObject(plumbing.AnyObject, hash)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	rd, err := obj.Reader()
+	return obj.Type(), obj.Size(), rd, err
 }
 
 func contentOf(t testing.TB, obj plumbing.EncodedObject) string {
@@ -132,124 +143,73 @@ func contentOf(t testing.TB, obj plumbing.EncodedObject) string {
 	return string(data)
 }
 
-// A packMaker makes packs that no git would make.
-type packMaker struct {
-	body  bytes.Buffer
-	count uint32
-	at    []int // offsets of the objects
-}
-
-// add adds an object that says to have a size; back counts objects to a base.
-func (p *packMaker) add(kind plumbing.ObjectType, size int, content []byte, back int) {
-	offset := 12 + p.body.Len()
-	b := byte(kind)<<4 | byte(size&15)
-	for size >>= 4; size > 0; size >>= 7 {
-		p.body.WriteByte(b | 0x80)
-		b = byte(size & 0x7f)
-	}
-	p.body.WriteByte(b)
-	if kind == plumbing.OFSDeltaObject {
-		n := offset - p.at[len(p.at)-back]
-		out := []byte{byte(n & 0x7f)}
-		for n >>= 7; n > 0; n >>= 7 {
-			n--
-			out = append([]byte{byte(n&0x7f) | 0x80}, out...)
-		}
-		p.body.Write(out)
-	}
-	p.at = append(p.at, offset)
-	z := zlib.NewWriter(&p.body)
-	_, _ = z.Write(content)
-	_ = z.Close()
-	p.count++
-}
-
-func (p *packMaker) pack() []byte {
-	out := append([]byte("PACK\x00\x00\x00\x02"), binary.BigEndian.AppendUint32(nil, p.count)...)
-	out = append(out, p.body.Bytes()...)
-	sum := sha1.Sum(out)
-	return append(out, sum[:]...)
-}
-
-// bomb is a delta that repeats its base of 64 KiB.
-func bomb(times int) []byte {
-	var d []byte
-	for _, n := range []int{1 << 16, times << 16} {
-		for ; n > 0x7f; n >>= 7 {
-			d = append(d, byte(n&0x7f)|0x80)
-		}
-		d = append(d, byte(n))
-	}
-	return append(d, bytes.Repeat([]byte{0x80}, times)...)
-}
-
 // hostilePacks are packs to refuse, under small limits.
-func hostilePacks() map[string]func(*packMaker) []byte {
+func hostilePacks() map[string]func(*packtest.Maker) []byte {
 	block := make([]byte, 1<<16)
-	return map[string]func(*packMaker) []byte{
-		"size too small": func(p *packMaker) []byte { p.add(plumbing.BlobObject, 3, []byte("four"), 0); return p.pack() },
-		"size too large": func(p *packMaker) []byte { p.add(plumbing.BlobObject, 5, []byte("four"), 0); return p.pack() },
-		"size of all there is": func(p *packMaker) []byte {
-			p.add(plumbing.BlobObject, 1<<62, []byte("four"), 0)
-			return p.pack()
+	return map[string]func(*packtest.Maker) []byte{
+		"size too small": func(p *packtest.Maker) []byte { p.Add(packtest.Blob, 3, []byte("four"), 0); return p.Pack() },
+		"size too large": func(p *packtest.Maker) []byte { p.Add(packtest.Blob, 5, []byte("four"), 0); return p.Pack() },
+		"size of all there is": func(p *packtest.Maker) []byte {
+			p.Add(packtest.Blob, 1<<62, []byte("four"), 0)
+			return p.Pack()
 		},
-		"more objects than there are": func(p *packMaker) []byte { p.count = 1000; return p.pack() },
-		"too many objects":            func(p *packMaker) []byte { p.count = 1 << 31; return p.pack() },
-		"delta bomb": func(p *packMaker) []byte {
-			p.add(plumbing.BlobObject, len(block), block, 0)
-			d := bomb(1 << 10)
-			p.add(plumbing.OFSDeltaObject, len(d), d, 1)
-			return p.pack()
+		"more objects than there are": func(p *packtest.Maker) []byte { return p.PackOf(1000) },
+		"too many objects":            func(p *packtest.Maker) []byte { return p.PackOf(1 << 31) },
+		"delta bomb": func(p *packtest.Maker) []byte {
+			p.Add(packtest.Blob, len(block), block, 0)
+			d := packtest.Bomb(1 << 10)
+			p.Add(packtest.OffsetDelta, len(d), d, 1)
+			return p.Pack()
 		},
-		"many large deltas": func(p *packMaker) []byte {
-			p.add(plumbing.BlobObject, len(block), block, 0)
+		"many large deltas": func(p *packtest.Maker) []byte {
+			p.Add(packtest.Blob, len(block), block, 0)
 			for i := range 100 {
 				// Of different sizes, so that they are different objects.
-				d := bomb(20 + i)
-				p.add(plumbing.OFSDeltaObject, len(d), d, 1+i)
+				d := packtest.Bomb(20 + i)
+				p.Add(packtest.OffsetDelta, len(d), d, 1+i)
 			}
-			return p.pack()
+			return p.Pack()
 		},
-		"long chain": func(p *packMaker) []byte {
-			p.add(plumbing.BlobObject, 1, []byte("x"), 0)
+		"long chain": func(p *packtest.Maker) []byte {
+			p.Add(packtest.Blob, 1, []byte("x"), 0)
 			for range maxChain + 1 {
-				p.add(plumbing.OFSDeltaObject, 5, []byte{1, 1, 0x90, 1, 0}[:4], 1)
+				p.Add(packtest.OffsetDelta, 5, []byte{1, 1, 0x90, 1, 0}[:4], 1)
 			}
-			return p.pack()
+			return p.Pack()
 		},
-		"delta beyond its base": func(p *packMaker) []byte {
-			p.add(plumbing.BlobObject, 1, []byte("x"), 0)
-			p.add(plumbing.OFSDeltaObject, 4, []byte{1, 2, 0x90, 2}, 1)
-			return p.pack()
+		"delta beyond its base": func(p *packtest.Maker) []byte {
+			p.Add(packtest.Blob, 1, []byte("x"), 0)
+			p.Add(packtest.OffsetDelta, 4, []byte{1, 2, 0x90, 2}, 1)
+			return p.Pack()
 		},
-		"delta of another base": func(p *packMaker) []byte {
-			p.add(plumbing.BlobObject, 1, []byte("x"), 0)
-			p.add(plumbing.OFSDeltaObject, 4, []byte{9, 1, 0x90, 1}, 1)
-			return p.pack()
+		"delta of another base": func(p *packtest.Maker) []byte {
+			p.Add(packtest.Blob, 1, []byte("x"), 0)
+			p.Add(packtest.OffsetDelta, 4, []byte{9, 1, 0x90, 1}, 1)
+			return p.Pack()
 		},
-		"empty delta": func(p *packMaker) []byte {
-			p.add(plumbing.BlobObject, 1, []byte("x"), 0)
-			p.add(plumbing.OFSDeltaObject, 0, nil, 1)
-			return p.pack()
+		"empty delta": func(p *packtest.Maker) []byte {
+			p.Add(packtest.Blob, 1, []byte("x"), 0)
+			p.Add(packtest.OffsetDelta, 0, nil, 1)
+			return p.Pack()
 		},
-		"something behind it": func(p *packMaker) []byte { return append(p.pack(), 1) },
-		"wrong checksum": func(p *packMaker) []byte {
-			data := p.pack()
+		"something behind it": func(p *packtest.Maker) []byte { return append(p.Pack(), 1) },
+		"wrong checksum": func(p *packtest.Maker) []byte {
+			data := p.Pack()
 			data[len(data)-1]++
 			return data
 		},
-		"no pack": func(*packMaker) []byte { return []byte("<html>This is not the pack you are looking for") },
+		"no pack": func(*packtest.Maker) []byte { return []byte("<html>This is not the pack you are looking for") },
 	}
 }
 
-var smallLimits = unpackLimits{objects: 10_000, object: 32 << 20, disk: 4 << 20, memory: 1 << 20, large: 1 << 20}
+var smallLimits = Limits{Objects: 10_000, ObjectBytes: 32 << 20, DiskBytes: 4 << 20, MemoryBytes: 1 << 20, LargeBytes: 1 << 20}
 
 func TestHostilePacksAreRefused(t *testing.T) {
 	for name, build := range hostilePacks() {
 		dir := t.TempDir()
-		_, u, err := unpackBytes(t, dir, build(new(packMaker)), smallLimits, nil)
+		_, u, err := unpackBytes(t, dir, build(new(packtest.Maker)), smallLimits, nil)
 		assert.Error(t, err, name)
-		assert.LessOrEqual(t, u.disk, smallLimits.disk+1<<20, name)
+		assert.LessOrEqual(t, u.disk, smallLimits.DiskBytes+1<<20, name)
 		left, err := filepath.Glob(filepath.Join(dir, "*-*"))
 		require.NoError(t, err)
 		assert.Empty(t, left, "%s: temporary files", name)
@@ -275,7 +235,7 @@ func FuzzUnpack(f *testing.F) {
 	_, pack, _ := chained(f)
 	f.Add(pack)
 	for _, build := range hostilePacks() {
-		f.Add(build(new(packMaker)))
+		f.Add(build(new(packtest.Maker)))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > sha1.Size {

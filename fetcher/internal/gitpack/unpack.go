@@ -1,4 +1,4 @@
-package fetcher
+package gitpack
 
 import (
 	"bufio"
@@ -17,21 +17,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// unpackLimits bound what a pack may cost.
-type unpackLimits struct {
-	objects int   // in a pack
-	object  int64 // bytes of one object
-	disk    int64 // bytes of what is kept beside the pack
-	memory  int64 // bytes of the bases of deltas that are kept in memory
-	large   int64 // larger objects, in bytes, never are in memory
-}
-
-// unpackLimits returns the limits of this repository. Readers hold a delta's
-// base and its result in memory, hence the low one for what is large.
-func (r *repo) unpackLimits() unpackLimits {
-	return unpackLimits{objects: 8_000_000, object: 4 << 30, disk: r.f.opts.MaxFetchBytes, memory: 32 << 20, large: 8 << 20}
-}
-
 // maxChain bounds how many deltas lead to an object. Git makes no longer ones.
 const maxChain = 4096
 
@@ -41,11 +26,11 @@ const maxChain = 4096
 // deltas keep whole objects in memory. So is every object of a thin pack.
 type unpacker struct {
 	ctx    context.Context
-	limits unpackLimits
+	limits Limits
 	pack   *os.File
 	size   int64
-	dir    string   // of the objects
-	held   *objects // where bases may be that are not in the pack; nil if not thin
+	dir    string // of the objects
+	held   Bases  // where bases may be that are not in the pack; nil if not thin
 	thin   bool
 
 	list    []packEntry
@@ -78,7 +63,7 @@ func (u *unpacker) run() error {
 	}
 	for i := range u.list {
 		if !u.list[i].known {
-			return brokenf("the pack has a delta without its base")
+			return errorf("the pack has a delta without its base")
 		}
 	}
 	return nil
@@ -87,17 +72,17 @@ func (u *unpacker) run() error {
 // first reads the pack from its beginning to its end.
 func (u *unpacker) first() error {
 	s := newPackScanner(64<<10, sha1.New())
-	s.reset(readerWith(u.ctx, io.NewSectionReader(u.pack, 0, u.size)), 0)
+	s.reset(&contextReader{u.ctx, io.NewSectionReader(u.pack, 0, u.size)}, 0)
 	n, err := s.count()
 	if err != nil {
 		return err
 	}
-	if int64(n) > int64(u.limits.objects) {
-		return brokenf("the pack has %d objects, more than %d", n, u.limits.objects)
+	if int64(n) > int64(u.limits.Objects) {
+		return errorf("the pack has %d objects, more than %d", n, u.limits.Objects)
 	}
 	for range n {
 		if err := u.firstEntry(s); err != nil {
-			if u.ctx.Err() != nil || errors.As(err, new(broken)) {
+			if u.ctx.Err() != nil || errors.As(err, new(*Error)) {
 				return err
 			}
 			return fmt.Errorf("the pack ends early or is damaged: %w", err)
@@ -110,7 +95,7 @@ func (u *unpacker) first() error {
 		return errors.New("the pack's checksum is wrong")
 	}
 	if _, err := s.ReadByte(); !errors.Is(err, io.EOF) {
-		return brokenf("something follows the pack")
+		return errorf("something follows the pack")
 	}
 	return nil
 }
@@ -123,8 +108,8 @@ func (u *unpacker) firstEntry(s *packScanner) error {
 	if err != nil {
 		return err
 	}
-	if h.size > u.limits.object {
-		return brokenf("an object has %d bytes", h.size)
+	if h.size > u.limits.ObjectBytes {
+		return errorf("an object has %d bytes", h.size)
 	}
 	e.kind, e.size = h.kind, h.size
 	content, err := s.inflate()
@@ -145,7 +130,7 @@ func (u *unpacker) firstEntry(s *packScanner) error {
 		return err
 	}
 	if n != h.size {
-		return brokenf("an object has not the size that is given for it")
+		return errorf("an object has not the size that is given for it")
 	}
 	s.settle()
 	e.crc = s.crc
@@ -167,7 +152,7 @@ func (u *unpacker) add(e packEntry, h packHead) error {
 			return cmp.Compare(e.offset, offset)
 		})
 		if !ok {
-			return brokenf("the pack has a delta without its base")
+			return errorf("the pack has a delta without its base")
 		}
 		e.next = u.list[at].child
 		u.list[at].child = self
@@ -201,8 +186,8 @@ func (u *unpacker) open(i int32) (io.Reader, error) {
 
 // space counts bytes that are kept beside the pack.
 func (u *unpacker) space(n int64) error {
-	if u.disk+n > u.limits.disk {
-		return brokenf("the pack needs more than %d bytes when it is unpacked", u.limits.disk)
+	if u.disk+n > u.limits.DiskBytes {
+		return errorf("the pack needs more than %d bytes when it is unpacked", u.limits.DiskBytes)
 	}
 	u.disk += n
 	return nil
@@ -211,7 +196,7 @@ func (u *unpacker) space(n int64) error {
 // newContent makes the place for an object's content.
 func (u *unpacker) newContent(size int64) (*packContent, error) {
 	c := &packContent{size: size}
-	if size <= u.limits.large {
+	if size <= u.limits.LargeBytes {
 		c.memory = make([]byte, 0, size)
 		return c, nil
 	}
@@ -303,4 +288,17 @@ func (b boundedWriter) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return b.w.Write(p)
+}
+
+// A contextReader fails as soon as its context is done.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(p)
 }

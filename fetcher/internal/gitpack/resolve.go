@@ -1,4 +1,4 @@
-package fetcher
+package gitpack
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func (u *unpacker) resolve(root int32) error {
 		return err
 	}
 	e := u.list[root]
-	return u.chain(&link{root, base, todo}, e.kind, e.single || e.size > u.limits.large)
+	return u.chain(&link{root, base, todo}, e.kind, e.single || e.size > u.limits.LargeBytes)
 }
 
 // resolveHeld does so for whole objects that are not in the pack.
@@ -36,20 +36,21 @@ func (u *unpacker) resolveHeld() error {
 	for u.thin && len(u.waiting) > 0 {
 		progress := false
 		for hash, todo := range u.waiting {
-			obj, err := u.held.storage.EncodedObject(plumbing.AnyObject, hash)
+			kind, size, content, err := u.held.Base(hash)
 			if errors.Is(err, plumbing.ErrObjectNotFound) {
 				continue
 			}
 			if err != nil {
-				return damaged(err)
+				return fmt.Errorf("%w: %w", ErrBase, err)
 			}
 			progress = true
 			delete(u.waiting, hash)
-			base, err := u.fromHeld(obj)
+			base, err := u.fill(content, size)
+			content.Close()
 			if err != nil {
 				return err
 			}
-			if err := u.chain(&link{-1, base, todo}, obj.Type(), true); err != nil {
+			if err := u.chain(&link{-1, base, todo}, kind, true); err != nil {
 				return err
 			}
 		}
@@ -58,15 +59,6 @@ func (u *unpacker) resolveHeld() error {
 		}
 	}
 	return nil
-}
-
-func (u *unpacker) fromHeld(obj plumbing.EncodedObject) (*packContent, error) {
-	rd, err := obj.Reader()
-	if err != nil {
-		return nil, damaged(err)
-	}
-	defer rd.Close()
-	return u.fill(rd, obj.Size())
 }
 
 // whole reads the content of an object that is no delta.
@@ -83,9 +75,9 @@ func (u *unpacker) fill(rd io.Reader, size int64) (*packContent, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := io.Copy(c, readerWith(u.ctx, rd))
+	n, err := io.Copy(c, &contextReader{u.ctx, rd})
 	if err == nil && n != size {
-		err = damaged(fmt.Errorf("an object has %d bytes instead of %d", n, size))
+		err = fmt.Errorf("%w: it has %d bytes instead of %d", ErrBase, n, size)
 	}
 	if err != nil {
 		u.release(c)
@@ -121,7 +113,7 @@ func (u *unpacker) chain(root *link, kind plumbing.ObjectType, single bool) erro
 			}
 		}
 		e := &u.list[i]
-		e.single = single || top.content.size > u.limits.large || top.entry >= 0 && u.list[top.entry].single
+		e.single = single || top.content.size > u.limits.LargeBytes || top.entry >= 0 && u.list[top.entry].single
 		content, err := u.make(i, top.content, kind)
 		if err != nil {
 			return err
@@ -129,7 +121,7 @@ func (u *unpacker) chain(root *link, kind plumbing.ObjectType, single bool) erro
 		next := &link{i, content, u.children(i)}
 		links = append(links, next)
 		if len(links) > maxChain {
-			return brokenf("the pack has a chain of more than %d deltas", maxChain)
+			return errorf("the pack has a chain of more than %d deltas", maxChain)
 		}
 		u.spare(links)
 	}
@@ -151,7 +143,7 @@ func (u *unpacker) spare(links []*link) {
 		} else {
 			memory += c.size
 		}
-		if i < len(links)-1 && (files > maxBaseFiles || memory > u.limits.memory || len(links[i].todo) == 0) {
+		if i < len(links)-1 && (files > maxBaseFiles || memory > u.limits.MemoryBytes || len(links[i].todo) == 0) {
 			u.release(c)
 			links[i].content = nil
 		}
@@ -197,7 +189,7 @@ func (u *unpacker) make(i int32, base *packContent, kind plumbing.ObjectType) (*
 		return nil, err
 	}
 	e := &u.list[i]
-	e.single = e.single || size > u.limits.large
+	e.single = e.single || size > u.limits.LargeBytes
 	named, err := u.newObject(kind, size, e.single)
 	if err != nil {
 		return nil, err
@@ -222,8 +214,8 @@ func (u *unpacker) delta(i int32) (*packDelta, error) {
 	}
 	u.buffer.Reset(rd)
 	d, err := newPackDelta(u.buffer)
-	if err == nil && d.size > u.limits.object {
-		err = brokenf("an object has %d bytes", d.size)
+	if err == nil && d.size > u.limits.ObjectBytes {
+		err = errorf("an object has %d bytes", d.size)
 	}
 	return d, err
 }

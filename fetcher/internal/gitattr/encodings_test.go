@@ -1,4 +1,4 @@
-package fetcher
+package gitattr
 
 import (
 	"errors"
@@ -27,9 +27,9 @@ func TestEncodingsAsGit(t *testing.T) {
 	want := archived(t, commitFiles(t, files))
 	for i, name := range names {
 		for j, text := range texts {
-			a := newAttributes()
-			a.add("", files[fmt.Sprintf("d%03d/.gitattributes", i)])
-			got, err := a.conversion("x.txt").apply([]byte(text), "")
+			a := New()
+			a.Add("", files[fmt.Sprintf("d%03d/.gitattributes", i)])
+			got, err := a.Conversion("x.txt").Apply([]byte(text), "")
 			if errors.Is(err, errors.ErrUnsupported) {
 				continue
 			}

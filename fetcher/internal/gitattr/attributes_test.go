@@ -1,4 +1,4 @@
-package fetcher
+package gitattr
 
 import (
 	"archive/tar"
@@ -43,10 +43,10 @@ func TestAttributesAsGit(t *testing.T) {
 	files[".gitattributes"] = "[attr]odd eol=crlf ident\n[attr]evil odd -ident\n* text=auto\n"
 	repo := commitFiles(t, files)
 
-	a := newAttributes()
+	a := New()
 	for _, name := range sortedKeys(files) {
-		if folder, base := filepath.Split(name); base == attributesFile {
-			a.add(strings.TrimSuffix(folder, "/"), files[name])
+		if folder, base := filepath.Split(name); base == File {
+			a.Add(strings.TrimSuffix(folder, "/"), files[name])
 		}
 	}
 	want := archived(t, repo)
@@ -54,7 +54,7 @@ func TestAttributesAsGit(t *testing.T) {
 	require.Len(t, want, len(files))
 	changed := 0
 	for _, name := range sortedKeys(files) {
-		got, err := a.conversion(name).apply([]byte(files[name]), blobs[name])
+		got, err := a.Conversion(name).Apply([]byte(files[name]), blobs[name])
 		if errors.Is(err, errors.ErrUnsupported) {
 			continue // an encoding that got its name by chance
 		}
@@ -192,13 +192,13 @@ func FuzzAttributes(f *testing.F) {
 	f.Add("*.txt text eol=crlf\n[attr]x ident\n\"a b\" x\n", "sub/a.txt", "one\ntwo$Id$\n")
 	f.Add("**/[a-z]*[[:alpha:]]\\* x=y\n", "a/b/c", "")
 	f.Fuzz(func(t *testing.T, text, file, content string) {
-		a := newAttributes()
-		a.add("", text)
-		a.add("sub", text)
+		a := New()
+		a.Add("", text)
+		a.Add("sub", text)
 		if strings.HasPrefix(file, "/") {
 			return
 		}
-		out, err := a.conversion(file).apply([]byte(content), strings.Repeat("0", 40))
+		out, err := a.Conversion(file).Apply([]byte(content), strings.Repeat("0", 40))
 		if err == nil && len(out) > 8*len(content)+60*strings.Count(content, "$")+4 {
 			t.Errorf("%d bytes became %d", len(content), len(out))
 		}

@@ -1,4 +1,4 @@
-package fetcher
+package gitpack
 
 import (
 	"bufio"
@@ -41,7 +41,7 @@ type packDelta struct {
 	baseSize, size int64
 }
 
-var errDelta = broken{errors.New("a delta in the pack makes no sense")}
+var errDelta = &Error{errors.New("a delta in the pack makes no sense")}
 
 func newPackDelta(r *bufio.Reader) (*packDelta, error) {
 	d := &packDelta{r: r}

@@ -1,4 +1,4 @@
-package fetcher
+package gitattr
 
 import (
 	"fmt"
@@ -45,7 +45,7 @@ func TestPatternsAsGit(t *testing.T) {
 	}
 	dir := t.TempDir()
 	runGit(t, dir, "init", "-q")
-	require.NoError(t, os.WriteFile(filepath.Join(dir, attributesFile), []byte(text.String()), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, File), []byte(text.String()), 0o600))
 	cmd := exec.Command("git", "-C", dir, "check-attr", "-a", "--stdin")
 	cmd.Stdin = strings.NewReader(strings.Join(files, "\n") + "\n")
 	out, err := cmd.Output()
@@ -55,8 +55,8 @@ func TestPatternsAsGit(t *testing.T) {
 		words := strings.Split(strings.TrimSpace(line), ": ")
 		want[words[0]+" "+words[1]] = words[2] == "set"
 	}
-	a := newAttributes()
-	a.add("", text.String())
+	a := New()
+	a.Add("", text.String())
 	names := make([]string, lines)
 	for i := range names {
 		names[i] = fmt.Sprintf("p%d", i)

@@ -1,4 +1,4 @@
-package fetcher
+package gitattr
 
 import (
 	"path"
@@ -6,15 +6,18 @@ import (
 	"strings"
 )
 
-const (
-	attributesFile     = ".gitattributes"
-	maxAttributesBytes = 100 << 20 // git ignores a larger file
-	maxAttributeLine   = 2048      // git ignores a longer line
-)
+// File is the name of the files that hold attributes.
+const File = ".gitattributes"
 
-// attributes are what a commit's .gitattributes files say, by gitattributes(5).
+// MaxFileBytes is the size from which on git ignores such a file.
+const MaxFileBytes = 100 << 20
+
+// maxAttributeLine is the length from which on git ignores a line.
+const maxAttributeLine = 2048
+
+// Attributes are what a commit's .gitattributes files say, by gitattributes(5).
 // Those of the machine and of its user do not count.
-type attributes struct {
+type Attributes struct {
 	rules  map[string][]attributeRule // by folder, in the order of the file
 	macros map[string][]assignment
 }
@@ -39,8 +42,9 @@ type attributeValue struct {
 	value string
 }
 
-func newAttributes() *attributes {
-	return &attributes{
+// New returns attributes that say nothing yet.
+func New() *Attributes {
+	return &Attributes{
 		rules: make(map[string][]attributeRule),
 		macros: map[string][]assignment{"binary": {
 			{"diff", attributeValue{state: '-'}}, {"merge", attributeValue{state: '-'}}, {"text", attributeValue{state: '-'}},
@@ -48,8 +52,8 @@ func newAttributes() *attributes {
 	}
 }
 
-// add takes over the file of one folder; "" is the root.
-func (a *attributes) add(folder, text string) {
+// Add takes over the file of one folder; "" is the root.
+func (a *Attributes) Add(folder, text string) {
 	if _, ok := a.rules[folder]; ok {
 		return
 	}
@@ -193,7 +197,7 @@ func unquoteC(s string) (text, rest string, ok bool) {
 
 // of returns the named attributes of a file, given by its path. The deepest
 // folder's file decides, and in it the last line that matches.
-func (a *attributes) of(file string, names ...string) map[string]attributeValue {
+func (a *Attributes) of(file string, names ...string) map[string]attributeValue {
 	found := make(map[string]attributeValue)
 	for folder := path.Dir(file); ; folder = path.Dir(folder) {
 		if folder == "." {
@@ -222,7 +226,7 @@ const maxMacroDepth = 100
 
 // fill takes over what is not decided yet, the last assignment first. A macro
 // that is set brings its own.
-func (a *attributes) fill(found map[string]attributeValue, sets []assignment, depth int) {
+func (a *Attributes) fill(found map[string]attributeValue, sets []assignment, depth int) {
 	for i := len(sets) - 1; i >= 0; i-- {
 		set := sets[i]
 		if _, decided := found[set.name]; decided {

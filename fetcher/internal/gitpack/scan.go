@@ -1,4 +1,4 @@
-package fetcher
+package gitpack
 
 import (
 	"compress/zlib"
@@ -98,11 +98,11 @@ func (s *packScanner) inflate() (io.Reader, error) {
 func (s *packScanner) count() (uint32, error) {
 	var head [12]byte
 	if _, err := io.ReadFull(s, head[:]); err != nil {
-		return 0, brokenf("the pack has no head: %w", err)
+		return 0, errorf("the pack has no head: %w", err)
 	}
 	version := binary.BigEndian.Uint32(head[4:])
 	if string(head[:4]) != "PACK" || version != 2 && version != 3 {
-		return 0, brokenf("what the server sent is no pack")
+		return 0, errorf("what the server sent is no pack")
 	}
 	return binary.BigEndian.Uint32(head[8:]), nil
 }
@@ -127,7 +127,7 @@ func (s *packScanner) head() (h packHead, err error) {
 			return h, err
 		}
 		if shift > 53 {
-			return h, brokenf("an object's size is too large")
+			return h, errorf("an object's size is too large")
 		}
 		h.size |= int64(b&0x7f) << shift
 	}
@@ -141,7 +141,7 @@ func (s *packScanner) head() (h packHead, err error) {
 		h.back, err = s.distance()
 		return h, err
 	}
-	return h, brokenf("an object has the unknown type %d", h.kind)
+	return h, errorf("an object has the unknown type %d", h.kind)
 }
 
 // distance reads how far back an offset delta's base is. Each further byte
@@ -157,7 +157,7 @@ func (s *packScanner) distance() (int64, error) {
 			return 0, err
 		}
 		if n > 1<<50 {
-			return 0, brokenf("a delta's base is too far away")
+			return 0, errorf("a delta's base is too far away")
 		}
 		n = (n+1)<<7 | int64(b&0x7f)
 	}

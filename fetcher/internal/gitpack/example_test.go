@@ -1,0 +1,44 @@
+package gitpack_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/athens-go/athens/fetcher/internal/gitpack"
+	"github.com/athens-go/athens/internal/packtest"
+)
+
+func ExampleUnpack() {
+	dir, err := os.MkdirTemp("", "objects-")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	var maker packtest.Maker
+	maker.Object(packtest.Blob, []byte("hello\n"))
+	data := maker.Pack()
+	file, err := os.Create(filepath.Join(dir, "new.pack"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer file.Close()
+	if _, err := file.Write(data); err != nil {
+		fmt.Println(err)
+		return
+	}
+	limits := gitpack.Limits{Objects: 10, ObjectBytes: 1 << 20, DiskBytes: 1 << 20, MemoryBytes: 1 << 20, LargeBytes: 1 << 20}
+	pack, err := gitpack.Unpack(context.Background(), file, int64(len(data)), dir, nil, limits)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("pack-%x\n", pack.Sum())
+	fmt.Println(pack.WriteIndex(filepath.Join(dir, "new.idx")))
+	// Output:
+	// pack-23cffdd1ce9fddf4305eec52b83095aada5e5479
+	// <nil>
+}
