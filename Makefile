@@ -21,7 +21,8 @@ soak:
 	go test -race -count=$(SOAK) -shuffle=on -timeout=6h work
 	ATHENS_SOAK=200 ATHENS_SEED=$$(date +%s) go test -run 'RandomRepositories|Memory' -timeout=2h ./fetcher
 	ATHENS_SOAK=1 go test -run 'ManyVersions|EverySystemCall' -v -timeout=1h ./storage
-	ATHENS_SOAK=1 go test -run 'ProcessesOneFolder|FillsSurviveKills' -v -timeout=1h .
+	ATHENS_SOAK=1 go test -run 'ProcessesOneFolder|FillsSurviveKills' -v -timeout=1h ./internal/e2e
+	ATHENS_SOAK=1 go test -run 'EveryFault' -v -timeout=1h ./internal/protocoltest
 	ATHENS_SOAK=1 go test -run 'Killed' -v -timeout=1h ./fill
 	ATHENS_SOAK=1 go test -run 'Chaos' -v -timeout=1h ./examples/cluster
 	ATHENS_SOAK=1 go test -run 'StartAndStopUnderLoad' -v -timeout=1h ./examples/internal/server

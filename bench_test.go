@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/athenstest"
 	"github.com/athens-go/athens/storage"
 )
 
@@ -25,7 +26,7 @@ func warm(b *testing.B) map[string]http.Handler {
 	dir := b.TempDir()
 	store, err := storage.NewDisk(dir, nil)
 	require.NoError(b, err)
-	holdIn(b, store, newVersion(b, example, "big.txt", strings.Repeat("many lines of source\n", 50_000)), true)
+	athenstest.Hold(b, store, athenstest.NewVersion(b, athenstest.Example, "big.txt", strings.Repeat("many lines of source\n", 50_000)), true)
 	age(b, dir)
 	h, err := athens.NewHandler(store, nil)
 	require.NoError(b, err)
@@ -46,7 +47,7 @@ func age(b *testing.B, dir string) {
 // BenchmarkWarm is what an answer costs without the network.
 func BenchmarkWarm(b *testing.B) {
 	handlers := warm(b)
-	for _, p := range []string{infoPath, modPath, zipPath} {
+	for _, p := range []string{athenstest.InfoPath, athenstest.ModPath, athenstest.ZipPath} {
 		for _, name := range []string{"handler", "fileserver"} {
 			b.Run(p[strings.LastIndexByte(p, '.')+1:]+"/"+name, func(b *testing.B) {
 				w := &nowhere{header: http.Header{}}
@@ -79,7 +80,7 @@ func (w *nowhere) ReadFrom(r io.Reader) (n int64, err error) {
 // BenchmarkWarmServer is what a client on the same machine sees.
 func BenchmarkWarmServer(b *testing.B) {
 	handlers := warm(b)
-	for _, p := range []string{infoPath, modPath, zipPath} {
+	for _, p := range []string{athenstest.InfoPath, athenstest.ModPath, athenstest.ZipPath} {
 		for _, name := range []string{"handler", "fileserver"} {
 			b.Run(p[strings.LastIndexByte(p, '.')+1:]+"/"+name, func(b *testing.B) {
 				server := httptest.NewServer(handlers[name])
@@ -100,18 +101,18 @@ func BenchmarkWarmServer(b *testing.B) {
 
 // BenchmarkColdCrowd is 100 clients at once on a version that is not held.
 func BenchmarkColdCrowd(b *testing.B) {
-	src := newFake(b, "vcs")
-	src.add(example)
+	src := athenstest.NewSource(b, "vcs")
+	src.Add(athenstest.Example)
 	b.ReportAllocs()
 	for b.Loop() {
-		h, err := athens.NewHandler(newFaultyStore(b), &athens.Options{Fetcher: src})
+		h, err := athens.NewHandler(athenstest.NewStore(b), &athens.Options{Fetcher: src})
 		require.NoError(b, err)
-		open := src.gate("fetch")
+		open := src.Gate("fetch")
 		var clients sync.WaitGroup
 		for range 100 {
 			clients.Go(func() {
 				w := &nowhere{header: http.Header{}}
-				h.ServeHTTP(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, zipPath, nil))
+				h.ServeHTTP(w, httptest.NewRequestWithContext(b.Context(), http.MethodGet, athenstest.ZipPath, nil))
 				if w.status != http.StatusOK {
 					b.Error(w.status)
 				}
@@ -120,6 +121,6 @@ func BenchmarkColdCrowd(b *testing.B) {
 		open()
 		clients.Wait()
 		require.NoError(b, h.Shutdown(context.Background()))
-		src.take()
+		src.Take()
 	}
 }

@@ -9,8 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,16 +29,7 @@ import (
 // downloading, and kills the proxies, then the queue, again and again. With
 // ATHENS_SOAK set it does so for long; ATHENS_SEED repeats a run.
 func TestChaos(t *testing.T) {
-	kills := 10
-	if os.Getenv("ATHENS_SOAK") != "" {
-		kills = 200
-	}
-	seed, err := strconv.ParseUint(os.Getenv("ATHENS_SEED"), 10, 64)
-	if err != nil {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("ATHENS_SEED=%d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	kills, random := modtest.Soak(10, 200), modtest.Rand(t)
 
 	d := &downloads{progress: make(chan struct{}, 1)}
 	for i := range 60 {

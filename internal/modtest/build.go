@@ -95,7 +95,18 @@ func Tool(t testing.TB, dir, pkg string) string {
 	return strings.TrimSpace(string(bin))
 }
 
-// moduleRoot finds this module's root above the working directory, which for
+// RootDir returns this module's root folder, from which paths in the repository are
+// found wherever the test stands.
+func RootDir(t testing.TB) string {
+	t.Helper()
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// moduleRoot finds this module's root folder above the working directory, which for
 // a test is its package's folder. A nested module's go.mod is passed by.
 func moduleRoot() (string, error) {
 	dir, err := os.Getwd()

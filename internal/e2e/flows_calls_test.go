@@ -1,0 +1,88 @@
+package e2e_test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/stretchr/testify/require"
+)
+
+// newCalls returns the calls since the last step as they go into a transcript:
+// sorted by what they are about, with all that git's protocol takes for one
+// repository as one call, beside the first request for it. What the fills of
+// a slow proxy ask for belongs to the step in which they run.
+func (f *flow) newCalls() []call {
+	calls := f.journal.untold(func(c call) bool { return f.slow[c.From] != nil && c.To == "registry" && isFile(c.Path) })
+	if c := f.clients[f.actor()]; c != nil && c.pasted != nil {
+		calls = append(f.logged(c.pasted), calls...)
+	}
+	vcs := map[call]bool{} // who asked for which repository
+	var asked []call
+	for _, c := range calls {
+		switch {
+		case c.To != "vcs":
+			asked = append(asked, c)
+		case c.Path != "": // not an attempt by https, which this internet refuses
+			c.Status = "200"
+			vcs[c] = true
+		}
+	}
+	var told []call
+	for _, c := range ordered(asked) {
+		told = append(told, c)
+		module, _, _ := strings.Cut(c.version(), "@")
+		if why := (call{From: c.To, To: "vcs", Path: module, Status: "200"}); vcs[why] {
+			delete(vcs, why)
+			told = append(told, why)
+		}
+	}
+	require.Empty(f.t, vcs, "version control was asked for what nobody asked for")
+	return told
+}
+
+// isFile reports whether a path of the protocol is a file of a version.
+func isFile(path string) bool {
+	return strings.Contains(path, "/@v/") && !strings.HasSuffix(path, "/list")
+}
+
+// totals counts calls by who was called.
+func (f *flow) totals(calls []call) string {
+	var counts []string
+	for _, name := range []string{"proxy", "proxy2", "registry", "vcs"} {
+		if _, started := f.servers[name]; !started && name != "vcs" {
+			continue
+		}
+		n := 0
+		for _, c := range calls {
+			if c.To == name {
+				n++
+			}
+		}
+		counts = append(counts, fmt.Sprintf("%s %d", name, n))
+	}
+	return strings.Join(counts, ", ")
+}
+
+// requestLine is a server's log line of a request about a version or module.
+var requestLine = regexp.MustCompile(`msg=request module=(\S+) (?:version=(\S+) )?file=(\S+) .*status=(\d+)`)
+
+// logged returns the calls that a server has logged since the last step.
+func (f *flow) logged(n *server) []call {
+	log := n.Log()
+	var calls []call
+	for _, line := range requestLine.FindAllStringSubmatch(log[n.log:], -1) {
+		path := line[1] + "/@v/list"
+		switch {
+		case line[3] == "latest":
+			path = line[1] + "/@latest"
+		case line[3] == "query":
+			path = line[1] + "/@v/" + line[2] + ".info"
+		case line[3] != "list":
+			path = line[1] + "/@v/" + line[2] + "." + line[3]
+		}
+		calls = append(calls, call{From: f.actor(), To: "proxy", Path: path, Status: line[4]})
+	}
+	n.log = len(log)
+	return calls
+}
