@@ -31,7 +31,7 @@ var outside = map[string][]string{
 	"internal/modtest": {"github.com/rogpeppe/go-internal", "github.com/stretchr/testify"},
 	// Fakes, for tests.
 	"internal/athenstest": {"github.com/spf13/afero", "github.com/stretchr/testify"},
-	"examples":         {"github.com/spf13/afero"},
+	"examples":            {"github.com/spf13/afero"},
 	// The kits are for backends, whose builds they must not weigh down.
 	"storage/storagetest": nil,
 	"fetcher/fetchertest": nil,
