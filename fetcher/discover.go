@@ -3,7 +3,6 @@ package fetcher
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -246,6 +245,11 @@ func (tag goImport) place(at string) (*place, error) {
 	return &place{vcs: tag.vcs, url: tag.repo, root: tag.prefix, subdir: tag.subdir}, nil
 }
 
+// errNoTag is an outage: a page without a tag, such as one to sign in at or one that
+// says what is being repaired, does not show that there is no module. Only a host
+// that speaks of go-import tags, or answers 404 or 410, says so.
+var errNoTag = errors.New("the page has no go-import tag, so it is not known whether there is a module")
+
 // An importPage is what the go-import page of a path says.
 type importPage struct {
 	at   string // its URL
@@ -299,24 +303,10 @@ func (f *Fetcher) askGoImports(ctx context.Context, path string, to reach) (impo
 		return importPage{}, down(p.url, cause(p.cut))
 	}
 	if p.status != http.StatusOK {
-		return importPage{}, statusError(p.url, p.status)
+		return importPage{}, statusError(p.answer)
 	}
-	if err != nil {
-		return importPage{}, absentf("%s: %v", p.url, err)
+	if err == nil {
+		err = errNoTag
 	}
-	return importPage{}, absentf("%s has no go-import tag", p.url)
-}
-
-// statusError says what it means that a server answered with a status: only
-// some mean that there is no such thing.
-func statusError(source string, status int) error {
-	text := fmt.Errorf("%d %s", status, http.StatusText(status))
-	switch {
-	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
-		return down(source, fmt.Errorf("%w: credentials are missing, or they do not suffice", text))
-	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests,
-		status < 400, status >= 500:
-		return down(source, text)
-	}
-	return absentf("%s: %w", source, text)
+	return importPage{}, down(p.url, err)
 }

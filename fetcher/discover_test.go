@@ -44,8 +44,8 @@ type pageCase struct {
 
 var pageCases = []pageCase{
 	{name: "plain", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag)}, ok: true},
-	{name: "none", path: "corp.test/lib", pages: map[string]string{"/lib": "<html></html>"}},
-	{name: "empty", path: "corp.test/lib", pages: map[string]string{"/lib": ""}},
+	{name: "none", path: "corp.test/lib", pages: map[string]string{"/lib": "<html></html>"}, outage: true},
+	{name: "empty", path: "corp.test/lib", pages: map[string]string{"/lib": ""}, outage: true},
 	{name: "404", path: "corp.test/lib", pages: map[string]string{}},
 	{name: "404 with a tag", path: "corp.test/lib", pages: map[string]string{"/lib": "!404 " + tag(libTag)}, ok: true},
 	{name: "500 with a tag", path: "corp.test/lib", pages: map[string]string{"/lib": "!500 " + tag(libTag)}, ok: true},
@@ -53,7 +53,7 @@ var pageCases = []pageCase{
 	{name: "403", path: "corp.test/lib", pages: map[string]string{"/lib": "!403 no"}, outage: true},
 	{name: "410", path: "corp.test/lib", pages: map[string]string{"/lib": "!410 gone"}},
 	{name: "redirect", path: "corp.test/lib", pages: map[string]string{"/lib": "->/other", "/other": tag(libTag)}, ok: true},
-	{name: "redirects for ever", path: "corp.test/lib", pages: map[string]string{"/lib": "->/lib"}},
+	{name: "redirects for ever", path: "corp.test/lib", pages: map[string]string{"/lib": "->/lib"}, outage: true},
 	{name: "sub-path", path: "corp.test/lib/in", pages: map[string]string{"/lib": tag(libTag), "/lib/in": tag(libTag)}, ok: true},
 	{name: "sub-path without root", path: "corp.test/lib/in", pages: map[string]string{"/lib/in": tag(libTag)}},
 	{name: "sub-path and root disagree", path: "corp.test/lib/in", pages: map[string]string{"/lib": tag("corp.test/lib git http://git.test/other"), "/lib/in": tag(libTag)}},
@@ -63,15 +63,15 @@ var pageCases = []pageCase{
 	{name: "several, one fits", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/a git http://git.test/a") + tag(libTag)}},
 	{name: "several in one head", path: "corp.test/lib", pages: map[string]string{"/lib": `<head><meta name="go-import" content="corp.test/a git http://git.test/a"><meta name="go-import" content="` + libTag + `">`}, ok: true},
 	{name: "two fit", path: "corp.test/lib", pages: map[string]string{"/lib": `<head><meta name="go-import" content="corp.test git http://git.test/a"><meta name="go-import" content="` + libTag + `">`}},
-	{name: "in the body", path: "corp.test/lib", pages: map[string]string{"/lib": `<head></head><body><meta name="go-import" content="` + libTag + `">`}},
+	{name: "in the body", path: "corp.test/lib", pages: map[string]string{"/lib": `<head></head><body><meta name="go-import" content="` + libTag + `">`}, outage: true},
 	{name: "no head", path: "corp.test/lib", pages: map[string]string{"/lib": `<meta name="go-import" content="` + libTag + `">`}, ok: true},
 	{name: "not well-formed", path: "corp.test/lib", pages: map[string]string{"/lib": `<!DOCTYPE html><head><link rel=x><br><META NAME="go-import" CONTENT="` + libTag + `"><p></head>`}, ok: true},
-	{name: "a name in capitals", path: "corp.test/lib", pages: map[string]string{"/lib": `<meta name="GO-IMPORT" content="` + libTag + `">`}},
-	{name: "broken before", path: "corp.test/lib", pages: map[string]string{"/lib": `<a <b <meta name="go-import" content="` + libTag + `">`}},
-	{name: "charset", path: "corp.test/lib", pages: map[string]string{"/lib": `<?xml version="1.0" encoding="ISO-8859-1"?>` + tag(libTag)}},
+	{name: "a name in capitals", path: "corp.test/lib", pages: map[string]string{"/lib": `<meta name="GO-IMPORT" content="` + libTag + `">`}, outage: true},
+	{name: "broken before", path: "corp.test/lib", pages: map[string]string{"/lib": `<a <b <meta name="go-import" content="` + libTag + `">`}, outage: true},
+	{name: "charset", path: "corp.test/lib", pages: map[string]string{"/lib": `<?xml version="1.0" encoding="ISO-8859-1"?>` + tag(libTag)}, outage: true},
 	{name: "entities", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test&#47;lib git http://git.test/lib")}, ok: true},
-	{name: "two words", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git")}},
-	{name: "five words", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + " a b")}},
+	{name: "two words", path: "corp.test/lib", pages: map[string]string{"/lib": tag("corp.test/lib git")}, outage: true},
+	{name: "five words", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + " a b")}, outage: true},
 	{name: "a folder", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + " in")}, ok: true},
 	{name: "a folder that is absolute", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + " /in")}},
 	{name: "a folder above", path: "corp.test/lib", pages: map[string]string{"/lib": tag(libTag + " ../x")}},
@@ -204,7 +204,7 @@ func TestRedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
 	net.Handle("plain.test", pageCase{pages: map[string]string{"/lib": tag(libTag)}})
 	f := newFetcher(t, net, func(o *fetcher.Options) { o.Insecure = "none" })
 	_, err := f.Versions(t.Context(), "corp.test/lib")
-	assert.ErrorAs(t, err, new(*athens.MissingError))
+	assert.ErrorAs(t, err, new(*athens.UnavailableError))
 	assert.ErrorContains(t, err, "redirected from https")
 	assert.Zero(t, net.Count("plain.test"))
 

@@ -1,9 +1,11 @@
 package fetcher
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -64,7 +66,7 @@ func (g *goproxy) get(ctx context.Context, file string) (io.ReadCloser, error) {
 	body := placed{resp.Body, sync.OnceFunc(release)}
 	if resp.StatusCode != http.StatusOK {
 		body.Close()
-		return nil, statusError(shown(u), resp.StatusCode)
+		return nil, statusError(answerOf(u, resp))
 	}
 	return body, nil
 }
@@ -94,9 +96,9 @@ func (g *goproxy) read(ctx context.Context, file string) ([]byte, error) {
 		return nil, down(g.name, cause(err))
 	}
 	if int64(len(data)) > g.f.opts.MaxModBytes {
-		return nil, brokenf("%s/%s is too large", g.name, file)
+		return nil, brokenf("%s/%s has more than %d bytes, which is what Options.MaxModBytes allows", g.name, file, g.f.opts.MaxModBytes)
 	}
-	return data, nil
+	return data, notText(g.name+"/"+file, data)
 }
 
 func (g *goproxy) readInfo(ctx context.Context, file string) (*athens.Info, error) {
@@ -106,7 +108,7 @@ func (g *goproxy) readInfo(ctx context.Context, file string) (*athens.Info, erro
 	}
 	var info athens.Info
 	if err := json.Unmarshal(data, &info); err != nil {
-		return nil, brokenf("%s/%s: %w", g.name, file, err)
+		return nil, down(g.name+"/"+file, fmt.Errorf("the answer is not the JSON of a version: %w", err))
 	}
 	if info.Version != module.CanonicalVersion(info.Version) || info.Version == "" {
 		return nil, brokenf("%s/%s: %q is not a canonical version", g.name, file, info.Version)
@@ -125,10 +127,16 @@ func (g *goproxy) list(ctx context.Context) ([][]string, error) {
 		return nil, err
 	}
 	lines := [][]string{}
+	said := false
 	for line := range strings.Lines(string(data)) {
-		if words := strings.Fields(line); len(words) > 0 && semver.IsValid(words[0]) {
+		words := strings.Fields(line)
+		said = said || len(words) > 0
+		if len(words) > 0 && semver.IsValid(words[0]) {
 			lines = append(lines, words)
 		}
+	}
+	if said && len(lines) == 0 {
+		return nil, down(g.name+"/@v/list", errors.New("the answer names no version, so it is no list of versions"))
 	}
 	g.lines = lines
 	return lines, nil
@@ -264,7 +272,11 @@ func (c *proxyContent) Zip(ctx context.Context, w io.Writer) error {
 		return c.outward(err)
 	}
 	defer body.Close()
-	n, err := io.Copy(w, io.LimitReader(body, modzip.MaxZipFile+1))
+	zip := bufio.NewReader(body)
+	if begin, _ := zip.Peek(1); string(begin) == "<" {
+		return c.outward(notText(c.name+"/"+file, begin))
+	}
+	n, err := io.Copy(w, io.LimitReader(zip, modzip.MaxZipFile+1))
 	if err == nil && n > modzip.MaxZipFile {
 		err = brokenf("the zip is larger than %d bytes", modzip.MaxZipFile)
 	}

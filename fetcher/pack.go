@@ -196,7 +196,7 @@ func (r *repo) request(ctx context.Context, rs *refSet, o *order) (io.Closer, io
 		return nil, nil, brokenf("what %s says before its pack is too large", r.name)
 	}
 	if err != nil {
-		return nil, nil, r.listError(err)
+		return nil, nil, listed(r.name, r.listError(err))
 	}
 	before.over.Store(true)
 	switch {

@@ -186,7 +186,7 @@ func (r *repo) listError(err error) error {
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed):
 		return down(r.name, fmt.Errorf("the repository asks for credentials: none are known, or they do not suffice"))
 	case errors.As(err, &status):
-		return statusError(r.name, status.StatusCode())
+		return statusError(answer{url: r.name, status: status.StatusCode()})
 	}
 	if err = cause(err); len(err.Error()) > maxWords && !errors.As(err, new(broken)) {
 		err = errors.New(printable(err.Error())) // it repeats what the server sent

@@ -51,7 +51,7 @@ func (f *Fetcher) page(to reach, scheme string) *http.Client {
 
 func tooManyRedirects(via []*http.Request, most int) error {
 	if len(via) >= most {
-		return absent{fmt.Errorf("stopped after %d redirects", most)}
+		return fmt.Errorf("stopped after %d redirects, which is what Options.MaxRedirects allows", most)
 	}
 	return nil
 }
@@ -66,7 +66,7 @@ func newClient(transport http.RoundTripper, insecure bool, redirects int) *http.
 			first := via[0]
 			downgraded := first.URL.Scheme == "https" && req.URL.Scheme != "https"
 			if downgraded && !insecure {
-				return absentf("redirected from https to %s", shown(req.URL))
+				return fmt.Errorf("redirected from https to %s, which Options.Insecure (GOINSECURE) does not allow for this path", shown(req.URL))
 			}
 			if downgraded || req.URL.Host != first.URL.Host {
 				req.Header = http.Header{}

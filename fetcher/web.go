@@ -12,10 +12,9 @@ import (
 
 // A page is what a server answered to a question for a small document.
 type page struct {
-	url    string // where it came from in the end, without credentials
-	status int
-	body   []byte
-	cut    error // why the body ends too early, if it does
+	answer
+	body []byte
+	cut  error // why the body ends too early, if it does
 }
 
 // insecureTimeout bounds the TLS attempt at a host that may well have none.
@@ -67,7 +66,7 @@ func (f *Fetcher) getPage(ctx context.Context, scheme string, u *url.URL, to rea
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, f.opts.MaxPageBytes))
-	return &page{url: shown(resp.Request.URL), status: resp.StatusCode, body: body, cut: err}, nil
+	return &page{answer: answerOf(u, resp), body: body, cut: err}, nil
 }
 
 // cause takes the URL out of an HTTP client's error, which the caller adds

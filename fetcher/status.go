@@ -1,0 +1,94 @@
+package fetcher
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/athens-go/athens"
+)
+
+// An answer is what a server's answer says before its body is read.
+type answer struct {
+	url        string // where it came from in the end, without credentials
+	status     int
+	elsewhere  bool          // another host answered than the one that was asked
+	retryAfter time.Duration // what the server asks to wait; zero if it does not say
+}
+
+// answerOf describes the answer to a request for u.
+func answerOf(u *url.URL, resp *http.Response) answer {
+	from := resp.Request.URL
+	return answer{
+		url: shown(from), status: resp.StatusCode, elsewhere: !sameSite(u.Host, from.Host),
+		retryAfter: retryAfterOf(resp.Header, time.Now()),
+	}
+}
+
+// sameSite reports whether two hosts, with their ports, are one site. Ports differ
+// where a site moves from http to https.
+func sameSite(a, b string) bool {
+	name := func(host string) string {
+		u := url.URL{Host: host}
+		return strings.TrimPrefix(strings.ToLower(u.Hostname()), "www.")
+	}
+	return name(a) == name(b)
+}
+
+// statusError says what it means that a server answered with a status. Only 404 and
+// 410 mean that there is no such thing, and only where the host itself says so: a
+// request that was redirected to another host may have been sent to sign in, and
+// that host knows nothing of modules. All others are outages, 401 and 403 among
+// them, which hosts answer for what is private as for what is missing.
+func statusError(a answer) error {
+	text := fmt.Errorf("%d %s", a.status, http.StatusText(a.status))
+	switch a.status {
+	case http.StatusNotFound, http.StatusGone:
+		if !a.elsewhere {
+			return absentf("%s: %w", a.url, text)
+		}
+		text = fmt.Errorf("%w from a host that the request was redirected to", text)
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
+		text = fmt.Errorf("%w: credentials are missing, or they do not suffice", text)
+	}
+	return &athens.UnavailableError{Source: a.url, RetryAfter: a.retryAfter, Err: text}
+}
+
+// listed turns "there is no such repository" into an outage: a repository that has
+// just listed its references is there.
+func listed(source string, err error) error {
+	if missing := (absent{}); errors.As(err, &missing) {
+		return &athens.UnavailableError{Source: source, Err: missing.error}
+	}
+	return err
+}
+
+// maxRetryAfter bounds how long a server can ask to be left alone.
+const maxRetryAfter = time.Hour
+
+// retryAfterOf is how long a server asks to wait, zero if it does not say.
+func retryAfterOf(h http.Header, now time.Time) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	wait, err := time.ParseDuration(text + "s")
+	if err != nil || strings.ContainsAny(text, "hmsuµn") {
+		at, err := http.ParseTime(text)
+		if err != nil {
+			return 0
+		}
+		wait = at.Sub(now)
+	}
+	return min(max(wait, 0), maxRetryAfter)
+}
+
+// notText is an outage if what should be a text of the GOPROXY protocol is a page or
+// another document, such as one to sign in at.
+func notText(source string, data []byte) error {
+	if data = bytes.TrimSpace(data); bytes.HasPrefix(data, []byte("<")) {
+		return down(source, fmt.Errorf("the answer is a page and not a file of the GOPROXY protocol"))
+	}
+	return nil
+}
