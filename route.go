@@ -3,7 +3,8 @@ package athens
 import "golang.org/x/mod/module"
 
 // Route says where a module comes from and whether it may be served. The zero
-// Route is public and not blocked. redirect.Rules makes routes of a rules file.
+// Route is public and not blocked. Package redirect/rules
+// makes routes from a rules file.
 type Route struct {
 	// Private modules are fetched from version control only: the Upstream
 	// never hears of them.

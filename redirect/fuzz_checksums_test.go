@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/mod/module"
-
 	"github.com/athens-go/athens"
 )
 
@@ -52,38 +50,6 @@ func FuzzChecksums(f *testing.F) {
 		)
 		if !errors.As(err, &missing) && !errors.As(err, &invalid) && !errors.As(err, &down) {
 			t.Errorf("%T %v", err, err)
-		}
-	})
-}
-
-// FuzzPrivate spells private paths in other ways: none makes them public.
-func FuzzPrivate(f *testing.F) {
-	f.Add("corp.test/x", 3)
-	f.Add("git.test/Team.v2/a.git/b", 5)
-	f.Add("git.test/team/a.GIT.v3", 0)
-	f.Add("open.test/x", 1)
-	rules, err := ParseRules("rules", strings.NewReader("private corp.test,git.test/Team,*.inner.test,[a-c].test/[^x]*\npublic corp.test/open\n"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	private := func(path string) bool { return rules.Route(module.Version{Path: path}).Private }
-	f.Fuzz(func(t *testing.T, path string, at int) {
-		if module.CheckPath(path) != nil || !private(path) {
-			return
-		}
-		at &= 0xff
-		if at >= len(path) {
-			at = 0
-		}
-		// A public line is exact: the spelling that it names stays public.
-		others := []string{strings.ToUpper(path), path[:at] + strings.ToUpper(path[at:]), path + "/v2"}
-		if strings.Contains(path, "/") { // another ending is another host
-			others = append(others, path+".git/x", path+".v2/x")
-		}
-		for _, other := range others {
-			if !private(other) && !strings.HasPrefix(other, "corp.test/open") {
-				t.Errorf("%s is private, and %s is not", path, other)
-			}
 		}
 	})
 }

@@ -1,14 +1,15 @@
 // Package redirect sends a proxy's questions and clients to its upstream.
 //
-// It holds three things, which know nothing of each other:
+// It holds two things, which know nothing of each other:
 //
 //   - [Upstream] is the [athens.Upstream] that speaks the GOPROXY protocol to a
 //     registry, or to any other GOPROXY server. It reads lists, versions and
 //     files from there, with retries; it says where a client finds a file, and
-//     knows whether there is any sense in sending one.
-//   - [Rules] are the lines of a small text file that say which modules are
-//     private, and which versions are blocked.
+//     knows whether it is worth redirecting a client.
 //   - [Checksums] asks a checksum database what a version must hash to.
+//
+// Which modules are private, and which versions are blocked, is said by the rules of
+// package redirect/rules.
 //
 // # What an answer means
 //

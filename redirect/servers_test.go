@@ -19,6 +19,7 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/modtest"
 	"github.com/athens-go/athens/redirect"
+	"github.com/athens-go/athens/redirect/rules"
 )
 
 // memory is a store of the simplest kind: nothing in it conflicts.
@@ -86,7 +87,7 @@ func (s *stage) Close() error { return nil }
 
 // athensServer starts a server of this project that asks an upstream for its
 // clients: itself if upstreamURL is empty.
-func athensServer(t *testing.T, upstreamURL string, rules *redirect.Rules) *httptest.Server {
+func athensServer(t *testing.T, upstreamURL string, r *rules.Rules) *httptest.Server {
 	t.Helper()
 	var h *athens.Handler
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) }))
@@ -95,7 +96,7 @@ func athensServer(t *testing.T, upstreamURL string, rules *redirect.Rules) *http
 	}
 	up, err := redirect.New(upstreamURL, nil)
 	require.NoError(t, err)
-	h, err = athens.NewHandler(&memory{files: make(map[string][]byte)}, &athens.Options{Upstream: up, MissFetch: true, Route: rules.Route})
+	h, err = athens.NewHandler(&memory{files: make(map[string][]byte)}, &athens.Options{Upstream: up, MissFetch: true, Route: r.Route})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		srv.Close()
@@ -117,7 +118,9 @@ func get(t *testing.T, url string) (int, string) {
 // What one server says is said again by the one in front of it, as what it is.
 func TestServersInARow(t *testing.T) {
 	p, v := goproxy(t)
-	behind := athensServer(t, p.URL, parse(t, "block git.test/Upper =1.0.0 # CVE-1"))
+	blocked, err := rules.Parse("rules.txt", strings.NewReader("block git.test/Upper =1.0.0 # CVE-1"))
+	require.NoError(t, err)
+	behind := athensServer(t, p.URL, blocked)
 	front := athensServer(t, behind.URL, nil)
 	const at = "/git.test/!upper/@v/"
 

@@ -23,7 +23,8 @@ var outside = map[string][]string{
 	".":                nil,
 	"storage":          {"github.com/spf13/afero", "golang.org/x/sys"},
 	"fetcher":          {"github.com/go-git/go-git/v5", "github.com/go-git/go-billy/v5", "golang.org/x/crypto"},
-	"redirect":         {"github.com/Masterminds/semver/v3"},
+	"redirect":         nil,
+	"redirect/rules":   {"github.com/Masterminds/semver/v3"},
 	"fill":             nil,
 	"serve":            nil,
 	"internal":         nil,
@@ -141,6 +142,20 @@ func TestServeIsLight(t *testing.T) {
 	for _, p := range strings.Fields(string(out)) {
 		if p != self && p != self+"/serve" && !within(p, self+"/internal", self+"/fill", mod) {
 			t.Errorf("serve depends on %s", p)
+		}
+	}
+}
+
+// A program that redirects, and has no rules file, does not link the library that
+// compares versions with constraints.
+func TestRedirectLinksNoConstraints(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", "./redirect")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	for _, p := range strings.Fields(string(out)) {
+		if within(p, "github.com/Masterminds", self+"/redirect/rules") {
+			t.Errorf("redirect depends on %s", p)
 		}
 	}
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/athens-go/athens/fill"
 	"github.com/athens-go/athens/internal/modtest"
 	"github.com/athens-go/athens/redirect"
+	"github.com/athens-go/athens/redirect/rules"
 	"github.com/athens-go/athens/storage"
 )
 
@@ -226,13 +227,13 @@ func newPrivacyEnv(t *testing.T, through bool) *privacyEnv {
 		p.to[host] = to
 	}
 	transport := &http.Transport{DialContext: p.dial}
-	rules, err := redirect.ParseRules("rules", strings.NewReader(privateRules))
+	policy, err := rules.Parse("rules", strings.NewReader(privateRules))
 	require.NoError(t, err)
 	p.fills, err = fill.New(&fill.Options{RetryMin: time.Hour})
 	require.NoError(t, err)
 	vcs, err := fetcher.New(t.TempDir(), &fetcher.Options{
 		Transport: transport, Insecure: "*.test", Netrc: "none", GitConfig: "none", SSHDir: "none",
-		Private: func(path string) bool { return rules.Route(module.Version{Path: path}).Private },
+		Private: func(path string) bool { return policy.Route(module.Version{Path: path}).Private },
 	})
 	require.NoError(t, err)
 	store, err := storage.NewDisk(t.TempDir(), nil)
@@ -241,7 +242,7 @@ func newPrivacyEnv(t *testing.T, through bool) *privacyEnv {
 	sums, err := redirect.NewChecksums(verifier+" http://sum.test", asking)
 	require.NoError(t, err)
 	opts := &athens.Options{
-		Fetcher: vcs, Fills: p.fills, Route: rules.Route, Checksums: sums, MissFetch: through, FillAfter: -1, FillWhole: !through,
+		Fetcher: vcs, Fills: p.fills, Route: policy.Route, Checksums: sums, MissFetch: through, FillAfter: -1, FillWhole: !through,
 		Logger: slog.New(slog.NewTextHandler(&p.log, nil)),
 	}
 	opts.Upstream, err = redirect.New("http://registry.test", asking)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/redirect"
+	"github.com/athens-go/athens/redirect/rules"
 )
 
 // Flags are those that all the servers have.
@@ -66,11 +67,11 @@ func (f *Flags) GitDir() (string, error) {
 }
 
 // Policy returns the rules of -rules and -private.
-func (f *Flags) Policy() (*redirect.Rules, error) {
-	var rules *redirect.Rules
+func (f *Flags) Policy() (*rules.Rules, error) {
+	var policy *rules.Rules
 	if f.Rules != "" {
 		var err error
-		if rules, err = redirect.ReadRules(f.Rules); err != nil {
+		if policy, err = rules.Read(f.Rules); err != nil {
 			return nil, err
 		}
 	}
@@ -80,7 +81,7 @@ func (f *Flags) Policy() (*redirect.Rules, error) {
 			f.Private = env.private()
 		}
 	}
-	return rules.WithPrivate(f.Private)
+	return policy.WithPrivate(f.Private)
 }
 
 // Checksums returns the checksum database of -sumdb, nil if it is off.

@@ -17,6 +17,7 @@ import (
 	"github.com/athens-go/athens/fetcher/gocmd"
 	"github.com/athens-go/athens/fill"
 	"github.com/athens-go/athens/redirect"
+	"github.com/athens-go/athens/redirect/rules"
 	"github.com/athens-go/athens/serve"
 	"github.com/athens-go/athens/storage"
 )
@@ -75,13 +76,13 @@ func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 // OpenOn opens the rest of what the flags name, for a store and a queue that are
 // there already; they stay the caller's to close.
 func OpenOn(store Store, fills athens.FillScheduler, flags *Flags, log *slog.Logger) (*Parts, error) {
-	rules, err := flags.Policy()
+	policy, err := flags.Policy()
 	if err != nil {
 		return nil, err
 	}
-	p := &Parts{Flags: flags, Store: store, Fills: fills, Log: log, Private: rules.PrivatePatterns()}
+	p := &Parts{Flags: flags, Store: store, Fills: fills, Log: log, Private: policy.PrivatePatterns()}
 	p.Health = serve.NewHealth(&serve.HealthOptions{Ready: p.ready, Logger: log})
-	vcs, err := p.versionControl(rules)
+	vcs, err := p.versionControl(policy)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func OpenOn(store Store, fills athens.FillScheduler, flags *Flags, log *slog.Log
 		return nil, err
 	}
 	p.closes(sums)
-	p.Options = athens.Options{Fetcher: vcs, Fills: fills, Route: rules.Route, Checksums: sums, Logger: log}
+	p.Options = athens.Options{Fetcher: vcs, Fills: fills, Route: policy.Route, Checksums: sums, Logger: log}
 	return p, nil
 }
 
@@ -109,14 +110,14 @@ func (p *Parts) closes(part any) {
 }
 
 // versionControl returns the source of what does not come from an upstream.
-func (p *Parts) versionControl(rules *redirect.Rules) (athens.Fetcher, error) {
+func (p *Parts) versionControl(policy *rules.Rules) (athens.Fetcher, error) {
 	dir, err := p.gitDir()
 	if err != nil {
 		return nil, err
 	}
 	git, err := fetcher.New(dir, &fetcher.Options{
 		Logger:  p.Log,
-		Private: func(path string) bool { return rules.Route(module.Version{Path: path}).Private },
+		Private: func(path string) bool { return policy.Route(module.Version{Path: path}).Private },
 	})
 	if err != nil {
 		return nil, err
@@ -128,7 +129,7 @@ func (p *Parts) versionControl(rules *redirect.Rules) (athens.Fetcher, error) {
 	if p.Flags.VCS != "go" {
 		return nil, fmt.Errorf("-vcs is git or go, not %q", p.Flags.VCS)
 	}
-	private := rules.PrivatePatterns()
+	private := policy.PrivatePatterns()
 	if private == "" {
 		private = "none"
 	}

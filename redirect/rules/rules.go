@@ -1,4 +1,16 @@
-package redirect
+// Package rules reads the lines of a small text file that say which modules are private
+// and which versions are blocked, and answers for [athens.Options.Route].
+//
+//	private corp.example.com,github.com/corp
+//	public  corp.example.com/open
+//	block   example.com/mod >=1.2.0 <1.4.3  # CVE-2024-0001
+//
+// [Read] and [Parse] make [Rules] of such a file. Parse describes the lines, and Rules
+// what they mean together: which line decides, in which spellings a path is private, and
+// how pre-releases compare.
+//
+// A file has at most 1 MiB and 20,000 rules, and a reason at most 200 bytes.
+package rules
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package redirect_test
+package rules_test
 
 import (
 	"errors"
@@ -15,11 +15,11 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
-	"github.com/athens-go/athens/redirect"
+	"github.com/athens-go/athens/redirect/rules"
 )
 
-func parse(t testing.TB, text string) *redirect.Rules {
-	r, err := redirect.ParseRules("/etc/athens/rules.txt", strings.NewReader(text))
+func parse(t testing.TB, text string) *rules.Rules {
+	r, err := rules.Parse("/etc/athens/rules.txt", strings.NewReader(text))
 	require.NoError(t, err)
 	return r
 }
@@ -85,7 +85,7 @@ func TestSpellingsOfClasses(t *testing.T) {
 		`\A\*`:       {[]string{"a*", "A*"}, []string{"ax"}},
 		"[^!-~]":     {nil, []string{"a", "A"}},
 	} {
-		r, err := (*redirect.Rules)(nil).WithPrivate(pattern)
+		r, err := (*rules.Rules)(nil).WithPrivate(pattern)
 		require.NoError(t, err)
 		for _, p := range paths.in {
 			assert.True(t, r.Route(module.Version{Path: p}).Private, "%s matches %s", pattern, p)
@@ -208,7 +208,7 @@ func TestConstraints(t *testing.T) {
 	}
 }
 
-func TestParseRulesErrors(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"deny a.test":                        `rules.txt:1:1: unknown rule "deny": want private, public, block or allow`,
 		"\n\t Private a.test":                `rules.txt:2:3: unknown rule "Private"`,
@@ -222,8 +222,8 @@ func TestParseRulesErrors(t *testing.T) {
 		"private a.test#x":                   `no module path has a "#"`,
 		"private /a.test":                    "rules.txt:1:9: bad pattern \"/a.test\": a module path has no empty element",
 		"private a.test//b":                  "a module path has no empty element",
-		"private a.test b.test":              "rules.txt:1:16: private takes a pattern and nothing else: it is about all versions",
-		"public a.test >=1":                  "rules.txt:1:15: public takes a pattern and nothing else",
+		"private a.test b.test":              "rules.txt:1:16: private takes only a pattern: it applies to all versions",
+		"public a.test >=1":                  "rules.txt:1:15: public takes only a pattern",
 		"private a.test # ours":              "rules.txt:1:16: private takes no reason: a comment stands on a line of its own",
 		"allow a.test =1.2.3 # because":      "rules.txt:1:21: allow takes no reason",
 		"block a.test never":                 `rules.txt:1:14: bad constraint: improper constraint: "never"`,
@@ -236,33 +236,33 @@ func TestParseRulesErrors(t *testing.T) {
 		"block a.test # \x1b[31m":                                               "rules.txt:1:16: a character that can't be printed",
 		"block a.test # \xff":                                                   "rules.txt:1:16: a character that can't be printed",
 		"block a.test\u00a0":                                                    "rules.txt:1:13: a character that can't be printed",
-		strings.Repeat("\n", redirect.MaxRulesSize+1):                           "rules of more than 1048576 bytes",
-		strings.Repeat("block a.test\n", redirect.MaxRules) + "\nallow b.test":  fmt.Sprintf("rules.txt:%d:1: more than %d rules", redirect.MaxRules+2, redirect.MaxRules),
+		strings.Repeat("\n", 1<<20+1):                                           "rules of more than 1048576 bytes",
+		strings.Repeat("block a.test\n", 20_000) + "\nallow b.test":             fmt.Sprintf("rules.txt:%d:1: more than %d rules", 20_000+2, 20_000),
 	} {
-		_, err := redirect.ParseRules("rules.txt", strings.NewReader(text))
+		_, err := rules.Parse("rules.txt", strings.NewReader(text))
 		assert.ErrorContains(t, err, want, "%.80q", text)
 	}
 	broken := errors.New("broken disk")
-	_, err := redirect.ParseRules("rules.txt", iotest.ErrReader(broken))
+	_, err := rules.Parse("rules.txt", iotest.ErrReader(broken))
 	assert.ErrorIs(t, err, broken)
 }
 
-func TestReadRules(t *testing.T) {
+func TestRead(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "policy.txt")
 	require.NoError(t, os.WriteFile(file, []byte("\uFEFF# from elsewhere\r\nblock a.test/m # bad\r\n"), 0o600))
-	r, err := redirect.ReadRules(file)
+	r, err := rules.Read(file)
 	require.NoError(t, err)
 	assert.Equal(t, "bad (policy.txt:2)", r.Route(module.Version{Path: "a.test/m"}).Blocked)
 
 	require.NoError(t, os.WriteFile(file, []byte("blok a.test/m"), 0o600))
-	_, err = redirect.ReadRules(file)
+	_, err = rules.Read(file)
 	assert.ErrorContains(t, err, file+":1:1: unknown rule")
-	_, err = redirect.ReadRules(file + "x")
+	_, err = rules.Read(file + "x")
 	assert.ErrorIs(t, err, os.ErrNotExist)
 }
 
 func TestWithPrivate(t *testing.T) {
-	private := func(r *redirect.Rules, path string) bool { return r.Route(module.Version{Path: path}).Private }
+	private := func(r *rules.Rules, path string) bool { return r.Route(module.Version{Path: path}).Private }
 	file := parse(t, "public corp.test/open\nblock bad.test\n")
 	r, err := file.WithPrivate(" corp.test, *.inner.test/ ,,localhost:80,git.test/*")
 	require.NoError(t, err)
@@ -277,7 +277,7 @@ func TestWithPrivate(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "e.test,a.test,b.test,d.test", r.PrivatePatterns())
 
-	var none *redirect.Rules
+	var none *rules.Rules
 	assert.Empty(t, none.PrivatePatterns())
 	assert.Equal(t, athens.Route{}, none.Route(module.Version{Path: "corp.test"}))
 	r, err = none.WithPrivate("")
@@ -315,7 +315,7 @@ func TestNoMatchDoesNotAllocate(t *testing.T) {
 }
 
 // manyRules are a company's patterns and a long list of known bad versions.
-func manyRules(t testing.TB) *redirect.Rules {
+func manyRules(t testing.TB) *rules.Rules {
 	var text strings.Builder
 	text.WriteString("private corp.test,*.corp.test\npublic corp.test/open\n")
 	for i := range 1000 {
@@ -340,7 +340,7 @@ func BenchmarkRoute(b *testing.B) {
 	}
 }
 
-func FuzzParseRules(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"", "# c\n", "private a.test,*.b.test\n", "public a.test/x\r\n", "block a.test/m >=1.2.0 <1.4.3 # CVE-1\n",
 		"allow a.test ^1.2 || ~1.4.x, !=1.4.3\n", "block * 1.2 - 1.4\n", "block [a-z].test/\\* *", "block a.test =1.2.3-rc.1+meta", "block a\x00b",
@@ -348,7 +348,7 @@ func FuzzParseRules(f *testing.F) {
 		f.Add(s, "a.test/m", "v1.2.3")
 	}
 	f.Fuzz(func(t *testing.T, text, path, version string) {
-		r, err := redirect.ParseRules("dir/rules.txt", strings.NewReader(text))
+		r, err := rules.Parse("dir/rules.txt", strings.NewReader(text))
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "dir/rules.txt:") {
 				t.Errorf("error without a place: %v", err)
@@ -367,6 +367,38 @@ func FuzzParseRules(f *testing.F) {
 		ascii := strings.IndexFunc(path+text, func(r rune) bool { return r > unicode.MaxASCII }) < 0
 		if whole.Private && ascii && !strings.Contains(text, "public") && !r.Route(module.Version{Path: strings.ToUpper(path)}).Private {
 			t.Errorf("%q is private, in upper case it is not", path)
+		}
+	})
+}
+
+// FuzzPrivate spells private paths in other ways: none makes them public.
+func FuzzPrivate(f *testing.F) {
+	f.Add("corp.test/x", 3)
+	f.Add("git.test/Team.v2/a.git/b", 5)
+	f.Add("git.test/team/a.GIT.v3", 0)
+	f.Add("open.test/x", 1)
+	r, err := rules.Parse("rules", strings.NewReader("private corp.test,git.test/Team,*.inner.test,[a-c].test/[^x]*\npublic corp.test/open\n"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	private := func(path string) bool { return r.Route(module.Version{Path: path}).Private }
+	f.Fuzz(func(t *testing.T, path string, at int) {
+		if module.CheckPath(path) != nil || !private(path) {
+			return
+		}
+		at &= 0xff
+		if at >= len(path) {
+			at = 0
+		}
+		// A public line is exact: the spelling that it names stays public.
+		others := []string{strings.ToUpper(path), path[:at] + strings.ToUpper(path[at:]), path + "/v2"}
+		if strings.Contains(path, "/") { // another ending is another host
+			others = append(others, path+".git/x", path+".v2/x")
+		}
+		for _, other := range others {
+			if !private(other) && !strings.HasPrefix(other, "corp.test/open") {
+				t.Errorf("%s is private, and %s is not", path, other)
+			}
 		}
 	})
 }

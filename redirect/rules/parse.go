@@ -1,4 +1,4 @@
-package redirect
+package rules
 
 import (
 	"bytes"
@@ -13,13 +13,15 @@ import (
 	"unicode/utf8"
 
 	"github.com/Masterminds/semver/v3"
+
+	"github.com/athens-go/athens/internal/limit"
 )
 
 // Limits of a rules file.
 const (
-	MaxRulesSize = 1 << 20 // bytes
-	MaxRules     = 20_000  // rules; lines that are blank or a comment don't count
-	MaxReason    = 200     // bytes of a reason: it is to be read in one line of a terminal
+	maxBytes  = 1 << 20
+	maxRules  = 20_000 // blank lines and comments don't count
+	maxReason = 200    // bytes; a reason is read in one line of a terminal
 )
 
 // verb is what a rule does.
@@ -39,20 +41,20 @@ type rule struct {
 	verb       verb
 	globs      []string            // path patterns, GOPRIVATE's without their commas
 	constraint *semver.Constraints // nil: all versions
-	reason     string              // shown to whoever meets the block
+	reason     string              // shown to clients that ask for a blocked version
 }
 
-// ReadRules reads a rules file, see [ParseRules].
-func ReadRules(file string) (*Rules, error) {
+// Read reads a rules file, see [Parse].
+func Read(file string) (*Rules, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
 	}
 	defer f.Close()
-	return ParseRules(file, f)
+	return Parse(file, f)
 }
 
-// ParseRules reads rules, one a line:
+// Parse reads rules, one a line:
 //
 //	private PATTERN
 //	public  PATTERN
@@ -68,15 +70,16 @@ func ReadRules(file string) (*Rules, error) {
 // reason, where only its last element is shown.
 //
 // The error of a bad line reads "name:line:column: what is wrong", with both
-// numbers from 1 and the column in bytes. Input beyond [MaxRulesSize],
-// [MaxRules] or [MaxReason] is an error too.
-func ParseRules(name string, r io.Reader) (*Rules, error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxRulesSize+1))
+// numbers from 1 and the column in bytes. More than 1 MiB of text, more than 20,000
+// rules (blank lines and comments don't count) and a reason of more than 200 bytes are
+// errors too.
+func Parse(name string, r io.Reader) (*Rules, error) {
+	text, err := limit.ReadAll(r, maxBytes)
+	if limit.Exceeded(err) {
+		return nil, fmt.Errorf("%s: rules of %w", name, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
-	}
-	if len(text) > MaxRulesSize {
-		return nil, fmt.Errorf("%s: rules of more than %d bytes", name, MaxRulesSize)
 	}
 	rules := &Rules{}
 	text = bytes.TrimPrefix(text, []byte("\uFEFF"))
@@ -84,8 +87,8 @@ func ParseRules(name string, r io.Reader) (*Rules, error) {
 	for line := range bytes.Lines(text) {
 		number++
 		ru, err := parseRule(strings.TrimRight(string(line), "\r\n"))
-		if err == nil && ru.verb != 0 && len(rules.lines) == MaxRules {
-			err = &columnError{1, fmt.Errorf("more than %d rules", MaxRules)}
+		if err == nil && ru.verb != 0 && len(rules.lines) == maxRules {
+			err = &columnError{1, fmt.Errorf("more than %d rules", maxRules)}
 		}
 		if err != nil {
 			column := 1
@@ -179,8 +182,8 @@ func (s *scanner) tail(word string, r *rule) error {
 		return nil
 	case r.verb != block:
 		return &columnError{column, fmt.Errorf("%s takes no reason: a comment stands on a line of its own", word)}
-	case len(reason) > MaxReason:
-		return &columnError{column, fmt.Errorf("a reason of more than %d bytes", MaxReason)}
+	case len(reason) > maxReason:
+		return &columnError{column, fmt.Errorf("a reason of more than %d bytes", maxReason)}
 	}
 	r.reason = reason
 	return nil
@@ -193,7 +196,7 @@ func parseConstraint(word, text string, column int, r *rule) error {
 	case text == "":
 		return nil
 	case r.verb == private || r.verb == public:
-		return &columnError{column, fmt.Errorf("%s takes a pattern and nothing else: it is about all versions", word)}
+		return &columnError{column, fmt.Errorf("%s takes only a pattern: it applies to all versions", word)}
 	case text == "*" || text == "x" || text == "X":
 		return nil // the library's * leaves out v0.0.0-… pseudo-versions
 	}

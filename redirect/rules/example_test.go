@@ -1,0 +1,49 @@
+package rules_test
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/redirect/rules"
+)
+
+func ExampleParse() {
+	r, err := rules.Parse("rules.txt", strings.NewReader(`
+		private corp.example.com,github.com/corp
+		block   example.com/mod >=1.2.0 <1.4.3  # CVE-2024-0001
+	`))
+	if err != nil {
+		panic(err)
+	}
+	for _, m := range []module.Version{
+		{Path: "github.com/corp/tool", Version: "v1.0.0"},
+		{Path: "example.com/mod", Version: "v1.4.3-rc.1"},
+		{Path: "example.com/mod", Version: "v1.4.3"},
+	} {
+		fmt.Printf("%s: %+v\n", m, r.Route(m))
+	}
+	_, err = rules.Parse("rules.txt", strings.NewReader("block example.com/mod@v1.2.3"))
+	fmt.Println(err)
+	// Output:
+	// github.com/corp/tool@v1.0.0: {Private:true Blocked:}
+	// example.com/mod@v1.4.3-rc.1: {Private:false Blocked:CVE-2024-0001 (rules.txt:3)}
+	// example.com/mod@v1.4.3: {Private:false Blocked:}
+	// rules.txt:1:7: bad pattern "example.com/mod@v1.2.3": the version stands behind the pattern, as a constraint such as =1.2.3
+}
+
+// Rules decide for a handler where each module comes from.
+func ExampleRules_Route() {
+	r, err := rules.Parse("rules.txt", strings.NewReader("private corp.example.com\npublic corp.example.com/open"))
+	if err != nil {
+		panic(err)
+	}
+	opts := &athens.Options{Route: r.Route}
+	fmt.Println(opts.Route(module.Version{Path: "corp.example.com/tool"}).Private)
+	fmt.Println(opts.Route(module.Version{Path: "corp.example.com/open/tool"}).Private)
+	// Output:
+	// true
+	// false
+}
