@@ -21,7 +21,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := server.NewFlags("gateway", "127.0.0.1:3002")
 	upstream := flags.UpstreamFlag()
 	plain := flags.Bool("plain", false, "serve plain HTTP, for a place behind a load balancer that ends TLS;\nnot given means TLS, without which the go command sends no login")
-	if err := flags.ParseArgs(args, stderr); err != nil {
+	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err
 	}
 	log, flush := serve.NewLogger(stderr)

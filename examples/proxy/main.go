@@ -16,7 +16,7 @@ func main() { server.Main(run) }
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := server.NewFlags("proxy", "127.0.0.1:3000")
 	proxy := flags.ProxyFlags()
-	if err := flags.ParseArgs(args, stderr); err != nil {
+	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err
 	}
 	if err := proxy.Check(); err != nil {

@@ -15,7 +15,7 @@ func main() { server.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := server.NewFlags("registry", "127.0.0.1:3001")
-	if err := flags.ParseArgs(args, stderr); err != nil {
+	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err
 	}
 	log, flush := serve.NewLogger(stderr)

@@ -29,7 +29,7 @@ func main() {
 	damaged, err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	switch {
-	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, flag.ErrHelp), errors.Is(err, server.ErrVersion):
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "verify:", err)
 		os.Exit(2)
@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (damaged 
 	f.StringVar(&f.Rules, "rules", "", "read more of what is private from this `file` of a server's; empty means no rules")
 	f.IntVar(&o.Workers, "workers", 0, "look at so `many` versions at once; 0 means 2")
 	f.Int64Var(&o.Rate, "rate", 0, "read at most so many `bytes` a second; 0 means without bound")
-	if err := f.ParseArgs(args, stderr); err != nil {
+	if err := f.ParseArgs(args, stdout, stderr); err != nil {
 		return false, err
 	}
 	if info, err := os.Stat(f.Dir); err != nil || !info.IsDir() { // opening a store would make one

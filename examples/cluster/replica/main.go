@@ -29,7 +29,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	stream := flags.String("nats", "", "share fills through the JetStream server at this `URL`; required")
 	copies := flags.Int("nats-replicas", 0, "keep fills on so many servers of the cluster; 0 means one, or as it is")
 	proxy := flags.ProxyFlags()
-	if err := flags.ParseArgs(args, stderr); err != nil {
+	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err
 	}
 	if *bucket == "" || *stream == "" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/redirect"
@@ -25,8 +26,14 @@ type Flags struct {
 	SumDB   string // checksum database that verifies
 	Ops     string // second address, for operators
 
+	version bool // print it and do nothing else
+	ttl     ttls
+
 	upstreamFrom string // where the upstream was taken from, for the log
 }
+
+// ttls are how long answers hold, each as its flag says: zero means not at all.
+type ttls struct{ list, stale, missing, down time.Duration }
 
 // NewFlags defines the flags of a server whose default address is addr.
 func NewFlags(name, addr string) *Flags {
@@ -35,10 +42,36 @@ func NewFlags(name, addr string) *Flags {
 	f.StringVar(&f.Dir, "dir", "", "keep modules in this `folder`, a GOPROXY tree; empty means one in the user's cache folder")
 	f.StringVar(&f.Private, "private", "", "fetch modules that match these `patterns` (as in GOPRIVATE) from version control only,\nand let only these be on private addresses; empty means none, not given means GOPRIVATE and GONOPROXY of 'go env'")
 	f.StringVar(&f.Rules, "rules", "", "read private, public, block and allow rules from this `file`; empty means no rules")
-	f.StringVar(&f.SumDB, "sumdb", "off", "store public modules only if this `database` vouches for them: 'NAME+HASH+KEY [URL]'; off means none is asked")
+	f.StringVar(&f.SumDB, "sumdb", "off", "store public modules only if this `database` vouches for them: 'NAME+HASH+KEY [URL]', or the name alone if the\ngo command knows its key, as in GOSUMDB; off means none is asked")
 	f.StringVar(&f.VCS, "vcs", "git", "fetch from `git` repositories without any program, or let an installed 'go' command fetch\nwhat else there is (hg, svn, fossil, bzr)")
 	f.StringVar(&f.Ops, "ops", "", "serve operators on this `address`: /fills, and /readyz with reasons; empty means nowhere")
+	f.BoolVar(&f.version, "version", false, "print the version and do nothing else; not given means serve")
+	f.DurationVar(&f.ttl.list, "list-ttl", time.Minute, "give an answer to list, @latest or a query again for this `long` without asking its source; 0 means ask each time")
+	f.DurationVar(&f.ttl.stale, "max-stale", 5*time.Minute, "after -list-ttl, give it for this `long` at once while its source is asked again; 0 means that clients wait")
+	f.DurationVar(&f.ttl.missing, "missing-ttl", time.Minute, "remember \"not found\" for this `long`; 0 means not at all")
+	f.DurationVar(&f.ttl.down, "down-ttl", 5*time.Second, "don't ask a source that has failed for this `long`; 0 means ask each time")
 	return f
+}
+
+// checkTTLs refuses negative ones.
+func (f *Flags) checkTTLs() error {
+	for name, d := range map[string]time.Duration{"list-ttl": f.ttl.list, "max-stale": f.ttl.stale, "missing-ttl": f.ttl.missing, "down-ttl": f.ttl.down} {
+		if d < 0 {
+			return fmt.Errorf("-%s is %v, less than zero", name, d)
+		}
+	}
+	return nil
+}
+
+// freshness sets how long answers hold.
+func (f *Flags) freshness(o *athens.Options) {
+	for to, d := range map[*time.Duration]time.Duration{
+		&o.ListTTL: f.ttl.list, &o.MaxStale: f.ttl.stale, &o.MissingTTL: f.ttl.missing, &o.DownTTL: f.ttl.down,
+	} {
+		if *to = d; d == 0 {
+			*to = -1 // zero would mean the default
+		}
+	}
 }
 
 // Given reports whether a flag was set on the command line.
@@ -77,9 +110,10 @@ func (f *Flags) Policy() (*rules.Rules, error) {
 	}
 	if !f.Given("private") {
 		env, err := goEnv()
-		if err == nil { // without a go command there is nothing to take over
-			f.Private = env.private()
+		if err != nil { // no go command: its settings are those of the environment
+			env = environment{GOPRIVATE: os.Getenv("GOPRIVATE"), GONOPROXY: os.Getenv("GONOPROXY")}
 		}
+		f.Private = env.private()
 	}
 	return policy.WithPrivate(f.Private)
 }
@@ -89,5 +123,9 @@ func (f *Flags) Checksums() (athens.Checksums, error) {
 	if f.SumDB == "off" || f.SumDB == "" {
 		return nil, nil
 	}
-	return redirect.NewChecksums(f.SumDB, nil)
+	database, err := withKey(f.SumDB)
+	if err != nil {
+		return nil, err
+	}
+	return redirect.NewChecksums(database, nil)
 }

@@ -6,18 +6,26 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
 )
 
 // environment is what "go env" says.
-type environment struct{ GOPROXY, GOPRIVATE, GONOPROXY string }
+type environment struct{ GOPROXY, GOPRIVATE, GONOPROXY, GOROOT string }
 
-// goEnv asks the go command. That it is not there is an error.
+// goEnv asks the go command for its settings, whatever project the server was started
+// in. That it is not installed is an error.
 func goEnv() (environment, error) {
 	var env environment
-	out, err := exec.Command("go", "env", "-json", "GOPROXY", "GOPRIVATE", "GONOPROXY").Output()
+	cmd := exec.Command("go", "env", "-json", "GOPROXY", "GOPRIVATE", "GONOPROXY", "GOROOT")
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOFLAGS=", "GOWORK=off")
+	cmd.Dir = os.TempDir()
+	out, err := cmd.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return env, fmt.Errorf("go env: %w: %s", err, strings.TrimSpace(string(exit.Stderr)))
+	}
 	if err != nil {
 		return env, fmt.Errorf("go env: %w", err)
 	}

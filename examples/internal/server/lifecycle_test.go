@@ -137,7 +137,7 @@ func oneLife(i int, upstream, dir string) (answers int, err error) {
 	flags := NewFlags("proxy", "127.0.0.1:0")
 	flags.UpstreamFlag()
 	args := []string{"-dir", dir, "-ops", "127.0.0.1:0", "-upstream", upstream, "-private", "git.test", "-vcs", []string{"git", "go"}[i%2]}
-	if err := flags.ParseArgs(args, io.Discard); err != nil {
+	if err := flags.ParseArgs(args, io.Discard, io.Discard); err != nil {
 		return 0, err
 	}
 	log, flush := serve.NewLogger(io.Discard)

@@ -92,6 +92,7 @@ func OpenOn(store Store, fills athens.FillScheduler, flags *Flags, log *slog.Log
 	}
 	p.closes(sums)
 	p.Options = athens.Options{Fetcher: vcs, Fills: fills, Route: policy.Route, Checksums: sums, Logger: log}
+	flags.freshness(&p.Options)
 	return p, nil
 }
 

@@ -19,9 +19,11 @@ import (
 func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) error) {
 	ctx, stop := serve.NotifyContext(context.Background())
 	defer stop()
+	ctx, forget := withGoRun(ctx)
+	defer forget()
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, flag.ErrHelp), errors.Is(err, ErrVersion):
 	case errors.As(err, new(*UsageError)):
 		os.Exit(2) // the flag package has said why
 	case err != nil:
@@ -36,10 +38,23 @@ type UsageError struct{ err error }
 func (e *UsageError) Error() string { return e.err.Error() }
 func (e *UsageError) Unwrap() error { return e.err }
 
-// ParseArgs reads the command line; flags are all there is.
-func (f *Flags) ParseArgs(args []string, stderr io.Writer) error {
+// ErrVersion says that -version was given and answered.
+var ErrVersion = errors.New("the version was asked for")
+
+// ParseArgs reads the command line; flags are all there is. Help and what is wrong go to
+// stderr, -version to stdout.
+func (f *Flags) ParseArgs(args []string, stdout, stderr io.Writer) error {
 	f.SetOutput(stderr)
 	err := f.Parse(args)
+	if err == nil && f.version {
+		fmt.Fprintln(stdout, version(f.Name))
+		return ErrVersion
+	}
+	if err == nil {
+		if err = f.checkTTLs(); err != nil {
+			fmt.Fprintln(stderr, err)
+		}
+	}
 	if err == nil && f.NArg() > 0 {
 		err = fmt.Errorf("%s takes flags only, not %q", f.Name, f.Arg(0))
 		fmt.Fprintln(stderr, err)

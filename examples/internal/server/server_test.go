@@ -3,12 +3,16 @@ package server
 import (
 	"bytes"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/athens-go/athens"
 )
 
 // goEnviron makes "go env" answer from these variables alone.
@@ -28,7 +32,7 @@ func parsed(t *testing.T, args ...string) (*Flags, *string) {
 	t.Helper()
 	f := NewFlags("proxy", "127.0.0.1:3000")
 	up := f.UpstreamFlag()
-	require.NoError(t, f.ParseArgs(args, t.Output()))
+	require.NoError(t, f.ParseArgs(args, io.Discard, t.Output()))
 	return f, up
 }
 
@@ -69,6 +73,7 @@ func TestUpstream(t *testing.T) {
 }
 
 func TestWithoutGoCommand(t *testing.T) {
+	goEnviron(t)
 	t.Setenv("PATH", t.TempDir())
 	f, up := parsed(t)
 	_, err := f.Upstream(*up)
@@ -76,6 +81,12 @@ func TestWithoutGoCommand(t *testing.T) {
 	rules, err := f.Policy() // nothing to take over
 	require.NoError(t, err)
 	assert.Empty(t, rules.PrivatePatterns())
+	t.Setenv("GOPRIVATE", "corp.test")
+	t.Setenv("GONOPROXY", "other.test")
+	f, _ = parsed(t)
+	rules, err = f.Policy()
+	require.NoError(t, err)
+	assert.Equal(t, "corp.test,other.test", rules.PrivatePatterns(), "the environment counts without a go command")
 	f, up = parsed(t, "-upstream", "https://a.test")
 	got, err := f.Upstream(*up)
 	require.NoError(t, err)
@@ -119,17 +130,44 @@ func TestRulesFile(t *testing.T) {
 }
 
 func TestParseArgs(t *testing.T) {
-	for _, args := range [][]string{{"-nosuch"}, {"argument"}, {"-addr"}} {
+	for _, args := range [][]string{{"-nosuch"}, {"argument"}, {"-addr"}, {"-list-ttl", "-1s"}, {"-down-ttl", "soon"}} {
 		said := &bytes.Buffer{}
-		err := NewFlags("proxy", "127.0.0.1:3000").ParseArgs(args, said)
+		err := NewFlags("proxy", "127.0.0.1:3000").ParseArgs(args, io.Discard, said)
 		assert.ErrorAs(t, err, new(*UsageError), "%v", args)
 		assert.NotEmpty(t, said.String(), "%v", args)
 	}
 	said := &bytes.Buffer{}
-	assert.ErrorIs(t, NewFlags("proxy", "127.0.0.1:3000").ParseArgs([]string{"-h"}, said), flag.ErrHelp)
+	assert.ErrorIs(t, NewFlags("proxy", "127.0.0.1:3000").ParseArgs([]string{"-h"}, io.Discard, said), flag.ErrHelp)
 	for _, name := range []string{"-addr", "-dir", "-private", "-rules", "-sumdb", "-ops"} {
 		assert.Contains(t, said.String(), name)
 	}
+}
+
+// The flags are the Options' own words: a zero flag means none, the default the Options'.
+func TestFreshness(t *testing.T) {
+	f, _ := parsed(t, "-list-ttl", "10s", "-missing-ttl", "0")
+	var o athens.Options
+	f.freshness(&o)
+	assert.Equal(t, athens.Options{ListTTL: 10 * time.Second, MaxStale: 5 * time.Minute, MissingTTL: -1, DownTTL: 5 * time.Second}, o)
+}
+
+// -version says what runs, on stdout, and nothing is served.
+func TestVersion(t *testing.T) {
+	var out, said bytes.Buffer
+	f := NewFlags("proxy", "127.0.0.1:3000")
+	assert.ErrorIs(t, f.ParseArgs([]string{"-version"}, &out, &said), ErrVersion)
+	assert.Regexp(t, `^athens proxy \S+ .*go1\.\d+`, out.String())
+	assert.Empty(t, said.String())
+}
+
+// The server may be started in a project of any kind, with settings for builds.
+func TestGoEnvOfAnyFolder(t *testing.T) {
+	goEnviron(t, "GOPROXY", "https://a.test", "GOFLAGS", "nonsense")
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("go.mod", []byte("module m\n\ngo 1.999\n"), 0o666))
+	env, err := goEnv()
+	require.NoError(t, err)
+	assert.Equal(t, "https://a.test", env.GOPROXY)
 }
 
 func TestDirs(t *testing.T) {
