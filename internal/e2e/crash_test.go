@@ -43,14 +43,7 @@ func TestCrash(t *testing.T) {
 	}
 	up := modtest.NewGoProxy(t, versions...)
 
-	repo := modtest.NewRepo(t, crashRepo())
-	net.Add(repo)
-	offline := modtest.NewGo(t, net)
-	var tagged []*modtest.Version
-	for _, d := range offline.Download(repo.Offers...) {
-		require.Empty(t, d.Error)
-		tagged = append(tagged, readVersion(t, d))
-	}
+	tagged := addTaggedRepo(t, net)
 
 	t.Run("proxy", func(t *testing.T) {
 		t.Parallel()
@@ -71,6 +64,32 @@ func crashRepo() string {
 			"module git.test/many\n", fmt.Sprintf("package many\n\nconst Version = %d\n", i), i, i, i, i)
 	}
 	return script.String()
+}
+
+// taggedVersions remembers what [addTaggedRepo] returns: the repository is the same
+// each time, and asking takes long.
+var taggedVersions struct {
+	sync.Mutex
+	all []*modtest.Version
+}
+
+// addTaggedRepo adds the repository of [crashRepo] to an internet, and returns its
+// versions as a go command downloads them. Only the first test asks.
+func addTaggedRepo(t *testing.T, net *modtest.Internet) []*modtest.Version {
+	t.Helper()
+	repo := modtest.NewRepo(t, crashRepo())
+	net.Add(repo)
+	taggedVersions.Lock()
+	defer taggedVersions.Unlock()
+	if taggedVersions.all == nil {
+		var all []*modtest.Version
+		for _, d := range modtest.NewGo(t, net).Download(repo.Offers...) {
+			require.Empty(t, d.Error)
+			all = append(all, readVersion(t, d))
+		}
+		taggedVersions.all = all
+	}
+	return slices.Clone(taggedVersions.all)
 }
 
 // readVersion is what a go command has downloaded.
@@ -194,23 +213,28 @@ func inspect(t *testing.T, n *server, versions []*modtest.Version) map[string]in
 		default:
 			t.Fatalf("%s: .info %v, .mod %v, .zip %v", v.Version, info, mod, zip)
 		}
-		for ext, want := range map[string][]byte{"info": v.Info, "mod": v.Mod, "zip": v.Zip} {
-			if ext == "zip" && !zip {
-				continue
-			}
-			status, body := modtest.Get(t, n.URL+"/"+v.Path+"/@v/"+v.Version.Version+"."+ext)
-			require.Equal(t, http.StatusOK, status, body)
-			switch ext {
-			case "info":
-				require.JSONEq(t, string(want), body)
-			case "mod":
-				require.Equal(t, string(want), body)
-			case "zip":
-				require.Equal(t, v.Sum, zipSum(t, body), v.Version)
-			}
+		require.JSONEq(t, string(v.Info), n.file(v, "info"))
+		require.Equal(t, string(v.Mod), n.file(v, "mod"))
+		if zip {
+			require.Equal(t, v.Sum, zipSum(t, n.file(v, "zip")), v.Version)
 		}
 	}
-	require.NoError(t, filepath.WalkDir(n.dir, func(path string, entry fs.DirEntry, err error) error {
+	checkNothingLeftOver(t, n.dir)
+	return left
+}
+
+// file returns a file of a version, which the server must have.
+func (n *server) file(v *modtest.Version, ext string) string {
+	n.t.Helper()
+	status, body := modtest.Get(n.t, n.URL+"/"+v.Path+"/@v/"+v.Version.Version+"."+ext)
+	require.Equal(n.t, http.StatusOK, status, body)
+	return body
+}
+
+// checkNothingLeftOver checks that a server's folder has files of versions only.
+func checkNothingLeftOver(t *testing.T, dir string) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && slices.Contains([]string{".git-cache", ".fills", "lock"}, entry.Name()) {
 			return filepath.SkipDir // not of the tree
 		}
@@ -219,7 +243,6 @@ func inspect(t *testing.T, n *server, versions []*modtest.Version) map[string]in
 		}
 		return err
 	}))
-	return left
 }
 
 // isTree reports whether a file may stay in a folder that is not in use.

@@ -8,9 +8,15 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/mod/sumdb/dirhash"
+	modzip "golang.org/x/mod/zip"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -88,7 +94,6 @@ func hostileZips(t *testing.T) map[string]string {
 		"size too large":  lyingZip(t, "package a\n", func(h *zip.FileHeader) { h.UncompressedSize64 = 1 << 20 }),
 		"size of all":     lyingZip(t, "package a\n", func(h *zip.FileHeader) { h.UncompressedSize64 = 1<<64 - 1 }),
 		"packed too few":  lyingZip(t, "package a // and more\n", func(h *zip.FileHeader) { h.CompressedSize64 -= 4 }),
-		"packed too many": lyingZip(t, "package a\n", func(h *zip.FileHeader) { h.CompressedSize64 = 1 << 40 }),
 		"wrong checksum":  lyingZip(t, "package a\n", func(h *zip.FileHeader) { h.CRC32++ }),
 		"method unknown":  lyingZip(t, "package a\n", func(h *zip.FileHeader) { h.Method = 99 }),
 		"twice":           zipOf(t, dir+"go.mod", gomod, dir+"a.go", "package a\n", dir+"a.go", "package b\n"),
@@ -187,6 +192,31 @@ func manyVersions(n int) string {
 		fmt.Fprintf(&b, "v1.0.%d\n", i)
 	}
 	return b.String()
+}
+
+// A zip whose directory promises more packed bytes than there are is one that the go
+// command reads all the same, so it is served, with the hash that the go command
+// computes, and what it promises costs nothing.
+func TestZipThatPromisesMore(t *testing.T) {
+	v := athenstest.NewVersion(t, athenstest.Example)
+	body := lyingZip(t, "package a\n", func(h *zip.FileHeader) { h.CompressedSize64 = 1 << 40 })
+	upstream := newHostileServer(t, map[string][]byte{".info": v.Info, ".mod": v.Mod, ".zip": []byte(body)})
+	up, err := redirect.New(upstream.URL, &redirect.Options{Tries: 1})
+	require.NoError(t, err)
+	x := newTargetServer(t, &athens.Options{Upstream: up, MissFetch: true, MaxZipBytes: maxHostileZip, Prefetch: -1})
+	checkAllocated(t, 16<<20, func() {
+		whole, status, got := x.get(t, athenstest.ZipPath)
+		assert.True(t, whole && status == http.StatusOK && got == body, "%d %.200q", status, got)
+		x.end()
+	})
+	file := filepath.Join(t.TempDir(), "m.zip")
+	require.NoError(t, os.WriteFile(file, []byte(body), 0o666))
+	require.NoError(t, modzip.Unzip(filepath.Join(t.TempDir(), "m"), v.Version, file), "the go command uses it")
+	want, err := dirhash.HashZip(file, dirhash.Hash1)
+	require.NoError(t, err)
+	stored, err := os.ReadFile(filepath.Join(x.dir, "example.com", "m", "@v", "v1.0.0.ziphash"))
+	require.NoError(t, err)
+	assert.Equal(t, want, strings.TrimSpace(string(stored)))
 }
 
 // Whatever an upstream answers ends in an error that says so, within the limits of

@@ -27,13 +27,7 @@ import (
 func TestProcessesOneFolder(t *testing.T) {
 	t.Parallel()
 	net := modtest.NewInternet(t)
-	repo := modtest.NewRepo(t, crashRepo())
-	net.Add(repo)
-	var tagged []*modtest.Version
-	for _, d := range modtest.NewGo(t, net).Download(repo.Offers...) {
-		require.Empty(t, d.Error)
-		tagged = append(tagged, readVersion(t, d))
-	}
+	tagged := addTaggedRepo(t, net)
 	sides := [2][]*modtest.Version{}
 	for i := range crashVersions {
 		for side := range sides {

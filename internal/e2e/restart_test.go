@@ -123,12 +123,9 @@ func TestFillsOfTheDead(t *testing.T) {
 func TestFillsSurviveKills(t *testing.T) {
 	t.Parallel()
 	net := modtest.NewInternet(t)
-	repo := modtest.NewRepo(t, crashRepo())
-	net.Add(repo)
-	var tagged, public []*modtest.Version
-	for i, d := range modtest.NewGo(t, net).Download(repo.Offers...) {
-		require.Empty(t, d.Error)
-		tagged = append(tagged, readVersion(t, d))
+	tagged := addTaggedRepo(t, net)
+	var public []*modtest.Version
+	for i := range tagged {
 		public = append(public, publicVersion(t, fmt.Sprintf("v1.%d.0", i)))
 	}
 	up := modtest.NewGoProxy(t, public...)

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-	"unicode"
 
 	"github.com/stretchr/testify/require"
 
@@ -245,46 +244,53 @@ func (s *faultEnv) crowd(path string) {
 // ask asks once. It checks all that does not depend on the fault; the status is 0 where
 // the connection was cut.
 func (s *faultEnv) ask(ctx context.Context, path string) (status int, why string) {
-	w := httptest.NewRecorder()
-	cut := func() (cut bool) {
-		defer func() {
-			if v := recover(); v != nil {
-				cut = true
-				if _, injected := v.(string); v != http.ErrAbortHandler && !injected {
-					panic(v)
-				}
-			}
-		}()
-		s.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, path, nil))
-		return false
-	}()
-	body := w.Body.String()
-	if n, err := strconv.Atoi(w.Header().Get("Content-Length")); err == nil && len(body) < n {
-		cut = true // net/http sees to it
-	}
-	switch {
-	case cut:
+	w, cut := s.serve(ctx, path)
+	if cut {
 		return 0, "cut"
-	case w.Code == http.StatusOK:
+	}
+	body := w.Body.String()
+	switch w.Code {
+	case http.StatusOK:
 		s.right(path, body)
-	case w.Code == http.StatusFound:
+	case http.StatusFound:
 		if to := w.Header().Get("Location"); to != "http://registry.test"+path {
 			s.wrongly("sent to %s", to)
 		}
 	default:
-		retry := w.Header().Get("Retry-After")
-		if wait := slices.Contains([]int{503, 504, 507}, w.Code); wait && retry == "" || retry != "" && (w.Code < 502 || w.Code > 507) {
-			s.wrongly("status %d, Retry-After %q", w.Code, retry)
-		}
-		line, ended := strings.CutSuffix(body, "\n")
-		if !ended || len(body) > 600 || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) || strings.Contains(line, "s3cret") {
-			s.wrongly("error body %q", body)
-		}
-		if n := w.Header().Get("Content-Length"); n != strconv.Itoa(len(body)) {
-			s.wrongly("Content-Length %s of %q", n, body)
-		}
+		s.checkError(w.Code, w.Header(), body)
 	}
 	return w.Code, body
+}
+
+// serve answers one request; cut is true where the client's connection would break,
+// as it does at a panic of a fault and where a body is shorter than its length.
+func (s *faultEnv) serve(ctx context.Context, path string) (w *httptest.ResponseRecorder, cut bool) {
+	w = httptest.NewRecorder()
+	defer func() {
+		if v := recover(); v != nil {
+			cut = true
+			if _, injected := v.(string); v != http.ErrAbortHandler && !injected {
+				panic(v)
+			}
+		}
+	}()
+	s.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, path, nil))
+	n, err := strconv.Atoi(w.Header().Get("Content-Length"))
+	return w, err == nil && w.Body.Len() < n
+}
+
+// checkError checks an answer that is an error.
+func (s *faultEnv) checkError(status int, header http.Header, body string) {
+	retry := header.Get("Retry-After")
+	if slices.Contains([]int{503, 504, 507}, status) && retry == "" || retry != "" && (status < 502 || status > 507) {
+		s.wrongly("status %d, Retry-After %q", status, retry)
+	}
+	if err := athenstest.CheckErrorText(body); err != nil || strings.Contains(body, "s3cret") {
+		s.wrongly("error body %q: %v", body, err)
+	}
+	if n := header.Get("Content-Length"); n != strconv.Itoa(len(body)) {
+		s.wrongly("Content-Length %s of %q", n, body)
+	}
 }
 
 // right checks the body of a 200.

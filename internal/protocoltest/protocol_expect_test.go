@@ -154,37 +154,57 @@ func (s *script) expectFill(args []string) {
 
 // checkResponse checks what holds for every response.
 func (s *script) checkResponse(r *http.Request) {
-	code, body, header := s.got.Code, s.got.Body.String(), s.last
-	switch {
-	case s.cut:
+	code, body, header, head := s.got.Code, s.got.Body.String(), s.last, r.Method == http.MethodHead
+	if s.cut {
 		return
-	case r.Method == http.MethodHead && body != "":
+	}
+	if head && body != "" {
 		s.fatalf("a body for HEAD")
-	case strings.Contains(header.Get("Cache-Control"), "public"):
+	}
+	if strings.Contains(header.Get("Cache-Control"), "public") {
 		s.fatalf("a shared cache may keep it")
-	case r.Method != http.MethodHead && header.Get("Content-Length") != fmt.Sprint(len(body)) && code != http.StatusNotModified && header.Get("Content-Length") != "":
-		s.fatalf("Content-Length is %s, the body has %d bytes", header.Get("Content-Length"), len(body))
-	case code < 400 || code == http.StatusRequestedRangeNotSatisfiable:
+	}
+	if n := header.Get("Content-Length"); n != "" && n != fmt.Sprint(len(body)) && !head && code != http.StatusNotModified {
+		s.fatalf("Content-Length is %s, the body has %d bytes", n, len(body))
+	}
+	if code < 400 || code == http.StatusRequestedRangeNotSatisfiable {
 		return
 	}
-	s.equal("text/plain; charset=utf-8", header.Get("Content-Type"))
-	s.equal("no-store", header.Get("Cache-Control"))
-	s.equal("nosniff", header.Get("X-Content-Type-Options"))
-	for _, name := range []string{"Etag", "Last-Modified", "Location"} {
-		s.equal("", header.Get(name))
+	s.checkErrorHeader(code, header)
+	if !head {
+		s.checkErrorBody(code, body, r.URL.Path)
 	}
-	retry := header.Get("Retry-After") != ""
-	if may := code == 502 || code == 503 || code == 504 || code == 507; retry && !may || !retry && (code == 503 || code == 504 || code == 507) {
-		s.fatalf("Retry-After is %q", header.Get("Retry-After"))
+}
+
+// statusesToRetry are the statuses of errors that may pass; each must say when to ask
+// again, but for a bad gateway, which only may.
+var statusesToRetry = []int{http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusInsufficientStorage}
+
+// checkErrorHeader checks the header of an error: nobody may keep it.
+func (s *script) checkErrorHeader(code int, header http.Header) {
+	for name, want := range map[string]string{
+		"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+		"Etag": "", "Last-Modified": "", "Location": "",
+	} {
+		s.equal(want, header.Get(name))
 	}
-	if r.Method == http.MethodHead {
-		return
+	must := slices.Contains(statusesToRetry, code)
+	if retry := header.Get("Retry-After"); must && retry == "" || !must && retry != "" && code != http.StatusBadGateway {
+		s.fatalf("Retry-After is %q", retry)
 	}
+}
+
+// checkErrorBody checks that the go command shows an error's text, and that it says
+// which module was asked for, unless the path makes no sense.
+func (s *script) checkErrorBody(code int, body, path string) {
 	if err := athenstest.CheckErrorText(body); err != nil {
 		s.fatalf("the go command hides this error: %v", err)
 	}
-	if asked, _, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/@"); ok && code != http.StatusBadRequest && code != http.StatusMethodNotAllowed &&
-		code != http.StatusRequestURITooLong && !strings.Contains(body, unescape(asked)) {
+	if slices.Contains([]int{http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusRequestURITooLong}, code) {
+		return
+	}
+	asked, _, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/@")
+	if ok && !strings.Contains(body, unescape(asked)) {
 		s.fatalf("the error does not say which module")
 	}
 }
