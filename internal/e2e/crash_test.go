@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,14 +23,19 @@ import (
 // crashVersions is how many versions are being stored when a server is killed.
 const crashVersions = 40
 
+// killingTime is how long a test goes on to kill a server; three times at least, however
+// long they take.
+const killingTime = 10 * time.Second
+
 // TestCrash kills servers at random instants while they store, starts them
 // again on the same folder, and looks what the crash has left: each version is
 // whole, held without its zip, or absent, and each file is the right one.
+// ATHENS_FULL=1 kills more often.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	kills := 100
-	if testing.Short() {
-		kills = 10
+	kills := 40
+	if fullRun() {
+		kills = 100
 	}
 	net := modtest.NewInternet(t)
 	var versions []*modtest.Version
@@ -109,10 +113,8 @@ func readVersion(t *testing.T, d modtest.Download) *modtest.Version {
 // last crash has left, until all is held and a new folder is begun. In the end
 // the server is left alone, and completes what there is.
 func crashServer(t *testing.T, net *modtest.Internet, kills int, versions []*modtest.Version, kind string, args ...string) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	until := time.Now().Add(25 * time.Second) // bounds the test on a slow machine
+	random := modtest.Rand(t)
+	until := time.Now().Add(killingTime) // bounds the test on a slow machine
 	n := startServer(t, net, kind, kind, args...)
 	killed, found := 0, map[string]int{}
 	for ; killed < kills && (killed < 3 || time.Now().Before(until)); killed++ {

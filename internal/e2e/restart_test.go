@@ -159,10 +159,16 @@ func TestFillsSurviveKills(t *testing.T) {
 // undone lists what it still owes, by what it has answered before it was killed.
 func surviveKills(t *testing.T, net *modtest.Internet, versions []*modtest.Version, undone func(*server, func(string) bool) []string, kind string, args ...string) {
 	random := modtest.Rand(t)
-	until := time.Now().Add(time.Duration(modtest.Soak(25, 1200)) * time.Second) // bounds the test on a slow machine
+	until := time.Now().Add(time.Duration(modtest.Soak(1, 120)) * killingTime) // bounds the test on a slow machine
 	n := startServer(t, net, kind, kind, args...)
+	kills := modtest.Soak(10, 500)
+	if fullRun() {
+		kills = max(kills, 25)
+	}
 	killed, owed := 0, 0
-	for ; killed < modtest.Soak(25, 500) && (killed < 3 || time.Now().Before(until)); killed++ {
+	enough := func() bool { return killed >= kills || killed >= 3 && !time.Now().Before(until) }
+	// A kill that comes after all fills are done shows nothing.
+	for ; !enough() || owed == 0 && killed < 10*kills; killed++ {
 		var files []string
 		for _, v := range versions {
 			ext := "mod"
