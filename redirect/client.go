@@ -62,7 +62,7 @@ func newClient(what, baseURL string, opts Options) (*client, error) {
 		}
 	}
 	c := &client{opts: opts, away: netguard.Transport(away), places: newPlaces(opts.MaxConns, opts.QueueTimeout)}
-	user, err := login(base, opts.Netrc)
+	user, err := login(base, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
@@ -113,10 +113,12 @@ func checkOptions(o Options) error {
 	return nil
 }
 
-// login returns the credentials for base: those of the URL, else those that a
+// login returns the credentials for base: those of the URL, otherwise those that a
 // netrc file has for its host. As with the go command, the latter are for https
-// only, and there is no default entry: it would be sent to any server.
-func login(base *url.URL, file string) (*url.Userinfo, error) {
+// only, and there is no default entry: it would be sent to any server. A file that nobody
+// has named and that can't be read, as one of another user, is no reason not to start.
+func login(base *url.URL, opts Options) (*url.Userinfo, error) {
+	file := opts.Netrc
 	if base.User != nil || base.Scheme != "https" || file == "none" {
 		return base.User, nil
 	}
@@ -127,6 +129,10 @@ func login(base *url.URL, file string) (*url.Userinfo, error) {
 		return nil, nil
 	}
 	f, err := netrc.Load(file)
+	if err != nil && opts.Netrc == "" {
+		opts.Logger.Warn("no login from the netrc file", "host", base.Hostname(), "error", err)
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -249,6 +250,23 @@ func TestNetrc(t *testing.T) {
 	assert.ErrorContains(t, err, "upstream: ")
 	_, err = redirect.New("https://a.test", &redirect.Options{Netrc: file + "-not-there"})
 	assert.NoError(t, err)
+}
+
+// A netrc file that only the environment names and that can't be read is worth a warning.
+func TestNetrcThatCannotBeRead(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for _, name := range []string{folder, filepath.Join(file, ".netrc")} {
+		t.Setenv("NETRC", name)
+		var said bytes.Buffer
+		_, err := redirect.New("https://a.test", &redirect.Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		require.NoError(t, err, name)
+		assert.Equal(t, 1, strings.Count(said.String(), `level=WARN msg="no login from the netrc file" host=a.test`), said.String())
+		assert.Contains(t, said.String(), name)
+		_, err = redirect.New("https://a.test", nil)
+		assert.NoError(t, err)
+	}
 }
 
 // Whatever a server does with them, no error shows credentials.

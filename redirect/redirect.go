@@ -39,6 +39,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -66,9 +67,13 @@ type Options struct {
 	UserAgent string
 
 	// Netrc names the file with logins, which has credentials for an https URL
-	// that holds none itself. If it is empty, NETRC's value is it, else
-	// ~/.netrc; "none" is no file. It is read once.
+	// that holds none itself; one that can't be read is an error. If it is empty, the
+	// file is the value of NETRC, otherwise ~/.netrc, and one that can't be read is
+	// reported to Logger; "none" is no file. It is read once.
 	Netrc string
+	// Logger receives a warning when the netrc file of the environment can't be
+	// read. If it is nil, nothing is logged.
+	Logger *slog.Logger
 
 	// Tries is how often a question is asked before its failure is reported,
 	// the first time included. Zero means 3.
@@ -161,6 +166,9 @@ func (o *Options) withDefaults() Options {
 	orElse(&d.CheckAfter, 5*time.Second)
 	orElse(&d.CheckTimeout, time.Second)
 	orElse(&d.MaxCache, 16<<20)
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
 	return d
 }
 

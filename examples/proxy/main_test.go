@@ -176,6 +176,28 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// TestHomeThatCannotBeRead starts the proxy where each optional file of the home is a
+// folder, or the home itself is a file: it warns, and serves.
+func TestHomeThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	folders, file := t.TempDir(), filepath.Join(t.TempDir(), "home")
+	for _, name := range []string{".netrc", ".gitconfig", ".config/git/config", ".config/go/env", ".ssh/config", ".ssh/known_hosts"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(folders, name), 0o755))
+	}
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for _, home := range []string{folders, file} {
+		g := modtest.NewGo(t, nil)
+		g.Set("HOME="+home, "XDG_CONFIG_HOME="+filepath.Join(home, ".config"), "GOENV="+filepath.Join(home, ".config/go/env"), "GOPRIVATE=corp.test")
+		p := modtest.Start(t, modtest.Build(t, "./examples/proxy"), []string{"-addr", "127.0.0.1:0", "-dir", t.TempDir(), "-upstream", "https://up.test"}, g.Env())
+		assert.Contains(t, p.Env, "GONOSUMDB=corp.test")
+		resp, _ := request(t, p.URL+"/readyz")
+		assert.Equal(t, http.StatusOK, resp.StatusCode)
+		resp, _ = request(t, p.URL+"/example.com/m/@v/v1.0.0.mod")
+		assert.Equal(t, "https://up.test/example.com/m/@v/v1.0.0.mod", resp.Header.Get("Location"))
+		assert.Equal(t, 1, strings.Count(p.Log(), "level=WARN"), p.Log())
+	}
+}
+
 // TestDrain stops the proxy while it answers.
 func TestDrain(t *testing.T) {
 	t.Parallel()

@@ -1,9 +1,7 @@
-// Command verify checks each version in a store's folder against what was recorded
-// when it was stored. It moves what is damaged out of the way, and repairs it from a
-// GOPROXY server, if it is told to. Servers may use the folder meanwhile.
-//
-// It exits with 0 if all is well, or well again, with 1 if something is damaged, and
-// with 2 if something could not be looked at or the flags are wrong.
+// Command verify checks each version in a store's folder against what was recorded when it was
+// stored. On request it moves damaged files out of the way and repairs them from a GOPROXY server.
+// Servers may use the folder meanwhile. It exits with 0 if all is well, or well again, with 1 if
+// something is damaged, and with 2 if something could not be checked or the flags are wrong.
 package main
 
 import (
@@ -12,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -61,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (damaged 
 	}
 	if *repair != "" {
 		rules, err1 := f.Policy()
-		upstream, err2 := redirect.New(*repair, nil)
+		upstream, err2 := redirect.New(*repair, &redirect.Options{Logger: slog.New(slog.NewTextHandler(stderr, nil))})
 		if err := errors.Join(err1, err2); err != nil {
 			return false, err
 		}

@@ -5,6 +5,7 @@ package server
 import (
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -119,7 +120,7 @@ func (f *Flags) Policy() (*rules.Rules, error) {
 }
 
 // Checksums returns the checksum database of -sumdb, nil if it is off.
-func (f *Flags) Checksums() (athens.Checksums, error) {
+func (f *Flags) Checksums(log *slog.Logger) (athens.Checksums, error) {
 	if f.SumDB == "off" || f.SumDB == "" {
 		return nil, nil
 	}
@@ -127,5 +128,5 @@ func (f *Flags) Checksums() (athens.Checksums, error) {
 	if err != nil {
 		return nil, err
 	}
-	return redirect.NewChecksums(database, nil)
+	return redirect.NewChecksums(database, &redirect.Options{Logger: log})
 }

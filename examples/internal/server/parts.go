@@ -86,7 +86,7 @@ func OpenOn(store Store, fills athens.FillScheduler, flags *Flags, log *slog.Log
 	if err != nil {
 		return nil, err
 	}
-	sums, err := flags.Checksums()
+	sums, err := flags.Checksums(log)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +161,7 @@ func (p *Parts) UseUpstream(value string) error {
 		}
 		return nil
 	}
-	up, err := redirect.New(url, nil)
+	up, err := redirect.New(url, &redirect.Options{Logger: p.Log})
 	if err != nil {
 		return err
 	}

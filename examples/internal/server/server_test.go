@@ -194,10 +194,10 @@ func TestDirs(t *testing.T) {
 
 func TestChecksums(t *testing.T) {
 	f, _ := parsed(t)
-	sums, err := f.Checksums()
+	sums, err := f.Checksums(nil)
 	require.NoError(t, err)
 	assert.Nil(t, sums)
 	f, _ = parsed(t, "-sumdb", "nonsense")
-	_, err = f.Checksums()
+	_, err = f.Checksums(nil)
 	assert.Error(t, err)
 }

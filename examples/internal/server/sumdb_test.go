@@ -30,7 +30,7 @@ func TestSumDBByName(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, words[0]+" http://127.0.0.1:9", got)
 		f, _ := parsed(t, "-sumdb", name)
-		sums, err := f.Checksums()
+		sums, err := f.Checksums(nil)
 		require.NoError(t, err)
 		assert.NotNil(t, sums)
 	}
