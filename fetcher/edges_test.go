@@ -85,7 +85,7 @@ func TestEdges(t *testing.T) {
 	for name, script := range edgeRepos() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			interop(t, modtest.NewRepo(t, script))
+			interop(t, "edge-"+name, modtest.NewRepo(t, script))
 		})
 	}
 }

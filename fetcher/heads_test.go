@@ -53,7 +53,7 @@ git branch -D y
 				head = revParse(repo, "main^{tree}")
 			}
 			require.NoError(t, os.WriteFile(filepath.Join(repo.Dir(), "HEAD"), []byte(head+"\n"), 0o600))
-			interop(t, repo)
+			interop(t, "head-"+name, repo)
 		})
 	}
 }
@@ -76,7 +76,7 @@ commit 2021-01-03T10:00:00Z c
 `)
 	require.NoError(t, os.WriteFile(filepath.Join(repo.Dir(), "shallow"), []byte(repo.Hash("v1.1.0")+"\n"), 0o600))
 	require.Error(t, exec.Command("git", "-C", repo.Dir(), "rev-parse", "--verify", "v1.1.0~1").Run())
-	interop(t, repo)
+	interop(t, "shallow", repo)
 	f := newFetcher(t, modtest.NewInternet(t, repo), nil)
 	_, err := f.Resolve(t.Context(), "git.test/cut", "main")
 	assert.ErrorIs(t, err, errors.ErrUnsupported)

@@ -37,8 +37,9 @@ func newFetcher(t testing.TB, net *modtest.Internet, change func(*fetcher.Option
 
 // TestInterop asks, for each of the repositories in testdata/repos and those of
 // modtest, a Fetcher and the real go command for all that the script offers:
-// both must give the same version or both must refuse. A new case is a new
-// file, or a word in its offer line, where {REV} stands for a commit's hash,
+// both must give the same version or both must refuse. What the go command says is
+// recorded (see modtest.Recorded), but for one reference of each kind; a case that is
+// not recorded yet is asked for. A new case is a new file, or a word in its offer line, where {REV} stands for a commit's hash,
 // {REV:N} for its first N digits, {object:REV} for the hash of what may be no commit,
 // and {pseudo:BASE:REV} for a pseudo-version.
 func TestInterop(t *testing.T) {
@@ -47,20 +48,21 @@ func TestInterop(t *testing.T) {
 	for _, name := range modtest.ReadyNames() {
 		t.Run("modtest-"+name, func(t *testing.T) {
 			t.Parallel()
-			interop(t, modtest.Ready(t, name)[0])
+			interop(t, "modtest-"+name, modtest.Ready(t, name)[0])
 		})
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			script, err := os.ReadFile(file)
 			require.NoError(t, err)
-			interop(t, modtest.NewRepo(t, string(script)))
+			interop(t, name, modtest.NewRepo(t, string(script)))
 		})
 	}
 }
 
-func interop(t *testing.T, repo *modtest.Repo) {
+func interop(t *testing.T, name string, repo *modtest.Repo) {
 	net := modtest.NewInternet(t, repo)
 	if strings.HasPrefix(repo.Path, "github.com/") || strings.HasPrefix(repo.Path, "gopkg.in/") {
 		host, _, _ := strings.Cut(repo.Path, "/")
@@ -74,8 +76,9 @@ func interop(t *testing.T, repo *modtest.Repo) {
 		refs, paths = append(refs, ref), append(paths, path)
 	}
 	slices.Sort(paths)
-	compareLists(t, net, f, slices.Compact(paths))
-	downloads := &direct{net: net, held: make(map[string]modtest.Download)}
+	rec := modtest.NewRecorded(t, name, repo.State())
+	compareLists(t, net, rec, f, slices.Compact(paths))
+	downloads := &direct{net: net, rec: rec, held: make(map[string]modtest.Answer)}
 	downloads.getTags(t, refs)
 	for _, ref := range refs {
 		path, query, _ := strings.Cut(ref, "@")
@@ -112,26 +115,38 @@ func expand(repo *modtest.Repo, offer string) string {
 
 // compareLists compares Versions with "go list -m -versions", which leaves out
 // what is retracted unless it is told not to.
-func compareLists(t *testing.T, net *modtest.Internet, f *fetcher.Fetcher, paths []string) {
-	goCmd := modtest.NewGo(t, net)
-	stdout, stderr, err := goCmd.Run(append([]string{"list", "-m", "-versions", "-retracted", "-json", "-e"}, paths...)...)
+func compareLists(t *testing.T, net *modtest.Internet, rec *modtest.Recorded, f *fetcher.Fetcher, paths []string) {
+	answers := rec.Get(paths, func(paths []string) []modtest.Answer { return listed(t, net, paths) })
+	for _, want := range answers {
+		got, err := f.Versions(t.Context(), want.Ref)
+		if want.Refused {
+			// The go command also asks for the latest version's go.mod then.
+			t.Logf("go list refuses %s; Athens: %v, %v", want.Ref, got, err)
+		} else if assert.NoError(t, err, want.Ref) {
+			assert.Equal(t, want.Versions, got, "list of %s", want.Ref)
+		}
+	}
+}
+
+// listed asks the go command for the lists of several modules.
+func listed(t *testing.T, net *modtest.Internet, paths []string) []modtest.Answer {
+	stdout, stderr, err := modtest.NewGo(t, net).Run(append([]string{"list", "-m", "-versions", "-retracted", "-json", "-e"}, paths...)...)
 	require.NoError(t, err, stderr)
 	in := json.NewDecoder(strings.NewReader(stdout))
+	var answers []modtest.Answer
 	for range paths {
-		var want struct {
+		var list struct {
 			Path     string
 			Versions []string
 			Error    *struct{ Err string }
 		}
-		require.NoError(t, in.Decode(&want))
-		got, gotErr := f.Versions(t.Context(), want.Path)
-		if want.Error != nil {
-			// The go command also asks for the latest version's go.mod then.
-			t.Logf("go list: %s; Athens: %v, %v", want.Error.Err, got, gotErr)
-		} else if assert.NoError(t, gotErr, want.Path) {
-			assert.Equal(t, want.Versions, got, "list of %s", want.Path)
+		require.NoError(t, in.Decode(&list))
+		if list.Error != nil {
+			t.Logf("go list: %s", list.Error.Err)
 		}
+		answers = append(answers, modtest.Answer{Ref: list.Path, Versions: list.Versions, Refused: list.Error != nil})
 	}
+	return answers
 }
 
 // compareQuery compares what a query resolves to, and the three files of that
@@ -151,9 +166,9 @@ func compareQuery(t *testing.T, downloads *direct, f *fetcher.Fetcher, path, que
 	if err == nil {
 		got, err = modtest.FetchAll(t, f, path, version)
 	}
-	if direct.Error != "" {
-		t.Logf("go: %s\nAthens: %v", direct.Error, err)
-		assert.Error(t, err, "the go command refuses: %s", direct.Error)
+	if direct.Refused {
+		t.Logf("Athens: %v", err)
+		assert.Error(t, err, "the go command refuses it")
 		var outage *athens.UnavailableError
 		assert.NotErrorAs(t, err, &outage)
 		return
@@ -161,10 +176,10 @@ func compareQuery(t *testing.T, downloads *direct, f *fetcher.Fetcher, path, que
 	require.NoError(t, err, "the go command resolves it to %s", direct.Version)
 	require.Equal(t, direct.Version, version)
 	if resolved != nil {
-		assert.Equal(t, modtest.JSON(t, modtest.Info{Version: direct.Version, Time: direct.Stored.Time, Origin: direct.Origin}), modtest.JSON(t, resolved), "query")
+		assert.Equal(t, modtest.JSON(t, modtest.Info{Version: direct.Version, Time: direct.Time, Origin: direct.Origin}), modtest.JSON(t, resolved), "query")
 		direct = downloads.get(t, path+"@"+version)
 	}
-	assert.Equal(t, modtest.JSON(t, modtest.Info{Version: direct.Version, Time: direct.Stored.Time, Origin: direct.Origin}), modtest.JSON(t, got.Info), ".info")
+	assert.Equal(t, modtest.JSON(t, modtest.Info{Version: direct.Version, Time: direct.Time, Origin: direct.Origin}), modtest.JSON(t, got.Info), ".info")
 	assert.Equal(t, direct.GoModSum, got.ModSum, "h1 of the .mod")
 	assert.Equal(t, direct.Sum, got.Sum, "h1 of the zip")
 }
@@ -173,7 +188,8 @@ func compareQuery(t *testing.T, downloads *direct, f *fetcher.Fetcher, path, que
 // empty module cache: what it has fetched before can change what it says.
 type direct struct {
 	net  *modtest.Internet
-	held map[string]modtest.Download
+	rec  *modtest.Recorded
+	held map[string]modtest.Answer
 }
 
 var listQuery = regexp.MustCompile(`^(v[0-9]+(\.[0-9]+)?|[<>].*)$`)
@@ -190,19 +206,41 @@ func (d *direct) getTags(t *testing.T, refs []string) {
 			tags = append(tags, ref)
 		}
 	}
-	if len(tags) == 0 {
-		return
-	}
-	for _, got := range modtest.NewGo(t, d.net).Download(tags...) {
-		if ref := got.Path + "@" + cmp.Or(got.Query, got.Version); slices.Contains(tags, ref) {
-			d.held[ref] = got
-		}
+	for _, a := range d.rec.Get(tags, func(tags []string) []modtest.Answer { return d.ask(t, tags) }) {
+		d.held[a.Ref] = a
 	}
 }
 
-func (d *direct) get(t *testing.T, ref string) modtest.Download {
+// ask asks a go command with an empty cache for all of refs, and others for those
+// that it does not tell apart.
+func (d *direct) ask(t *testing.T, refs []string) []modtest.Answer {
+	got := make(map[string]modtest.Download)
+	for _, download := range modtest.NewGo(t, d.net).Download(refs...) {
+		got[download.Path+"@"+cmp.Or(download.Query, download.Version)] = download
+	}
+	var answers []modtest.Answer
+	for _, ref := range refs {
+		download, ok := got[ref]
+		if !ok {
+			download = modtest.NewGo(t, d.net).Download(ref)[0]
+		}
+		if download.Error != "" {
+			t.Logf("go: %s: %s", ref, download.Error)
+		}
+		answers = append(answers, download.Answer(ref))
+	}
+	return answers
+}
+
+func (d *direct) get(t *testing.T, ref string) modtest.Answer {
 	if _, ok := d.held[ref]; !ok {
-		d.held[ref] = modtest.NewGo(t, d.net).Download(ref)[0]
+		d.held[ref] = d.rec.Get([]string{ref}, func(refs []string) []modtest.Answer {
+			download := modtest.NewGo(t, d.net).Download(refs...)[0]
+			if download.Error != "" {
+				t.Logf("go: %s: %s", ref, download.Error)
+			}
+			return []modtest.Answer{download.Answer(ref)}
+		})[0]
 	}
 	return d.held[ref]
 }

@@ -38,7 +38,7 @@ func TestRandomRepositories(t *testing.T) {
 			})
 			repo := modtest.NewRepo(t, script)
 			require.NotEmpty(t, repo.Offers)
-			interop(t, repo)
+			interop(t, fmt.Sprint("random-", seed), repo)
 		})
 	}
 }

@@ -42,7 +42,8 @@ func TestGoCommandsRepositories(t *testing.T) {
 			net.Secure(vcstest.Host)
 			net.Handle(root, repo.Handler("/"+name))
 			pages(t, src, net)
-			o := &other{net: net, f: newFetcher(t, net, nil)}
+			state := repo.Run("git", "for-each-ref") + repo.Run("git", "rev-parse", "--symbolic-full-name", "HEAD")
+			o := &other{net: net, rec: modtest.NewRecorded(t, "vcstest/"+name, state), f: newFetcher(t, net, nil)}
 			o.compare(t, references(repo, root))
 		})
 	}
@@ -94,6 +95,7 @@ func references(repo *vcstest.Repo, root string) []string {
 // other is a Fetcher beside the go command.
 type other struct {
 	net *modtest.Internet
+	rec *modtest.Recorded
 	f   *fetcher.Fetcher
 }
 
@@ -105,7 +107,7 @@ func (o *other) compare(t *testing.T, refs []string) {
 	var more []string
 	for _, ref := range refs {
 		modulePath, _, _ := strings.Cut(ref, "@")
-		if d := answers[ref]; d.Error == "" && !isExact(ref) {
+		if d := answers[ref]; !d.Refused && !isExact(ref) {
 			if exact := modulePath + "@" + d.Version; answers[exact].Version == "" && !slices.Contains(more, exact) {
 				more = append(more, exact)
 			}
@@ -122,7 +124,7 @@ func (o *other) compare(t *testing.T, refs []string) {
 		}
 		t.Run(strings.ReplaceAll(ref, "/", "|"), func(t *testing.T) { o.one(t, answers, modulePath, query) })
 	}
-	compareLists(t, o.net, o.f, paths)
+	compareLists(t, o.net, o.rec, o.f, paths)
 }
 
 // rank orders what one go command is asked: what it has found for a branch or a
@@ -150,29 +152,32 @@ func isExact(ref string) bool {
 }
 
 // direct asks a go command with an empty cache for all of refs.
-func (o *other) direct(t *testing.T, refs []string) map[string]modtest.Download {
-	answers := make(map[string]modtest.Download)
-	if len(refs) == 0 {
+func (o *other) direct(t *testing.T, refs []string) map[string]modtest.Answer {
+	answers := make(map[string]modtest.Answer)
+	for _, a := range o.rec.Get(refs, func(refs []string) []modtest.Answer {
+		list := modtest.NewGo(t, o.net).Download(refs...)
+		require.Len(t, list, len(refs))
+		var answers []modtest.Answer
+		for i, d := range list {
+			require.True(t, strings.HasPrefix(refs[i], d.Path+"@"), "the order of the answers")
+			answers = append(answers, d.Answer(refs[i]))
+		}
 		return answers
-	}
-	list := modtest.NewGo(t, o.net).Download(refs...)
-	require.Len(t, list, len(refs))
-	for i, d := range list {
-		answers[refs[i]] = d
-		require.True(t, strings.HasPrefix(refs[i], d.Path+"@"), "the order of the answers")
+	}) {
+		answers[a.Ref] = a
 	}
 	return answers
 }
 
 // one compares the answers for one reference.
-func (o *other) one(t *testing.T, answers map[string]modtest.Download, modulePath, query string) {
+func (o *other) one(t *testing.T, answers map[string]modtest.Answer, modulePath, query string) {
 	want := answers[modulePath+"@"+query]
 	version := query
 	var err error
 	if !isExact(modulePath + "@" + query) {
 		var info *athens.Info
 		info, err = o.f.Resolve(t.Context(), modulePath, query)
-		if err == nil && want.Error == "" {
+		if err == nil && !want.Refused {
 			version = info.Version
 			sameInfo(t, want, query, info)
 			want = answers[modulePath+"@"+want.Version]
@@ -184,8 +189,8 @@ func (o *other) one(t *testing.T, answers map[string]modtest.Download, modulePat
 	if err == nil {
 		got, err = modtest.FetchAll(t, o.f, modulePath, version)
 	}
-	if want.Error != "" {
-		assert.Error(t, err, "the go command refuses: %s", want.Error)
+	if want.Refused {
+		assert.Error(t, err, "the go command refuses it")
 		assert.NotErrorAs(t, err, new(*athens.UnavailableError))
 		return
 	}
@@ -201,12 +206,12 @@ var hashAtEnd = regexp.MustCompile(`^(.*-)?[0-9a-f]{12}(\+incompatible)?$`)
 // sameInfo compares what both say of a query. A go command that has a commit
 // already, from an earlier question, does not look up which reference leads to
 // it; TestInterop asks one that has nothing.
-func sameInfo(t *testing.T, want modtest.Download, query string, got *athens.Info) {
+func sameInfo(t *testing.T, want modtest.Answer, query string, got *athens.Info) {
 	origin := *want.Origin
 	if origin.Ref == "" && hashAtEnd.MatchString(query) {
 		origin.Ref = got.Origin.Ref
 	}
-	expect := modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: &origin}
+	expect := modtest.Info{Version: want.Version, Time: want.Time, Origin: &origin}
 	assert.Equal(t, modtest.JSON(t, expect), modtest.JSON(t, got), query)
 }
 

@@ -40,7 +40,8 @@ func closeAtEnd(t testing.TB, f *gocmd.Fetcher, dir string) {
 }
 
 // TestInterop asks, for repositories of several shapes, a Fetcher and a go
-// command of the test's own: both give the same, or both refuse.
+// command of the test's own, whose answers are recorded: both give the same, or both
+// refuse.
 func TestInterop(t *testing.T) {
 	for _, name := range []string{"subdir", "incompatible", "names", "retracted", "vanity"} {
 		t.Run(name, func(t *testing.T) {
@@ -49,8 +50,11 @@ func TestInterop(t *testing.T) {
 			net := modtest.NewInternet(t, repo)
 			f := newFetcher(t, net, nil)
 			direct := func() *modtest.Go { return modtest.NewGo(t, net) }
+			rec := modtest.NewRecorded(t, "modtest-"+name, repo.State())
 			for _, ref := range repo.Offers {
-				compare(t, direct, f, ref)
+				compare(t, func(ref string) modtest.Answer {
+					return rec.Get([]string{ref}, func([]string) []modtest.Answer { return []modtest.Answer{alone(direct, ref)} })[0]
+				}, f, ref)
 			}
 			path, _, _ := strings.Cut(repo.Offers[0], "@")
 			compareLists(t, direct(), f, path)
@@ -71,32 +75,37 @@ func compareLists(t *testing.T, direct *modtest.Go, f athens.Fetcher, path strin
 	return got
 }
 
+// alone asks a go command on a machine that knows nothing.
+func alone(direct func() *modtest.Go, ref string) modtest.Answer {
+	return direct().Download(ref)[0].Answer(ref)
+}
+
 // compare compares what path@query resolves to and its three files with what
 // "go mod download" makes of it, each time on a machine that knows nothing.
-func compare(t *testing.T, direct func() *modtest.Go, f athens.Fetcher, ref string) {
+func compare(t *testing.T, direct func(ref string) modtest.Answer, f athens.Fetcher, ref string) {
 	t.Helper()
 	path, query, _ := strings.Cut(ref, "@")
-	want := direct().Download(ref)[0]
+	want := direct(ref)
 	version := query
 	if query != module.CanonicalVersion(query) || module.Check(path, query) != nil {
 		info, err := f.Resolve(t.Context(), path, query)
-		if want.Error != "" {
-			assert.Error(t, err, "%s: the go command refuses: %s", ref, want.Error)
+		if want.Refused {
+			assert.Error(t, err, "%s: the go command refuses it", ref)
 			return
 		}
 		require.NoError(t, err, ref)
-		assert.Equal(t, modtest.JSON(t, modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: want.Origin}), modtest.JSON(t, info), ref)
+		assert.Equal(t, modtest.JSON(t, modtest.Info{Version: want.Version, Time: want.Time, Origin: want.Origin}), modtest.JSON(t, info), ref)
 		version = want.Version
-		want = direct().Download(path + "@" + version)[0]
+		want = direct(path + "@" + version)
 	}
 	got, err := modtest.FetchAll(t, f, path, version)
-	if want.Error != "" {
-		assert.Error(t, err, "%s: the go command refuses: %s", ref, want.Error)
+	if want.Refused {
+		assert.Error(t, err, "%s: the go command refuses it", ref)
 		return
 	}
 	require.NoError(t, err, ref)
-	assert.Equal(t, modtest.JSON(t, modtest.Info{Version: want.Version, Time: want.Stored.Time, Origin: want.Origin}), modtest.JSON(t, got.Info), ref)
-	assert.Equal(t, readFile(t, want.GoMod), string(got.Mod), ref)
+	assert.Equal(t, modtest.JSON(t, modtest.Info{Version: want.Version, Time: want.Time, Origin: want.Origin}), modtest.JSON(t, got.Info), ref)
+	assert.Equal(t, want.GoModSum, got.ModSum, ref)
 	assert.Equal(t, want.Sum, got.Sum, ref)
 }
 

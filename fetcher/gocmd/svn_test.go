@@ -32,7 +32,7 @@ func TestSvnGoMod(t *testing.T) {
 	w.run("work", "svn", "commit", "-q", "-m", "No go.mod")
 
 	allow := func(o *gocmd.Options) { o.Env, o.GOVCS = w.env, "*:all" }
-	compare(t, w.direct, newFetcher(t, w.net, allow), "corp.test/plain@latest")
+	compare(t, w.answer, newFetcher(t, w.net, allow), "corp.test/plain@latest")
 
 	// An svn that fails to read files, as when a connection is lost.
 	svn, err := exec.LookPath("svn")

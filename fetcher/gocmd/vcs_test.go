@@ -90,9 +90,9 @@ func (w *workshop) same(t *testing.T, s system, f athens.Fetcher) {
 		assert.Equal(t, s.versions, list)
 	}
 	for _, query := range s.asks {
-		compare(t, w.direct, f, "corp.test/m@"+query)
+		compare(t, w.answer, f, "corp.test/m@"+query)
 	}
-	compare(t, w.direct, f, "corp.test/m/sub@latest")
+	compare(t, w.answer, f, "corp.test/m/sub@latest")
 }
 
 // missing asks for what is definitely not there.
@@ -183,6 +183,9 @@ func (w *workshop) direct() *modtest.Go {
 	g.Set("USER=ada", "GOVCS=*:all", "LC_ALL=C.UTF-8")
 	return g
 }
+
+// answer is what such a go command says of a reference.
+func (w *workshop) answer(ref string) modtest.Answer { return alone(w.direct, ref) }
 
 // run runs a program in a folder of the workshop.
 func (w *workshop) run(dir, program string, args ...string) {

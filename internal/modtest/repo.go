@@ -29,6 +29,7 @@ type Repo struct {
 
 	t    testing.TB
 	name string
+	text string // of all scripts
 	work string // where commits are made
 	bare string // what is served: the result of the last whole script
 	home string
@@ -48,6 +49,18 @@ type goImport struct{ prefix, subdir string }
 
 // Dir returns the folder of the bare repository that is served.
 func (r *Repo) Dir() string { return r.bare }
+
+// State returns a text that is the same for repositories which are the same: the
+// scripts that made it, and what a test may have changed of it by hand.
+func (r *Repo) State() string {
+	var b strings.Builder
+	b.WriteString(r.text)
+	for _, name := range []string{"HEAD", "shallow"} {
+		data, err := os.ReadFile(filepath.Join(r.bare, name))
+		fmt.Fprintf(&b, "%s: %s, %t\n", name, data, err == nil)
+	}
+	return b.String()
+}
 
 // Hash returns the commit that a revision means, as it is served now.
 func (r *Repo) Hash(revision string) string {

@@ -74,7 +74,7 @@ func NewRepo(t testing.TB, script string) *Repo {
 
 func newRepo(t testing.TB, name, text string) *Repo {
 	t.Helper()
-	r := &Repo{t: t, name: name, date: time.Unix(0, 0).UTC()}
+	r := &Repo{t: t, name: name, text: text, date: time.Unix(0, 0).UTC()}
 	s, err := parseScript(name, text)
 	if err != nil {
 		t.Fatal(err)
@@ -96,6 +96,7 @@ func newRepo(t testing.TB, name, text string) *Repo {
 // Clients see the change as a whole when Run returns.
 func (r *Repo) Run(script string) {
 	r.t.Helper()
+	r.text += "\n" + script
 	s, err := parseScript(r.name+" (changed)", script)
 	if err == nil {
 		err = r.run(s)
