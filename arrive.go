@@ -154,7 +154,7 @@ func (h *Handler) arrive(src source, m module.Version, chain string, since time.
 	key := src.key(m, chain)
 	for {
 		a := h.arrivals.Join(key, func() *arrival { return newArrival(since) }, func(ctx context.Context, a *arrival) {
-			ctx, cancel := context.WithTimeout(h.onward(ctx, chain), h.opts.FetchTimeout)
+			ctx, cancel := context.WithTimeout(h.onward(ctx, src, chain), h.opts.FetchTimeout)
 			defer cancel()
 			a.end(h.fetchMeta(ctx, src, m, a, settles(h.answers, h.arrivals, key, a)))
 		}, (*arrival).end)
@@ -182,14 +182,14 @@ func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, a
 	// somebody has to vouch for it first.
 	early := !src.vcs && h.opts.Checksums == nil
 	infoLater := part(ctx, h.answers, a, m, InfoFile, func() (*Info, error) {
-		return h.getInfo(ctx, content, m)
+		return h.getInfo(ctx, src, content, m)
 	}, settle, func(info *Info, err error) {
 		if early || err != nil {
 			a.info.Set(info, err)
 		}
 	})
 	modLater := part(ctx, h.answers, a, m, ModFile, func() ([]byte, error) {
-		mod, err := h.getMod(ctx, content, m)
+		mod, err := h.getMod(ctx, src, content, m)
 		if err == nil {
 			h.ahead.follow(m, mod) // before the client can act on the answer
 		}
@@ -215,7 +215,7 @@ func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, a
 
 // keep stores .info and .mod that have arrived.
 func (h *Handler) keep(ctx context.Context, src source, m module.Version, info *Info, mod []byte, answered bool) error {
-	if err := h.vouchMod(m, mod); err != nil {
+	if err := h.vouchMod(src, m, mod); err != nil {
 		return err
 	}
 	if src.vcs {
@@ -248,10 +248,10 @@ func (h *Handler) holds(ctx context.Context, m module.Version, files ...File) (b
 }
 
 // getInfo gets the .info and checks it.
-func (h *Handler) getInfo(ctx context.Context, content Content, m module.Version) (info *Info, err error) {
-	ctx, end := h.opts.trace(ctx, "info", m)
-	defer func() { end(err) }()
-	info, err = content.Info(ctx)
+func (h *Handler) getInfo(ctx context.Context, src source, content Content, m module.Version) (info *Info, err error) {
+	op := h.opts.begin(ctx, OpInfo, src.name, m)
+	defer func() { op.end(err) }()
+	info, err = content.Info(op.ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -281,13 +281,14 @@ func checkInfo(m module.Version, info *Info) error {
 }
 
 // getMod gets the .mod and checks it.
-func (h *Handler) getMod(ctx context.Context, content Content, m module.Version) (mod []byte, err error) {
-	ctx, end := h.opts.trace(ctx, "mod", m)
-	defer func() { end(err) }()
-	mod, err = content.Mod(ctx)
+func (h *Handler) getMod(ctx context.Context, src source, content Content, m module.Version) (mod []byte, err error) {
+	op := h.opts.begin(ctx, OpMod, src.name, m)
+	defer func() { op.end(err) }()
+	mod, err = content.Mod(op.ctx)
 	if err != nil {
 		return nil, err
 	}
+	op.event.Bytes = int64(len(mod))
 	if err := modcheck.Mod(mod, h.opts.MaxModBytes); err != nil {
 		return nil, &InvalidError{m.Path, m.Version, err}
 	}
@@ -296,9 +297,10 @@ func (h *Handler) getMod(ctx context.Context, content Content, m module.Version)
 
 // put stores .info and .mod.
 func (h *Handler) put(ctx context.Context, m module.Version, info *Info, mod []byte) (err error) {
-	ctx, end := h.opts.trace(ctx, "put", m)
-	defer func() { end(err) }()
-	return h.stored(m, h.storage.Put(ctx, m, info, mod))
+	op := h.opts.begin(ctx, OpPut, SourceStore, m)
+	defer func() { op.end(err) }()
+	op.event.Bytes = int64(len(mod))
+	return h.stored(m, h.storage.Put(op.ctx, m, info, mod))
 }
 
 // stored sorts the result of a Put or Commit.
@@ -314,7 +316,7 @@ func (h *Handler) stored(m module.Version, err error) error {
 }
 
 // vouchMod checks the .mod of a public module by the checksum database.
-func (h *Handler) vouchMod(m module.Version, mod []byte) error {
+func (h *Handler) vouchMod(src source, m module.Version, mod []byte) error {
 	if h.opts.Checksums == nil {
 		return nil
 	}
@@ -322,13 +324,13 @@ func (h *Handler) vouchMod(m module.Version, mod []byte) error {
 	if err != nil {
 		return &InvalidError{m.Path, m.Version, err}
 	}
-	return h.vouch(m, "/go.mod", h1)
+	return h.vouch(src, m, "/go.mod", h1)
 }
 
 // vouch checks a hash of a public module by the checksum database. What the
 // database does not know is not stored, but it is not missing either.
-func (h *Handler) vouch(m module.Version, suffix, h1 string) error {
-	if h.opts.Checksums == nil || h.route(m).Private {
+func (h *Handler) vouch(src source, m module.Version, suffix, h1 string) error {
+	if h.opts.Checksums == nil || src.Private {
 		return nil
 	}
 	version := m.Version + suffix

@@ -36,7 +36,7 @@ func (a *zipArrival) end(err error) {
 func (h *Handler) arriveZip(src source, m module.Version, chain string, since time.Time) *zipArrival {
 	key := src.key(m, chain)
 	return h.zips.Join(key, newZipArrival, func(ctx context.Context, a *zipArrival) {
-		ctx, cancel := context.WithTimeout(h.onward(ctx, chain), h.opts.FetchTimeout)
+		ctx, cancel := context.WithTimeout(h.onward(ctx, src, chain), h.opts.FetchTimeout)
 		defer cancel()
 		if err := h.answers.missingSince(fileQuestion(m, ZipFile), since); err != nil {
 			a.end(err)
@@ -76,12 +76,12 @@ func (h *Handler) fetchZip(ctx context.Context, src source, m module.Version, ch
 	if !src.vcs { // what comes from version control is stored before it is answered
 		a.spool.Set(sp, nil)
 	}
-	size, err := h.getZip(ctx, content, m, &firstWrite{w: sp, then: metaStored.start})
+	size, err := h.getZip(ctx, src, content, m, &firstWrite{w: sp, then: metaStored.start})
 	if err == nil {
 		err = metaStored.wait(ctx)
 	}
 	if err == nil {
-		err = h.commit(ctx, stage, size, m)
+		err = h.commit(ctx, src, stage, size, m)
 	}
 	verdict = err
 	return err
@@ -91,7 +91,7 @@ func (h *Handler) fetchZip(ctx context.Context, src source, m module.Version, ch
 var errCrashed = errors.New("internal error while fetching")
 
 // commit checks a staged zip and stores it.
-func (h *Handler) commit(ctx context.Context, stage Stage, size int64, m module.Version) (err error) {
+func (h *Handler) commit(ctx context.Context, src source, stage Stage, size int64, m module.Version) (err error) {
 	mod, err := h.read(ctx, m, ModFile, h.opts.MaxModBytes)
 	if err != nil {
 		return err
@@ -100,12 +100,13 @@ func (h *Handler) commit(ctx context.Context, stage Stage, size int64, m module.
 	if err != nil {
 		return &InvalidError{m.Path, m.Version, err}
 	}
-	if err := h.vouch(m, "", h1); err != nil {
+	if err := h.vouch(src, m, "", h1); err != nil {
 		return err
 	}
-	ctx, end := h.opts.trace(ctx, "commit", m)
-	defer func() { end(err) }()
-	return h.stored(m, stage.Commit(ctx, m, h1))
+	op := h.opts.begin(ctx, OpCommit, SourceStore, m)
+	defer func() { op.end(err) }()
+	op.event.Bytes = size
+	return h.stored(m, stage.Commit(op.ctx, m, h1))
 }
 
 // meta is the .info and .mod that a zip belongs to, held or on their way.
@@ -172,14 +173,14 @@ func (h *Handler) bind(ctx context.Context, src source, m module.Version, chain 
 	}
 	if src.vcs || !h.answers.arrived(m) {
 		// A tag may have moved since: its zip could pass every other check.
-		err = h.sameCommit(ctx, content, m)
+		err = h.sameCommit(ctx, src, content, m)
 	}
 	return content, meta{}, err
 }
 
 // sameCommit checks that content has the .info that is held.
-func (h *Handler) sameCommit(ctx context.Context, content Content, m module.Version) error {
-	got, err := h.getInfo(ctx, content, m)
+func (h *Handler) sameCommit(ctx context.Context, src source, content Content, m module.Version) error {
+	got, err := h.getInfo(ctx, src, content, m)
 	if err != nil {
 		return err
 	}
@@ -205,11 +206,12 @@ func (h *Handler) sameCommit(ctx context.Context, content Content, m module.Vers
 }
 
 // getZip writes the zip to the stage and returns its size.
-func (h *Handler) getZip(ctx context.Context, content Content, m module.Version, stage io.Writer) (size int64, err error) {
-	ctx, end := h.opts.trace(ctx, "zip", m)
-	defer func() { end(err) }()
+func (h *Handler) getZip(ctx context.Context, src source, content Content, m module.Version, stage io.Writer) (size int64, err error) {
+	op := h.opts.begin(ctx, OpZip, src.name, m)
+	defer func() { op.end(err) }()
 	w := &limitedWriter{w: stage, left: h.opts.MaxZipBytes}
-	err = content.Zip(ctx, w)
+	err = content.Zip(op.ctx, w)
+	op.event.Bytes = h.opts.MaxZipBytes - w.left
 	switch {
 	case w.full:
 		return 0, &InvalidError{m.Path, m.Version, fmt.Errorf("zip has more than %d bytes", h.opts.MaxZipBytes)}
@@ -266,7 +268,7 @@ func (h *Handler) read(ctx context.Context, m module.Version, f File, limit int6
 // owe sees to it that a version from version control becomes whole although
 // nobody asked for its zip: the repository may vanish.
 func (h *Handler) owe(src source, m module.Version) {
-	if h.route(m).Blocked != "" {
+	if src.Blocked != "" {
 		return // its .mod is all that may be served
 	}
 	if h.opts.Fills != nil {

@@ -40,6 +40,20 @@ func (e *BlockedError) Error() string {
 	return describe(e.Path, e.Version, "blocked", errors.New(e.Reason))
 }
 
+// UnauthorizedError is what [Options].Allow returns for a client that has to log in.
+// The server answers 401.
+type UnauthorizedError struct {
+	Challenge string // value of the WWW-Authenticate header, such as `Basic realm="modules"`
+	Reason    string // shown to the user
+}
+
+func (e *UnauthorizedError) Error() string {
+	if e.Reason == "" {
+		return "log in to use this server"
+	}
+	return e.Reason
+}
+
 // InvalidError says that a source answered with something that can't be right:
 // a broken zip, an .info of another version, a hash that the checksum database
 // does not know. Nothing of it is stored. The server answers 502 without

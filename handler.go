@@ -153,7 +153,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	x := &exchange{h: h, w: recorder{ResponseWriter: w, request: r, start: now, patience: h.opts.WriteTimeout}, r: r, start: now}
-	defer x.log()
+	defer x.observe()
 	x.expectBody()
 	if err := x.serve(); err != nil {
 		x.fail(err)
@@ -171,9 +171,11 @@ type exchange struct {
 	req     protocol.Request
 	route   Route
 	chain   string // of servers that the question came through
-	outcome string // for the log: held, located, redirect, fetch, blocked, missing, failed
-	source  string // for the log: store, upstream, vcs
-	failure string // for the log
+	policy  error  // why Options.Route could not be asked about a version
+	outcome string // OutcomeHeld, …
+	source  string // SourceStore, …
+	failure string // for the client and the log
+	err     error  // what failure describes
 }
 
 // serve answers the request, or returns the error to answer with.
@@ -200,13 +202,19 @@ func (x *exchange) serve() error {
 	}
 	if x.h.opts.Allow != nil {
 		if err := x.h.opts.Allow(x.r, req.Module); err != nil {
-			return &requestError{http.StatusForbidden, err}
+			status := http.StatusForbidden
+			if _, ok := errors.AsType[*UnauthorizedError](err); ok {
+				status = http.StatusUnauthorized
+			}
+			return &requestError{status, err}
 		}
 	}
 	if x.chain, err = x.h.chain(x.r.Header); err != nil {
 		return err
 	}
-	x.route = x.h.route(routed(req))
+	if x.route, err = x.h.route(x.r.Context(), routed(req)); err != nil {
+		return err
+	}
 	switch req.Kind {
 	case protocol.List:
 		return x.serveList()

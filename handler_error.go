@@ -35,17 +35,9 @@ func (e *requestError) Unwrap() error { return e.err }
 // If the body has begun, the connection is cut instead, so that the client does
 // not take what it has for the whole.
 func (x *exchange) fail(err error) {
-	status, retry := statusOf(err)
-	x.failure = x.describe(err)
+	status, retry := Status(err)
+	x.failure, x.err, x.outcome = x.describe(err), err, outcomeOf(err)
 	x.h.logPanic(err)
-	switch status {
-	case http.StatusForbidden:
-		x.outcome = "blocked"
-	case http.StatusNotFound:
-		x.outcome = "missing"
-	default:
-		x.outcome = "failed"
-	}
 	if x.w.answered() {
 		// Without the deadline, a middleware that recovers would let the
 		// body end cleanly.
@@ -55,6 +47,9 @@ func (x *exchange) fail(err error) {
 	header := x.w.Header()
 	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified", "Location", "Accept-Ranges"} {
 		header.Del(name)
+	}
+	if login, ok := errors.AsType[*UnauthorizedError](err); ok && status == http.StatusUnauthorized && login.Challenge != "" {
+		header.Set("WWW-Authenticate", login.Challenge)
 	}
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -73,9 +68,13 @@ func (x *exchange) fail(err error) {
 // defaultRetry is what Retry-After says when the source does not.
 const defaultRetry = 5 * time.Second
 
-// statusOf returns the status for err, and what Retry-After says; zero means
-// that trying again is of no use.
-func statusOf(err error) (int, time.Duration) {
+// Status returns the HTTP status that a [Handler] answers err with, and for how long
+// its Retry-After header asks the client to wait; zero means that there is no such
+// header. A nil error is 200.
+func Status(err error) (code int, retryAfter time.Duration) {
+	if err == nil {
+		return http.StatusOK, 0
+	}
 	var request *requestError
 	if errors.As(err, &request) {
 		return request.status, 0
@@ -104,6 +103,8 @@ func statusOf(err error) (int, time.Duration) {
 	}
 	var crash *flight.PanicError
 	switch {
+	case errors.As(err, new(*UnauthorizedError)):
+		return http.StatusUnauthorized, 0
 	case errors.As(err, &crash):
 		return http.StatusInternalServerError, 0
 	case errors.Is(err, context.DeadlineExceeded):
@@ -145,7 +146,7 @@ func (x *exchange) describe(err error) string {
 			why = strings.ReplaceAll(why, " "+said, " ")
 		}
 	}
-	if x.source != "" && x.source != "store" {
+	if x.source != "" && x.source != SourceStore {
 		why = "not held, asked " + x.source + ": " + why
 	}
 	if what != "" {

@@ -57,7 +57,7 @@ func FuzzPrintable(f *testing.F) {
 	})
 }
 
-func TestStatusOf(t *testing.T) {
+func TestStatus(t *testing.T) {
 	missing := &MissingError{Path: "m"}
 	for name, c := range map[string]struct {
 		err    error
@@ -88,7 +88,7 @@ func TestStatusOf(t *testing.T) {
 		"own":                       {&requestError{http.StatusTeapot, missing}, 418, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, retry := statusOf(c.err)
+			status, retry := Status(c.err)
 			assert.Equal(t, c.status, status)
 			assert.Equal(t, c.retry, retry)
 		})

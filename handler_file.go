@@ -48,7 +48,7 @@ func (x *exchange) serveFile() error {
 	if held || err != nil {
 		return err
 	}
-	src, err := x.h.sourceOf(m, x.route.Private)
+	src, err := x.h.sourceOf(m, x.route)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (x *exchange) serveFile() error {
 			return err
 		}
 	}
-	x.outcome = "fetch"
+	x.outcome = OutcomeFetch
 	return x.serveFetched(src, m, f)
 }
 
@@ -75,7 +75,7 @@ func (x *exchange) serveHeld(m module.Version, f File, cacheControl string) (boo
 	}
 	defer obj.Body.Close()
 	if x.outcome == "" {
-		x.outcome, x.source = "held", "store"
+		x.outcome, x.source = OutcomeHeld, SourceStore
 	}
 	if f == ZipFile && x.locateZip(m) {
 		return true, nil
@@ -191,11 +191,11 @@ func (x *exchange) redirect(m module.Version, f File) (bool, error) {
 	if err == nil && !x.leadsAway(location) {
 		return false, nil
 	}
-	x.h.handOver(Fill{Module: m, Zip: x.h.fillsZip(m, f)}, x.h.opts.FillAfter)
+	x.h.handOver(Fill{Module: m, Zip: x.fillsZip(f)}, x.h.opts.FillAfter)
 	if err != nil {
 		return false, err
 	}
-	x.outcome = "redirect"
+	x.outcome = OutcomeRedirect
 	x.sendTo(location) // for now: soon this server answers itself
 	return true, nil
 }
@@ -210,8 +210,8 @@ func (x *exchange) sendTo(location string) {
 }
 
 // fillsZip reports whether a miss of f is filled with the zip as well.
-func (h *Handler) fillsZip(m module.Version, f File) bool {
-	return f == ZipFile || h.opts.FillWhole && h.route(m).Blocked == ""
+func (x *exchange) fillsZip(f File) bool {
+	return f == ZipFile || x.h.opts.FillWhole && x.route.Blocked == ""
 }
 
 // leadsAway reports whether a client may be sent to location: not back here,
@@ -240,7 +240,7 @@ func (x *exchange) serveFetched(src source, m module.Version, f File) error {
 	if err := x.h.answers.missing(fileQuestion(m, f)); err != nil {
 		return err
 	}
-	if x.h.opts.FillWhole && !src.vcs && f != ZipFile && x.h.fillsZip(m, f) {
+	if x.h.opts.FillWhole && !src.vcs && f != ZipFile && x.fillsZip(f) {
 		x.h.handOver(Fill{Module: m, Zip: true}, x.h.opts.FillAfter)
 	}
 	done, err := x.serveArriving(src, m, f)

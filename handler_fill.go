@@ -21,25 +21,31 @@ import (
 // tells.
 func (h *Handler) Fill(ctx context.Context, f Fill) (err error) {
 	start, m := time.Now(), f.Module
-	ctx, end := h.opts.trace(ctx, "fill", m)
+	op := h.opts.begin(ctx, OpFill, "", m)
+	op.event.File = fillFile(f)
+	ctx = op.ctx
 	defer func() {
-		end(err)
+		op.end(err)
 		h.logFill(ctx, f, start, err)
 	}()
 	if !protocol.Canonical(m) {
 		return &InvalidError{m.Path, m.Version, protocol.ErrVersion}
 	}
-	route := h.route(m)
+	route, err := h.route(ctx, m)
+	if err != nil {
+		return err
+	}
 	if route.Blocked != "" && f.Zip {
 		return &BlockedError{Path: m.Path, Version: m.Version, Reason: route.Blocked}
 	}
 	if held, err := h.holds(ctx, m, wanted(f)...); held || err != nil {
 		return err
 	}
-	src, err := h.sourceOf(m, route.Private)
+	src, err := h.sourceOf(m, route)
 	if err != nil {
 		return err
 	}
+	op.event.Source = src.name
 	if f.Zip {
 		if err := h.storeZip(ctx, src, m); err != nil {
 			return err
@@ -47,6 +53,14 @@ func (h *Handler) Fill(ctx context.Context, f Fill) (err error) {
 	}
 	// Also beside a zip that was held: an adopted module cache may lack the .info.
 	return h.fetchInfoMod(ctx, src, m)
+}
+
+// fillFile names the last file of a fill.
+func fillFile(f Fill) string {
+	if f.Zip {
+		return ZipFile.String()
+	}
+	return ModFile.String()
 }
 
 // wanted returns the files that a fill is about.
@@ -70,7 +84,7 @@ func (h *Handler) logFill(ctx context.Context, f Fill, start time.Time, err erro
 		slog.String("module", f.Module.Path),
 		slog.String("version", f.Module.Version),
 		slog.Bool("zip", f.Zip),
-		milliseconds(start),
+		milliseconds(time.Since(start)),
 	}
 	if err != nil {
 		level = slog.LevelWarn

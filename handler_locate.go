@@ -22,7 +22,7 @@ func (x *exchange) locateZip(m module.Version) bool {
 	if location == "" || !x.leadsAway(location) {
 		return false
 	}
-	x.outcome = "located"
+	x.outcome = OutcomeLocated
 	x.sendTo(location)
 	return true
 }

@@ -98,32 +98,44 @@ func (w *recorder) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// log writes the line of one request.
-func (x *exchange) log() {
-	log, ctx := x.h.opts.Logger, x.r.Context()
+// observe tells Options.Observe and the log how a request was answered.
+func (x *exchange) observe() {
+	e := Event{
+		Op: OpRequest, Module: x.req.Module, File: fileNames[x.req.Kind], Outcome: x.outcome, Source: x.source,
+		Status: x.w.status, Bytes: x.w.bytes, Duration: time.Since(x.start), Err: x.err, Request: x.r,
+	}
+	x.h.logRequest(&e, x.failure)
+	if x.h.opts.Observe != nil {
+		x.h.opts.Observe(e)
+	}
+}
+
+// logRequest writes the line of a request.
+func (h *Handler) logRequest(e *Event, failure string) {
+	log, ctx := h.opts.Logger, e.Request.Context()
 	level := slog.LevelInfo
-	if x.outcome == "failed" {
+	if e.Outcome == OutcomeFailed {
 		level = slog.LevelWarn
 	}
 	if !log.Enabled(ctx, level) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 9)
-	if x.req.Module.Path != "" {
-		attrs = append(attrs, slog.String("module", x.req.Module.Path))
+	if e.Module.Path != "" {
+		attrs = append(attrs, slog.String("module", e.Module.Path))
 	}
-	if x.req.Module.Version != "" {
-		attrs = append(attrs, slog.String("version", x.req.Module.Version))
+	if e.Module.Version != "" {
+		attrs = append(attrs, slog.String("version", e.Module.Version))
 	}
 	attrs = append(attrs,
-		slog.String("file", fileNames[x.req.Kind]),
-		slog.String("outcome", x.outcome),
-		slog.String("source", x.source),
-		slog.Int("status", x.w.status),
-		slog.Int64("bytes", x.w.bytes),
-		milliseconds(x.start))
-	if x.failure != "" {
-		attrs = append(attrs, slog.String("error", x.failure))
+		slog.String("file", e.File),
+		slog.String("outcome", e.Outcome),
+		slog.String("source", e.Source),
+		slog.Int("status", e.Status),
+		slog.Int64("bytes", e.Bytes),
+		milliseconds(e.Duration))
+	if failure != "" {
+		attrs = append(attrs, slog.String("error", failure))
 	}
 	log.LogAttrs(ctx, level, "request", attrs...)
 }
@@ -131,8 +143,8 @@ func (x *exchange) log() {
 // fileNames names each kind of request in the log, by protocol.Kind.
 var fileNames = [...]string{"unknown", "list", "latest", "info", "mod", "zip", "query", "sumdb"}
 
-func milliseconds(since time.Time) slog.Attr {
-	return slog.Float64("ms", float64(time.Since(since).Microseconds())/1000)
+func milliseconds(d time.Duration) slog.Attr {
+	return slog.Float64("ms", float64(d.Microseconds())/1000)
 }
 
 // logPanic logs where a panic happened, if err is one.

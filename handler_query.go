@@ -36,21 +36,21 @@ func (x *exchange) serveList() error {
 func (x *exchange) list() ([]string, error) {
 	path := x.req.Module.Path
 	if x.route.Blocked != "" {
-		x.outcome = "blocked"
+		x.outcome = OutcomeBlocked
 		return nil, nil // none is left; an error would end a "go list -m -u all" of a graph that mentions one
 	}
 	held, err := x.held()
 	if err != nil {
 		return nil, err
 	}
-	src, err := x.h.sourceOf(x.req.Module, x.route.Private)
+	src, err := x.h.sourceOf(x.req.Module, x.route)
 	var a answer
 	if err == nil {
 		x.source = src.name
-		a = x.h.answers.ask(x.r.Context(), question{op: "list", path: path}, x.chainTo(src), func(ctx context.Context) (a answer, err error) {
-			ctx, end := x.h.opts.trace(x.h.onward(ctx, x.chainTo(src)), "list", x.req.Module)
-			defer func() { end(err) }()
-			a.versions, err = src.Versions(ctx, path)
+		a = x.h.answers.ask(x.r.Context(), question{op: OpList, path: path}, x.chainTo(src), func(ctx context.Context) (a answer, err error) {
+			op := x.h.opts.begin(x.h.onward(ctx, src, x.chainTo(src)), OpList, src.name, x.req.Module)
+			defer func() { op.end(err) }()
+			a.versions, err = src.Versions(op.ctx, path)
 			return a, err
 		})
 		err = a.failure()
@@ -59,7 +59,7 @@ func (x *exchange) list() ([]string, error) {
 		if len(held) == 0 || refused(err) {
 			return nil, err
 		}
-		x.source, x.outcome = "store", "held"
+		x.source, x.outcome = SourceStore, OutcomeHeld
 	} else {
 		// The source leaves some of these out on purpose: whether they count
 		// depends on the go.mod of others.
@@ -67,9 +67,10 @@ func (x *exchange) list() ([]string, error) {
 	}
 	all := slices.Concat(a.versions, held)
 	semver.Sort(all)
-	return slices.DeleteFunc(slices.Compact(all), func(v string) bool {
-		return !protocol.Canonical(module.Version{Path: path, Version: v}) || module.IsPseudoVersion(v) || x.blocked(v) != ""
-	}), nil
+	listed := slices.DeleteFunc(slices.Compact(all), func(v string) bool {
+		return !protocol.Canonical(module.Version{Path: path, Version: v}) || module.IsPseudoVersion(v) || x.mayNotServe(v)
+	})
+	return listed, x.policy
 }
 
 // failure is why there is no answer, or that it was "not found".
@@ -99,9 +100,25 @@ func (x *exchange) held() ([]string, error) {
 	return versions, nil
 }
 
-// blocked returns why a version of the module is blocked.
-func (x *exchange) blocked(version string) string {
-	return x.h.route(module.Version{Path: x.req.Module.Path, Version: version}).Blocked
+// blocked returns why a version of the module may not be served: policy forbids
+// it, or could not be asked.
+func (x *exchange) blocked(version string) error {
+	m := module.Version{Path: x.req.Module.Path, Version: version}
+	route, err := x.h.route(x.r.Context(), m)
+	if err == nil && route.Blocked != "" {
+		return &BlockedError{Path: m.Path, Version: version, Reason: route.Blocked}
+	}
+	return err
+}
+
+// mayNotServe reports whether a version is blocked, and notes in x.policy that
+// policy could not be asked.
+func (x *exchange) mayNotServe(version string) bool {
+	err := x.blocked(version)
+	if _, blocked := outermost(err).(*BlockedError); err != nil && !blocked {
+		x.policy = err
+	}
+	return err != nil
 }
 
 // chainTo returns the chain for questions to src.
@@ -113,7 +130,7 @@ func (x *exchange) serveLatest() error {
 	if x.route.Blocked != "" {
 		return &BlockedError{Path: x.req.Module.Path, Version: "latest", Reason: x.route.Blocked}
 	}
-	info, err := x.resolve("latest", "latest")
+	info, err := x.resolve(OpLatest, "latest")
 	if err != nil {
 		if refused(err) {
 			return err
@@ -122,14 +139,20 @@ func (x *exchange) serveLatest() error {
 		if heldErr != nil {
 			return heldErr
 		}
-		best := highest(held, func(v string) bool { return x.blocked(v) == "" })
+		best := highest(held, func(v string) bool { return !x.mayNotServe(v) })
+		if x.policy != nil {
+			return x.policy
+		}
 		if best == "" {
 			return err
 		}
 		return x.serveVersion(best, nil)
 	}
-	if reason := x.blocked(info.Version); reason != "" {
-		return x.serveHighestLeft(reason)
+	if err := x.blocked(info.Version); err != nil {
+		if blocked, ok := outermost(err).(*BlockedError); ok {
+			return x.serveHighestLeft(blocked.Reason)
+		}
+		return err
 	}
 	return x.serveVersion(info.Version, info)
 }
@@ -153,10 +176,16 @@ func (x *exchange) serveQuery() error {
 	if x.route.Blocked != "" {
 		return &BlockedError{Path: m.Path, Version: m.Version, Reason: x.route.Blocked}
 	}
-	if !x.route.Private && x.h.route(module.Version{Path: m.Version}).Private {
-		return &BlockedError{Path: m.Path, Version: m.Version, Reason: "a private path is not asked for as the version of a public module"}
+	if !x.route.Private {
+		private, err := x.h.mentionsPrivate(x.r.Context(), m.Version)
+		if err != nil {
+			return err
+		}
+		if private {
+			return &BlockedError{Path: m.Path, Version: m.Version, Reason: "a version query must not name a private path"}
+		}
 	}
-	info, err := x.resolve("query", m.Version)
+	info, err := x.resolve(OpQuery, m.Version)
 	var version string
 	if err == nil {
 		version = info.Version
@@ -172,8 +201,8 @@ func (x *exchange) serveQuery() error {
 			return err
 		}
 	}
-	if reason := x.blocked(version); reason != "" {
-		return &BlockedError{Path: m.Path, Version: version, Reason: reason}
+	if err := x.blocked(version); err != nil {
+		return err
 	}
 	return x.serveVersion(version, info)
 }
@@ -181,15 +210,15 @@ func (x *exchange) serveQuery() error {
 // resolve asks the source which version a query means.
 func (x *exchange) resolve(op, query string) (*Info, error) {
 	m := module.Version{Path: x.req.Module.Path, Version: query}
-	src, err := x.h.sourceOf(m, x.route.Private)
+	src, err := x.h.sourceOf(m, x.route)
 	if err != nil {
 		return nil, err
 	}
-	x.source, x.outcome = src.name, "fetch"
+	x.source, x.outcome = src.name, OutcomeFetch
 	a := x.h.answers.ask(x.r.Context(), question{op, m.Path, query}, x.chainTo(src), func(ctx context.Context) (a answer, err error) {
-		ctx, end := x.h.opts.trace(x.h.onward(ctx, x.chainTo(src)), op, m)
-		defer func() { end(err) }()
-		a.info, err = src.Resolve(ctx, m.Path, query)
+		span := x.h.opts.begin(x.h.onward(ctx, src, x.chainTo(src)), op, src.name, m)
+		defer func() { span.end(err) }()
+		a.info, err = src.Resolve(span.ctx, m.Path, query)
 		if err == nil && (a.info == nil || !protocol.Canonical(module.Version{Path: m.Path, Version: a.info.Version})) {
 			err = &InvalidError{m.Path, query, errors.New("the source answered with no canonical version")}
 		}
@@ -209,17 +238,18 @@ func (x *exchange) serveVersion(version string, info *Info) error {
 		return err
 	}
 	if info == nil {
-		src, err := x.h.sourceOf(m, x.route.Private)
+		src, err := x.h.sourceOf(m, x.route)
 		if err != nil {
 			return err
 		}
-		x.source, x.outcome = src.name, "fetch"
-		a := x.h.answers.ask(x.r.Context(), question{"query", m.Path, version}, x.chainTo(src), func(ctx context.Context) (answer, error) {
-			content, err := src.Fetch(x.h.onward(ctx, x.chainTo(src)), m)
+		x.source, x.outcome = src.name, OutcomeFetch
+		a := x.h.answers.ask(x.r.Context(), question{OpQuery, m.Path, version}, x.chainTo(src), func(ctx context.Context) (answer, error) {
+			ctx = x.h.onward(ctx, src, x.chainTo(src))
+			content, err := src.Fetch(ctx, m)
 			if err != nil {
 				return answer{}, err
 			}
-			info, err := x.h.getInfo(x.h.onward(ctx, x.chainTo(src)), content, m)
+			info, err := x.h.getInfo(ctx, src, content, m)
 			return answer{info: info}, err
 		})
 		if err := a.failure(); err != nil {
@@ -237,7 +267,7 @@ func (x *exchange) serveVersion(version string, info *Info) error {
 // serveAnswer answers with something that is not stored.
 func (x *exchange) serveAnswer(contentType, cacheControl string, body []byte) error {
 	if x.outcome == "" {
-		x.outcome = "fetch"
+		x.outcome = OutcomeFetch
 	}
 	return x.serveContent(contentType, cacheControl, "", time.Time{}, bytes.NewReader(body), int64(len(body)))
 }

@@ -19,19 +19,22 @@ var errNoSumDB = errors.New("this server does not pass on to that checksum datab
 func (x *exchange) serveSumDB() error {
 	// Neither what is looked up nor the database's name may tell of a
 	// private module.
-	host, _, _ := strings.Cut(x.req.DB, ":")
-	if x.route.Private || x.h.route(module.Version{Path: host}).Private {
+	private, err := x.h.mentionsPrivate(x.r.Context(), x.req.DB)
+	if err != nil {
+		return err
+	}
+	if x.route.Private || private {
 		return &BlockedError{Path: x.req.Module.Path, Version: x.req.Module.Version, Reason: "private modules are in no public checksum database; set GONOSUMDB"}
 	}
 	if _, ok := x.h.opts.Upstream.(SumDBUpstream); ok {
-		x.source, x.outcome = "upstream", "fetch"
+		x.source, x.outcome = SourceUpstream, OutcomeFetch
 	}
 	body, held, err := x.sumDBAnswer()
 	if err != nil {
 		return err
 	}
 	if held {
-		x.source, x.outcome = "store", "held"
+		x.source, x.outcome = SourceStore, OutcomeHeld
 	}
 	contentType, age := "text/plain; charset=utf-8", x.maxAge()
 	switch x.req.Op {
@@ -73,9 +76,9 @@ func (h *Handler) askSumDB(ctx context.Context, q sumDBQuestion, check func(cont
 		return nil, &MissingError{Err: errNoSumDB}
 	}
 	ask := func(ctx context.Context) (body []byte, err error) {
-		ctx, end := h.opts.trace(h.onward(ctx, q.chain), "sumdb", q.module)
-		defer func() { end(err) }()
-		return up.SumDB(ctx, q.path)
+		op := h.opts.begin(h.onward(ctx, source{}, q.chain), OpSumDB, SourceUpstream, q.module)
+		defer func() { op.event.Bytes = int64(len(body)); op.end(err) }()
+		return up.SumDB(op.ctx, q.path)
 	}
 	a := h.answers.ask(ctx, question{op: "sumdb", path: q.path}, q.chain, func(ctx context.Context) (a answer, err error) {
 		a.body, err = ask(ctx)

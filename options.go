@@ -40,22 +40,34 @@ type Options struct {
 	// FillWhole makes each fill fetch the zip too, not only what was asked.
 	FillWhole bool
 
-	// Route says whether a version is public, private or blocked; for a
-	// question about a whole module its version is empty, and a query is
-	// asked about by the version it resolved to. It is asked for requests
-	// and fills alike. If it is nil, everything is public.
-	Route func(m module.Version) Route
+	// Private is the module paths that are private whatever Route says: they
+	// come from version control only, the Upstream and checksum databases
+	// never hear of them. Nil means GOPRIVATE and GONOPROXY of the environment
+	// (see [EnvPatterns]); an empty Patterns means that none are.
+	Private *Patterns
+	// Route says whether a version is public, private or blocked. For a
+	// question about a whole module its version is empty; a query is asked
+	// about by the version that it resolved to, and its text is asked about
+	// as if it were a path. Requests and fills ask alike. An error answers
+	// the request: a [*BlockedError] with 403, any other with 503; the module
+	// then never reaches the Upstream. If Route is nil, modules are public
+	// unless Private matches, and none is blocked.
+	Route func(ctx context.Context, m module.Version) (Route, error)
 	// Allow decides whether a request may be answered at all, before
 	// anything is looked up. m is zero for requests that are about no module
 	// (checksum database tiles); its version may be empty or a query. An
-	// error is answered with 403 and its text. If it is nil, all are.
+	// error that is or wraps an [*UnauthorizedError] is answered with 401, any
+	// other with 403 and its text. If Allow is nil, all requests are answered.
 	Allow func(r *http.Request, m module.Version) error
-	// Trace is called before an operation on a source or the store: "info",
-	// "mod", "zip" (fetching one file), "put", "commit", "list", "latest",
-	// "query", "sumdb", "fill". The operation runs on the context it returns, and the
-	// function it returns is called with the result. If it is nil, nothing is
-	// traced.
+	// Trace is called before each operation on a source or the store, with
+	// one of OpInfo, OpMod, … The operation runs on the context it returns,
+	// and the function it returns is called with the result. If it is nil,
+	// nothing is traced.
 	Trace func(ctx context.Context, op string, m module.Version) (context.Context, func(error))
+	// Observe is called once for each request that was answered, and for each
+	// fetch, store write and fill that ended. The log line of a request has
+	// the same values. If it is nil, nothing is observed.
+	Observe func(Event)
 	// Checksums is the checksum database that must vouch for what is public
 	// before it is stored. If it has the ability [SumDBKey], answers of that
 	// database that clients ask for need its signature, too. If it is nil,
@@ -159,6 +171,12 @@ func (o *Options) withDefaults() (Options, error) {
 	case c.Prefetch == 0:
 		c.Prefetch = 8
 	}
+	if c.Private == nil {
+		var err error
+		if c.Private, err = EnvPatterns(); err != nil {
+			return c, fmt.Errorf("athens: no default for Private: %w", err)
+		}
+	}
 	c.timesWithDefaults()
 	return c, c.sizesWithDefaults()
 }
@@ -218,12 +236,4 @@ func (o *Options) sizesWithDefaults() error {
 		}
 	}
 	return nil
-}
-
-// trace calls Options.Trace, if there is one.
-func (o *Options) trace(ctx context.Context, op string, m module.Version) (context.Context, func(error)) {
-	if o.Trace == nil {
-		return ctx, func(error) {}
-	}
-	return o.Trace(ctx, op, m)
 }

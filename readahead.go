@@ -274,10 +274,11 @@ func (a *readAhead) fetch(w wish) {
 			h.logPanic(&flight.PanicError{Value: v, Stack: debug.Stack()})
 		}
 	}()
-	if route := h.route(w.module); route.Private || route.Blocked != "" {
+	route, err := h.route(ctx, w.module)
+	if err != nil || route.Private || route.Blocked != "" {
 		return
 	}
-	src, err := h.sourceOf(w.module, false)
+	src, err := h.sourceOf(w.module, route)
 	if err != nil {
 		return
 	}

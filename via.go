@@ -43,8 +43,10 @@ func isServer(name string) bool {
 	return ok && len(id) == 26 && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz234567") == ""
 }
 
-// onward returns ctx with this server added to chain.
-func (h *Handler) onward(ctx context.Context, chain string) context.Context {
+// onward returns the context for questions to src: with this server added to chain,
+// and with whether the module is private.
+func (h *Handler) onward(ctx context.Context, src source, chain string) context.Context {
+	ctx = WithPrivate(ctx, src.Private)
 	if chain != "" {
 		chain += ", "
 	}

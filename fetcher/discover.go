@@ -60,23 +60,24 @@ var sites = []site{
 
 // locate says where a module's code is, from what is remembered or by asking.
 func (f *Fetcher) locate(ctx context.Context, path string) (*place, error) {
-	if p, err, ok := f.located.get(path, time.Now()); ok {
+	to := f.reachOf(ctx, path) // the flight's context does not know
+	key := to.String() + path
+	if p, err, ok := f.located.get(key, time.Now()); ok {
 		return p, err
 	}
-	return f.locating.Do(ctx, path, func(ctx context.Context) (*place, error) {
-		p, err := f.lookUp(ctx, path)
+	return f.locating.Do(ctx, key, func(ctx context.Context) (*place, error) {
+		p, err := f.lookUp(ctx, path, to)
 		switch {
 		case err == nil:
-			f.located.put(path, p, nil, time.Now().Add(f.opts.DiscoveryTTL))
+			f.located.put(key, p, nil, time.Now().Add(f.opts.DiscoveryTTL))
 		case errors.As(err, new(absent)):
-			f.located.put(path, nil, err, time.Now().Add(f.opts.MissTTL))
+			f.located.put(key, nil, err, time.Now().Add(f.opts.MissTTL))
 		}
 		return p, err
 	})
 }
 
-func (f *Fetcher) lookUp(ctx context.Context, path string) (*place, error) {
-	to := f.reachOf(path)
+func (f *Fetcher) lookUp(ctx context.Context, path string, to reach) (*place, error) {
 	p, err := f.wellKnown(ctx, path, to)
 	if p == nil && err == nil {
 		p, err = f.discover(ctx, path, to)

@@ -69,7 +69,7 @@ func (e forbidden) Error() string { return string(e) }
 
 // mayUse is an error if GOVCS does not allow what a place needs.
 func (f *Fetcher) mayUse(p *place) error {
-	if p.vcs != vcsGit || f.vcsRules.allow(p.root, f.reachOf(p.root).private) {
+	if p.vcs != vcsGit || f.vcsRules.allow(p.root, p.reach.private) {
 		return nil
 	}
 	return forbidden("GOVCS does not allow git for " + p.root)

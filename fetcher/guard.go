@@ -1,10 +1,12 @@
 package fetcher
 
 import (
+	"context"
 	"net"
 
 	"golang.org/x/mod/module"
 
+	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/netguard"
 )
 
@@ -15,11 +17,12 @@ type reach struct {
 }
 
 // reachOf says how far requests on behalf of path may go.
-func (f *Fetcher) reachOf(path string) reach {
-	return reach{
-		insecure: module.MatchPrefixPatterns(f.opts.Insecure, path),
-		private:  f.opts.Private != nil && f.opts.Private(path),
+func (f *Fetcher) reachOf(ctx context.Context, path string) reach {
+	private, known := athens.IsPrivate(ctx)
+	if !known {
+		private = f.opts.Private.Match(path)
 	}
+	return reach{insecure: module.MatchPrefixPatterns(f.opts.Insecure, path), private: private}
 }
 
 // String is a prefix for keys: what was learned at one reach is not told at

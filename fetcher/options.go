@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/netrc"
 )
 
@@ -28,20 +29,22 @@ type Options struct {
 	// it is empty, the environment's GOINSECURE counts; "none" is no path.
 	Insecure string
 
-	// Private says which module paths may be fetched from addresses that are
+	// Private is the module paths that may be fetched from addresses that are
 	// not public: loopback, link-local, private and reserved ones. On behalf
 	// of all others such an address is never dialed, whatever a go-import
 	// page, a redirect or the DNS says; the answer is an
-	// [*athens.BlockedError]. It must say the same of a path each time. If it
-	// is nil, no path is private.
+	// [*athens.BlockedError]. Private counts only outside of a handler, which
+	// says by [athens.WithPrivate] whether the path it asks for is private.
+	// Nil means GOPRIVATE and GONOPROXY of the environment (see
+	// [athens.EnvPatterns]); an empty Patterns means that no path is private.
 	//
 	// What an HTTP proxy is asked for is not judged, nor is what a Transport
 	// dials that is not an [*http.Transport].
-	Private func(path string) bool
+	Private *athens.Patterns
 
 	// GOVCS says which version control systems may be used for which paths; see
 	// "go help vcs". If it is empty, the environment's GOVCS counts; "none" is no
-	// rule. Its "private" paths are those that Private names. Where it does not
+	// rule. Its "private" paths are the private ones, see Private. Where it does not
 	// allow git, the answer is an [*athens.BlockedError].
 	GOVCS string
 
@@ -143,6 +146,12 @@ func (o *Options) withDefaults() (Options, error) {
 		c.Transport = transport
 	}
 	c.readEnvironment()
+	if c.Private == nil {
+		var err error
+		if c.Private, err = athens.EnvPatterns(); err != nil {
+			return c, fmt.Errorf("fetcher: no default for Private: %w", err)
+		}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

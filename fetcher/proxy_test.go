@@ -45,13 +45,17 @@ tag v1.0.0
 			t.Setenv("no_proxy", c.exempt)
 			file := filepath.Join(t.TempDir(), "config")
 			require.NoError(t, os.WriteFile(file, []byte(c.config+"\n"), 0o600))
+			private := patterns(t, "")
+			if strings.HasPrefix(name, "a") { // with and without
+				private = everyPath(t)
+			}
 			goCmd := modtest.NewGo(t, net)
 			goCmd.Set("HTTP_PROXY=", "HTTPS_PROXY=", "http_proxy=", "https_proxy=", "NO_PROXY=", "no_proxy="+c.exempt, "GIT_CONFIG_GLOBAL="+file)
 			direct := goCmd.Download(path + "@v1.0.0")[0]
 			require.Equal(t, c.ok, direct.Error == "", direct.Error)
 
 			f, err := fetcher.New(t.TempDir(), &fetcher.Options{Insecure: modtest.Insecure, Netrc: "none", GitConfig: file, SSHDir: "none",
-				Private: func(string) bool { return strings.HasPrefix(name, "a") }})
+				Private: private})
 			require.NoError(t, err)
 			defer f.Close()
 			got, err := modtest.FetchAll(t, f, path, "v1.0.0")

@@ -106,7 +106,7 @@ func TestPublicPathsStayOutside(t *testing.T) {
 			n := modtest.NewInternet(t)
 			f := newFetcher(t, n, func(o *fetcher.Options) {
 				attack(t, n, o)
-				o.Private = func(path string) bool { return path == "corp.test/simple" }
+				o.Private = patterns(t, "corp.test/simple")
 			})
 			in.conns.Store(0)
 			_, err := f.Versions(t.Context(), "git.test/simple")
@@ -124,7 +124,7 @@ func TestPrivatePathsReachInside(t *testing.T) {
 	repo := modtest.Ready(t, "simple")[0]
 	n := modtest.NewInternet(t, repo)
 	f := newFetcher(t, n, func(o *fetcher.Options) {
-		o.Private = func(path string) bool { return strings.HasPrefix(path, "corp.test/") }
+		o.Private = patterns(t, "corp.test")
 	})
 	page(n, "corp.test/simple", "git", n.Direct("git.test/simple"))
 	page(n, "public.test/simple", "git", n.Direct("git.test/simple"))
@@ -137,6 +137,23 @@ func TestPrivatePathsReachInside(t *testing.T) {
 	}
 	_, err := modtest.FetchAll(t, f, "public.test/simple", "v1.0.0")
 	requireBlocked(t, err, "public.test/simple")
+}
+
+// Within a handler's work the handler says what is private, and for each caller
+// anew.
+func TestHandlerSaysWhatIsPrivate(t *testing.T) {
+	n := modtest.NewInternet(t, modtest.Ready(t, "simple")[0])
+	f := newFetcher(t, n, func(o *fetcher.Options) { o.Private = patterns(t, "public.test") })
+	page(n, "corp.test/simple", "git", n.Direct("git.test/simple"))
+	page(n, "public.test/simple", "git", n.Direct("git.test/simple"))
+	for range 2 {
+		_, err := f.Versions(athens.WithPrivate(t.Context(), true), "corp.test/simple")
+		require.NoError(t, err)
+		_, err = f.Versions(t.Context(), "corp.test/simple")
+		requireBlocked(t, err, "corp.test/simple")
+		_, err = f.Versions(athens.WithPrivate(t.Context(), false), "public.test/simple")
+		requireBlocked(t, err, "public.test/simple")
+	}
 }
 
 // A transport that dials by itself is judged by where its connections lead:

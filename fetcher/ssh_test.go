@@ -52,7 +52,7 @@ func newSSHWorld(t *testing.T, url string, hostKey any) *sshWorld {
 func (w *sshWorld) fetcher(t *testing.T) *fetcher.Fetcher {
 	return newFetcher(t, w.Internet, func(o *fetcher.Options) {
 		o.SSHDir = w.home.dir
-		o.Private = func(string) bool { return true }
+		o.Private = everyPath(t)
 	})
 }
 
@@ -128,7 +128,7 @@ func TestSSHURLs(t *testing.T) {
 			w.server.add(c.path, w.repo)
 			w.home.write("config", string(read(t, w.home.dir, "config"))+c.ssh)
 			f := newFetcher(t, w.Internet, func(o *fetcher.Options) {
-				o.SSHDir, o.Private = w.home.dir, func(string) bool { return true }
+				o.SSHDir, o.Private = w.home.dir, everyPath(t)
 				o.GitConfig = w.home.write("gitconfig", c.git)
 			})
 			list, err := f.Versions(t.Context(), "git.test/simple")
@@ -374,7 +374,7 @@ func TestSSHHangs(t *testing.T) {
 			setup(t, w)
 			f := newFetcher(t, w.Internet, func(o *fetcher.Options) {
 				o.SSHDir, o.PageTimeout = w.home.dir, 300*time.Millisecond
-				o.Private = func(string) bool { return true }
+				o.Private = everyPath(t)
 			})
 			_, err := f.Versions(t.Context(), "git.test/simple")
 			requireOutage(t, err, "")
@@ -400,7 +400,7 @@ func TestSSHEndless(t *testing.T) {
 		}
 	}
 	f := newFetcher(t, w.Internet, func(o *fetcher.Options) {
-		o.SSHDir, o.MaxRefsBytes, o.Private = w.home.dir, 100_000, func(string) bool { return true }
+		o.SSHDir, o.MaxRefsBytes, o.Private = w.home.dir, 100_000, everyPath(t)
 	})
 	_, err := f.Versions(t.Context(), "git.test/simple")
 	var invalid *athens.InvalidError

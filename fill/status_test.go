@@ -17,7 +17,7 @@ import (
 	"github.com/athens-go/athens"
 )
 
-func TestStatusOfNothingHasNoNull(t *testing.T) {
+func TestStatusNothingHasNoNull(t *testing.T) {
 	q, err := New(nil)
 	require.NoError(t, err)
 	got, err := json.Marshal(q.Status())

@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (damaged 
 			return false, err
 		}
 		o.Source = func(m module.Version) athens.Fetcher {
-			if rules.Route(m).Private {
+			if route, _ := rules.Route(ctx, m); route.Private {
 				return nil
 			}
 			return upstream

@@ -20,7 +20,9 @@ var errGone = errors.New("what was fetched is gone again")
 
 // version returns a version that was fetched a moment ago, or fetches it.
 func (f *Fetcher) version(ctx context.Context, m module.Version) (*version, error) {
-	return f.fetches.Do(ctx, m, func(ctx context.Context) (*version, error) {
+	q := f.question(ctx, m)
+	return f.fetches.Do(ctx, q, func(ctx context.Context) (*version, error) {
+		ctx = q.with(ctx)
 		if v := f.find(m); v != nil {
 			return v, nil
 		}
@@ -177,7 +179,9 @@ func same(a, b *athens.Info) bool {
 // copyZip makes the zip of a version that the caller holds, if nobody did, and
 // writes it.
 func (f *Fetcher) copyZip(ctx context.Context, v *version, w io.Writer) error {
+	q := f.question(ctx, v.module)
 	name, err := f.zips.Do(ctx, v, func(ctx context.Context) (string, error) {
+		ctx = q.with(ctx)
 		if !f.hold(v) { // the one who asked may have left
 			return "", errGone
 		}

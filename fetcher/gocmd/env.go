@@ -2,10 +2,13 @@ package gocmd
 
 import (
 	"cmp"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/athens-go/athens"
 )
 
 // none is how GOPRIVATE and its like say "no path".
@@ -38,10 +41,6 @@ func environ(o *Options) []string {
 			set(name, value)
 		}
 	}
-	private := cmp.Or(o.Private, env["GOPRIVATE"])
-	if private == none {
-		private = ""
-	}
 	// English messages, but the user's way to write file names: with
 	// LC_ALL=C, svn could not check out what is not ASCII.
 	ctype := cmp.Or(env["LC_ALL"], env["LC_CTYPE"], env["LANG"], "C.UTF-8")
@@ -49,7 +48,7 @@ func environ(o *Options) []string {
 		{"LC_ALL", ""}, {"LANGUAGE", ""}, {"LC_MESSAGES", "C"}, {"LC_CTYPE", ctype},
 		{"GO111MODULE", "on"}, {"GOENV", "off"}, {"GOFLAGS", "-mod=mod -modcacherw"}, {"GOWORK", "off"}, {"GOTOOLCHAIN", "local"},
 		{"GOPROXY", "direct"}, {"GONOPROXY", none}, {"GOSUMDB", "off"}, {"GONOSUMDB", none},
-		{"GOPRIVATE", private}, {"GOVCS", cmp.Or(o.GOVCS, env["GOVCS"])},
+		{"GOVCS", cmp.Or(o.GOVCS, env["GOVCS"])},
 	} {
 		set(e[0], e[1])
 	}
@@ -58,6 +57,15 @@ func environ(o *Options) []string {
 		list = append(list, name+"="+env[name])
 	}
 	return list
+}
+
+// goprivate is the GOPRIVATE with which a go command takes the path that it is asked
+// for as private or not. Nothing but GOVCS goes by it.
+func goprivate(ctx context.Context) string {
+	if private, _ := athens.IsPrivate(ctx); private {
+		return "GOPRIVATE=*"
+	}
+	return "GOPRIVATE="
 }
 
 // inFolder adds what makes a command leave all its files in dir.

@@ -66,9 +66,9 @@ type Fetcher struct {
 	places  chan struct{} // one for each running command
 	stop    context.CancelCauseFunc
 
-	lists   *flight.Calls[string, []string]
-	queries *flight.Calls[module.Version, *athens.Info]
-	fetches *flight.Calls[module.Version, *version]
+	lists   *flight.Calls[question, []string]
+	queries *flight.Calls[question, *athens.Info]
+	fetches *flight.Calls[question, *version]
 	zips    *flight.Calls[*version, string]
 
 	mu       sync.Mutex
@@ -105,9 +105,9 @@ func New(opts *Options) (*Fetcher, error) {
 	f := &Fetcher{
 		opts: o, program: program, env: environ(&o), stop: stop,
 		places:  make(chan struct{}, o.Concurrency),
-		lists:   flight.NewCalls[string, []string](ctx),
-		queries: flight.NewCalls[module.Version, *athens.Info](ctx),
-		fetches: flight.NewCalls[module.Version, *version](ctx),
+		lists:   flight.NewCalls[question, []string](ctx),
+		queries: flight.NewCalls[question, *athens.Info](ctx),
+		fetches: flight.NewCalls[question, *version](ctx),
 		zips:    flight.NewCalls[*version, string](ctx),
 		kept:    make(map[module.Version]*version),
 	}
@@ -156,6 +156,26 @@ func (f *Fetcher) Close() error {
 	return nil
 }
 
+// question is what several callers may ask at the same time.
+type question struct {
+	module  module.Version
+	private bool
+}
+
+// question returns what a caller asks about m.
+func (f *Fetcher) question(ctx context.Context, m module.Version) question {
+	private, known := athens.IsPrivate(ctx)
+	if !known {
+		private = f.opts.Private.Match(m.Path)
+	}
+	return question{m, private}
+}
+
+// with returns a context for a go command that answers q.
+func (q question) with(ctx context.Context) context.Context {
+	return athens.WithPrivate(ctx, q.private)
+}
+
 // Versions implements [athens.Fetcher]. Retracted versions are among them, as in
 // the list of any GOPROXY server.
 func (f *Fetcher) Versions(ctx context.Context, path string) ([]string, error) {
@@ -165,7 +185,8 @@ func (f *Fetcher) Versions(ctx context.Context, path string) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	list, err := f.lists.Do(ctx, path, func(ctx context.Context) ([]string, error) { return f.list(ctx, path) })
+	q := f.question(ctx, module.Version{Path: path})
+	list, err := f.lists.Do(ctx, q, func(ctx context.Context) ([]string, error) { return f.list(q.with(ctx), path) })
 	return slices.Clone(list), f.outward(ctx, path, err)
 }
 
@@ -180,7 +201,8 @@ func (f *Fetcher) Resolve(ctx context.Context, path, query string) (*athens.Info
 		return nil, context.Cause(ctx)
 	}
 	m := module.Version{Path: path, Version: query}
-	info, err := f.queries.Do(ctx, m, func(ctx context.Context) (*athens.Info, error) { return f.resolve(ctx, m) })
+	q := f.question(ctx, m)
+	info, err := f.queries.Do(ctx, q, func(ctx context.Context) (*athens.Info, error) { return f.resolve(q.with(ctx), m) })
 	if err != nil {
 		return nil, f.outward(ctx, path, err)
 	}

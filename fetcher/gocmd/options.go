@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/athens-go/athens"
 )
 
 // Options configures a [Fetcher]. A nil *Options means all defaults; so does
@@ -33,10 +35,12 @@ type Options struct {
 	// that one trusts, so use that where only trusted paths come by.
 	GOVCS string
 
-	// Private has GOPRIVATE's syntax: the paths that GOVCS calls private. It
-	// has no other meaning here. If it is empty, the environment's GOPRIVATE
-	// counts; "none" is no path.
-	Private string
+	// Private is the module paths that GOVCS calls private. It has no other
+	// meaning here, and counts only outside of a handler, which says by
+	// [athens.WithPrivate] whether the path it asks for is private. Nil means
+	// GOPRIVATE and GONOPROXY of the environment (see [athens.EnvPatterns]); an
+	// empty Patterns means that no path is private.
+	Private *athens.Patterns
 
 	// Concurrency bounds how many go commands run at once; zero means 4.
 	Concurrency int
@@ -78,6 +82,12 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if c.Dir == "" {
 		c.Dir = os.TempDir()
+	}
+	if c.Private == nil {
+		var err error
+		if c.Private, err = athens.EnvPatterns(); err != nil {
+			return c, fmt.Errorf("gocmd: no default for Private: %w", err)
+		}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -74,7 +74,7 @@ func (f *Fetcher) run(ctx context.Context, dir, path string, want int, args ...s
 	}
 	begun := time.Now()
 	stdout, stderr, err := f.execute(ctx, dir, args)
-	f.opts.Logger.Info("go command", "args", args, "ms", time.Since(begun).Milliseconds(), "err", err)
+	f.opts.Logger.Info("go command", "args", args, "ms", time.Since(begun).Milliseconds(), "error", err)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return nil, err
@@ -123,7 +123,7 @@ func (f *Fetcher) execute(ctx context.Context, dir string, args []string) (stdou
 	out := &capped{max: f.opts.MaxOutputBytes, full: func() { kill(fmt.Errorf("it printed more than %d bytes", f.opts.MaxOutputBytes)) }}
 	problems := &capped{max: maxStderr, full: func() {}}
 	cmd := exec.CommandContext(ctx, f.program, args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = filepath.Join(dir, "work"), inFolder(f.env, dir), out, problems, waitDelay
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = filepath.Join(dir, "work"), append(inFolder(f.env, dir), goprivate(ctx)), out, problems, waitDelay
 	ownGroup(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, nil, fmt.Errorf("start the go command: %w", err)

@@ -203,7 +203,7 @@ func TestEnvironment(t *testing.T) {
 	seen := strings.Split(readFile(t, file), "\n")
 	for _, e := range []string{
 		"GOPROXY=direct", "GOFLAGS=-mod=mod -modcacherw", "GOTOOLCHAIN=local", "GOSUMDB=off", "GOENV=off", "GOWORK=off", "GOVCS=public:git",
-		"GOPRIVATE=corp.test", "GOINSECURE=*.test", "NETRC=/from/options", "http_proxy=http://127.0.0.1:9", "LC_CTYPE=de_DE.UTF-8", "LC_MESSAGES=C", "LC_ALL=",
+		"GOPRIVATE=*", "GOINSECURE=*.test", "NETRC=/from/options", "http_proxy=http://127.0.0.1:9", "LC_CTYPE=de_DE.UTF-8", "LC_MESSAGES=C", "LC_ALL=",
 		"corp.test/m@v1.0.0",
 	} {
 		assert.Contains(t, seen, e)
@@ -216,6 +216,11 @@ func TestEnvironment(t *testing.T) {
 	assert.Contains(t, seen, "GOMODCACHE="+filepath.Join(filepath.Dir(work), "modcache"))
 	assert.NoDirExists(t, work)
 	assert.Contains(t, log.String(), "corp.test/m@v1.0.0")
+
+	// A handler's word counts more.
+	_, err := f.Resolve(athens.WithPrivate(t.Context(), false), "corp.test/m", "v1.0.0")
+	assert.Error(t, err)
+	assert.Contains(t, strings.Split(readFile(t, file), "\n"), "GOPRIVATE=")
 }
 
 func TestNew(t *testing.T) {

@@ -118,7 +118,9 @@ func (w *workshop) forbidden(t *testing.T, s system) {
 	var outage *athens.UnavailableError
 	assert.ErrorAs(t, err, &outage)
 	assert.ErrorContains(t, err, "GOVCS disallows using "+s.tool)
-	f = newFetcher(t, w.net, func(o *gocmd.Options) { o.Env, o.Private = w.env, "corp.test" })
+	private, err := athens.ParsePatterns("corp.test")
+	require.NoError(t, err)
+	f = newFetcher(t, w.net, func(o *gocmd.Options) { o.Env, o.Private = w.env, private })
 	_, err = f.Resolve(t.Context(), "corp.test/m", "latest")
 	assert.NoError(t, err, "all is allowed for private paths")
 }

@@ -1,6 +1,7 @@
 package protocoltest_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -49,12 +50,12 @@ func TestReadAheadSurvivesPanics(t *testing.T) {
 		up.Add(next)
 		up.Add(athenstest.Example, "go.mod", "module example.com/m\n\nrequire (\n\texample.com/next v1.0.0\n\texample.com/bad v1.0.0\n)\n")
 		asked := 0
-		h, err := athens.NewHandler(athenstest.NewStore(t), &athens.Options{Upstream: up, MissFetch: true, Route: func(m module.Version) athens.Route {
+		h, err := athens.NewHandler(athenstest.NewStore(t), &athens.Options{Upstream: up, MissFetch: true, Route: func(_ context.Context, m module.Version) (athens.Route, error) {
 			if m.Path == "example.com/bad" {
 				asked++
 				panic("no such team")
 			}
-			return athens.Route{}
+			return athens.Route{}, nil
 		}})
 		require.NoError(t, err)
 		for _, path := range []string{athenstest.ModPath, "/example.com/next/@v/v1.0.0.mod"} { // a client that follows requirements

@@ -99,9 +99,9 @@ func newFaultEnv(b *fixture, r wiring, held string, faults []fault) (*faultEnv, 
 	}
 	opts := &athens.Options{
 		MissFetch: r.through, MaxModBytes: 1 << 20,
-		Route: func(module.Version) athens.Route {
+		Route: func(context.Context, module.Version) (athens.Route, error) {
 			_, _ = callUnder(b.Context(), p, "route", athenstest.Example, func() (int, error) { return 0, nil })
-			return athens.Route{Private: r.private}
+			return athens.Route{Private: r.private}, nil
 		},
 		Allow: func(*http.Request, module.Version) error {
 			_, _ = callUnder(b.Context(), p, "allow", athenstest.Example, func() (int, error) { return 0, nil })

@@ -43,8 +43,8 @@ func FuzzServeHTTP(f *testing.F) {
 	for _, through := range []bool{false, true} {
 		h, err := athens.NewHandler(store, &athens.Options{
 			Fetcher: vcs, Upstream: athenstest.SumDBUpstream{Upstream: up}, Fills: &athenstest.Fills{Full: true}, MissFetch: through, AnswerCacheBytes: 1 << 20,
-			Route: func(m module.Version) athens.Route {
-				return athens.Route{Private: module.MatchPrefixPatterns("corp.test", m.Path)}
+			Route: func(_ context.Context, m module.Version) (athens.Route, error) {
+				return athens.Route{Private: module.MatchPrefixPatterns("corp.test", m.Path)}, nil
 			},
 		})
 		require.NoError(f, err)

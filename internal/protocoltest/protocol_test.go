@@ -122,12 +122,12 @@ func newScript(t *testing.T) *script {
 	return s
 }
 
-func (s *script) route(m module.Version) (r athens.Route) {
+func (s *script) route(_ context.Context, m module.Version) (r athens.Route, err error) {
 	for _, pattern := range s.private {
 		r.Private = r.Private || module.MatchPrefixPatterns(pattern, m.Path)
 	}
 	r.Blocked = s.blocked[m.Path] + s.blocked[m.String()]
-	return r
+	return r, nil
 }
 
 func (s *script) allow(_ *http.Request, m module.Version) error {

@@ -1,6 +1,7 @@
 package protocoltest_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -30,7 +31,7 @@ func requireChain(t *testing.T, goVersion string, n int) []*modtest.Version {
 }
 
 // startPrefetchingProxy is a fetching proxy, asked in this process.
-func startPrefetchingProxy(t *testing.T, up *modtest.GoProxy, route func(module.Version) athens.Route) (get func(path string) int, end func()) {
+func startPrefetchingProxy(t *testing.T, up *modtest.GoProxy, route func(context.Context, module.Version) (athens.Route, error)) (get func(path string) int, end func()) {
 	source, err := redirect.New(up.URL, nil)
 	require.NoError(t, err)
 	h, err := athens.NewHandler(storage.NewMemory(), &athens.Options{Upstream: source, MissFetch: true, Route: route})
@@ -98,11 +99,11 @@ func TestReadAheadBeginsZipsAtTheFirst(t *testing.T) {
 func TestReadAheadKeepsOffPrivateAndBlocked(t *testing.T) {
 	v := modtest.NewVersion(t, "example.com/m", "v1.0.0", map[string]string{"go.mod": "module example.com/m\nrequire (\n example.com/asked v1.0.0\n corp.test/secret v1.0.0\n example.com/bad v1.0.0\n example.com/good v1.0.0\n)\n"})
 	up := modtest.NewGoProxy(t, v)
-	get, end := startPrefetchingProxy(t, up, func(m module.Version) athens.Route {
+	get, end := startPrefetchingProxy(t, up, func(_ context.Context, m module.Version) (athens.Route, error) {
 		if m.Path == "example.com/bad" {
-			return athens.Route{Blocked: "bad"}
+			return athens.Route{Blocked: "bad"}, nil
 		}
-		return athens.Route{Private: strings.HasPrefix(m.Path, "corp.test/")}
+		return athens.Route{Private: strings.HasPrefix(m.Path, "corp.test/")}, nil
 	})
 	get("/example.com/m/@v/v1.0.0.mod")
 	get("/example.com/asked/@v/v1.0.0.mod")

@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -23,14 +24,15 @@ func ExampleParse() {
 		{Path: "example.com/mod", Version: "v1.4.3-rc.1"},
 		{Path: "example.com/mod", Version: "v1.4.3"},
 	} {
-		fmt.Printf("%s: %+v\n", m, r.Route(m))
+		route, err := r.Route(context.Background(), m)
+		fmt.Printf("%s: %+v %v\n", m, route, err)
 	}
 	_, err = rules.Parse("rules.txt", strings.NewReader("block example.com/mod@v1.2.3"))
 	fmt.Println(err)
 	// Output:
-	// github.com/corp/tool@v1.0.0: {Private:true Blocked:}
-	// example.com/mod@v1.4.3-rc.1: {Private:false Blocked:CVE-2024-0001 (rules.txt:3)}
-	// example.com/mod@v1.4.3: {Private:false Blocked:}
+	// github.com/corp/tool@v1.0.0: {Private:true Blocked:} <nil>
+	// example.com/mod@v1.4.3-rc.1: {Private:false Blocked:CVE-2024-0001 (rules.txt:3)} <nil>
+	// example.com/mod@v1.4.3: {Private:false Blocked:} <nil>
 	// rules.txt:1:7: bad pattern "example.com/mod@v1.2.3": the version stands behind the pattern, as a constraint such as =1.2.3
 }
 
@@ -41,9 +43,11 @@ func ExampleRules_Route() {
 		panic(err)
 	}
 	opts := &athens.Options{Route: r.Route}
-	fmt.Println(opts.Route(module.Version{Path: "corp.example.com/tool"}).Private)
-	fmt.Println(opts.Route(module.Version{Path: "corp.example.com/open/tool"}).Private)
+	for _, path := range []string{"corp.example.com/tool", "corp.example.com/open/tool"} {
+		route, err := opts.Route(context.Background(), module.Version{Path: path})
+		fmt.Println(route.Private, err)
+	}
 	// Output:
-	// true
-	// false
+	// true <nil>
+	// false <nil>
 }

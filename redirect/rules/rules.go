@@ -13,8 +13,8 @@
 package rules
 
 import (
+	"context"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -22,6 +22,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/pattern"
 )
 
 // Rules say of each module whether it is private and which versions are
@@ -50,7 +51,8 @@ import (
 // every spelling. Public and allow are exact. An element's ending that names a
 // version control system or a major version does not make it another's:
 // "corp.example.com/x.git" and "corp.example.com/x.v2" are private where
-// "corp.example.com/x" is.
+// "corp.example.com/x" is. Neither does a port or a dot behind the host, nor an
+// escape. [athens.Patterns] matches in the same way.
 //
 // # Versions
 //
@@ -63,10 +65,11 @@ import (
 // "+incompatible" does not count. A version that is too large to compare is in
 // every blocked range and in no allowed one.
 type Rules struct {
-	lines          []line
-	private, block anyCase
-	public, allow  index
-	patterns       []string // the private ones
+	lines         []line
+	private       pattern.Set
+	block         pattern.AnyCase
+	public, allow pattern.Index
+	patterns      []string // the private ones
 }
 
 // line is a rule that decides about versions, or none at its place.
@@ -82,14 +85,14 @@ func (r *Rules) add(ru rule, place string) {
 	l := line{verb: ru.verb, constraint: ru.constraint}
 	switch ru.verb {
 	case private:
-		r.private.add(n, ru.globs)
+		r.private.Add(n, ru.globs)
 		r.patterns = append(r.patterns, ru.globs...)
 	case public:
-		r.public.add(n, ru.globs)
+		r.public.Add(n, ru.globs)
 	case allow:
-		r.allow.add(n, ru.globs)
+		r.allow.Add(n, ru.globs)
 	case block:
-		r.block.add(n, ru.globs)
+		r.block.Add(n, ru.globs)
 		l.reason = "blocked by " + place
 		if ru.reason != "" {
 			l.reason = fmt.Sprintf("%s (%s)", ru.reason, place)
@@ -103,30 +106,16 @@ func (r *Rules) add(ru rule, place string) {
 // exception. An error says which pattern is bad; ignored, it would make public
 // what it was to hide.
 func (r *Rules) WithPrivate(patterns string) (*Rules, error) {
-	var globs []string
-	for item := range strings.SplitSeq(patterns, ",") {
-		glob := strings.TrimSuffix(strings.TrimSpace(item), "/")
-		if glob == "" {
-			continue
-		}
-		if _, err := path.Match(glob, ""); err != nil {
-			return nil, fmt.Errorf("private pattern %q: %w", glob, err)
-		}
-		// What somebody meant to hide must not leave for a slip of the pen.
-		if strings.ContainsAny(glob, " \t\r\n") || strings.Contains(glob, "://") {
-			return nil, fmt.Errorf("private pattern %q: patterns are separated by commas, and are no URLs", glob)
-		}
-		globs = append(globs, glob)
-	}
+	globs, err := pattern.Parse(patterns)
 	if globs == nil {
-		return r, nil
+		return r, err
 	}
 	if r == nil {
 		r = &Rules{}
 	}
 	merged := *r
-	merged.private = r.private.clone()
-	merged.private.add(base, globs)
+	merged.private = r.private.Clone()
+	merged.private.Add(base, globs)
 	merged.patterns = slices.Concat(globs, r.patterns)
 	return &merged, nil
 }
@@ -154,29 +143,28 @@ const base = -1
 // no version, Blocked says whether the module is blocked as a whole: that no
 // rule leaves any version of it. What a query resolves to is to be asked for
 // again.
-func (r *Rules) Route(m module.Version) athens.Route {
+//
+// It has the form of [athens.Options].Route. Its error is always nil.
+func (r *Rules) Route(_ context.Context, m module.Version) (athens.Route, error) {
 	if r == nil {
-		return athens.Route{}
+		return athens.Route{}, nil
 	}
-	return athens.Route{Private: r.isPrivate(m.Path), Blocked: r.blocked(m)}
+	return athens.Route{Private: r.isPrivate(m.Path), Blocked: r.blocked(m)}, nil
 }
 
 func (r *Rules) isPrivate(path string) bool {
-	n := r.private.last(path)
-	if short := withoutEndings(path); short != path {
-		n = max(n, r.private.last(short))
-	}
-	return n > none && n > r.public.last(path)
+	n := r.private.Last(path)
+	return n > pattern.None && n > r.public.Last(path)
 }
 
 // blocked returns the reason why m is blocked, or "".
 func (r *Rules) blocked(m module.Version) string {
 	var few [8]int
-	lines := r.block.all(few[:0], m.Path)
+	lines := r.block.All(few[:0], m.Path)
 	if len(lines) == 0 {
 		return ""
 	}
-	lines = r.allow.all(lines, m.Path)
+	lines = r.allow.All(lines, m.Path)
 	whole := m.Version == "" || module.CanonicalVersion(m.Version) != m.Version
 	slices.Sort(lines)
 	for _, n := range slices.Backward(lines) {

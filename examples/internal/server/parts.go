@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/mod/module"
-
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/fetcher"
 	"github.com/athens-go/athens/fetcher/gocmd"
@@ -91,7 +89,7 @@ func OpenOn(store Store, fills athens.FillScheduler, flags *Flags, log *slog.Log
 		return nil, err
 	}
 	p.closes(sums)
-	p.Options = athens.Options{Fetcher: vcs, Fills: fills, Route: policy.Route, Checksums: sums, Logger: log}
+	p.Options = athens.Options{Fetcher: vcs, Fills: fills, Private: &athens.Patterns{}, Route: policy.Route, Checksums: sums, Logger: log}
 	flags.freshness(&p.Options)
 	return p, nil
 }
@@ -118,7 +116,7 @@ func (p *Parts) versionControl(policy *rules.Rules) (athens.Fetcher, error) {
 	}
 	git, err := fetcher.New(dir, &fetcher.Options{
 		Logger:  p.Log,
-		Private: func(path string) bool { return policy.Route(module.Version{Path: path}).Private },
+		Private: &athens.Patterns{}, // the handler says by its Route what is private
 	})
 	if err != nil {
 		return nil, err
@@ -130,16 +128,12 @@ func (p *Parts) versionControl(policy *rules.Rules) (athens.Fetcher, error) {
 	if p.Flags.VCS != "go" {
 		return nil, fmt.Errorf("-vcs is git or go, not %q", p.Flags.VCS)
 	}
-	private := policy.PrivatePatterns()
-	if private == "" {
-		private = "none"
-	}
-	others, err := gocmd.New(&gocmd.Options{Private: private, Logger: p.Log})
+	others, err := gocmd.New(&gocmd.Options{Private: &athens.Patterns{}, Logger: p.Log})
 	if err != nil {
 		return nil, err
 	}
 	p.closes(others)
-	return fetcher.First(git, others), nil
+	return athens.First(git, others), nil
 }
 
 // close ends the parts, the last one first.

@@ -1,9 +1,8 @@
-package rules
+package pattern
 
 import (
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -11,57 +10,46 @@ import (
 	"golang.org/x/mod/module"
 )
 
-// none is what index.last returns where nothing matches.
-const none = base - 1
+// None is what Last returns where nothing matches; the lines that are added have
+// larger numbers.
+const None = -2
 
-// index finds the numbers of the lines whose pattern matches a path. Patterns
+// Index finds the numbers of the lines whose pattern matches a path. Patterns
 // without wildcards, of which a list of blocked modules consists, are found by
 // the path's prefixes, so that their number does not matter.
-type index struct {
+type Index struct {
 	exact map[string][]int
 	globs []numbered
 }
 
-// anyCase is an index that matches a path in every spelling.
-type anyCase struct {
-	exact index
-	lower index // of patterns in lower case, for paths in lower case
+// AnyCase is an Index that matches a path in every spelling.
+type AnyCase struct {
+	exact Index
+	lower Index // of patterns in lower case, for paths in lower case
 }
 
-func (x *anyCase) add(line int, globs []string) {
-	x.exact.add(line, globs)
+// Add adds the patterns of a line.
+func (x *AnyCase) Add(line int, globs []string) {
+	x.exact.Add(line, globs)
 	lower := make([]string, len(globs))
 	for i, g := range globs {
 		lower[i] = lowerGlob(g)
 	}
-	x.lower.add(line, lower)
+	x.lower.Add(line, lower)
 }
 
-func (x *anyCase) clone() anyCase { return anyCase{x.exact.clone(), x.lower.clone()} }
+// Clone returns a copy that may be added to.
+func (x *AnyCase) Clone() AnyCase { return AnyCase{x.exact.Clone(), x.lower.Clone()} }
 
-func (x *anyCase) last(path string) int {
-	return max(x.exact.last(path), x.lower.last(strings.ToLower(path)))
+// Last returns the largest number among the lines that match, or None.
+func (x *AnyCase) Last(path string) int {
+	return max(x.exact.Last(path), x.lower.Last(strings.ToLower(path)))
 }
 
-func (x *anyCase) all(lines []int, path string) []int {
-	return x.lower.all(x.exact.all(lines, path), strings.ToLower(path))
+// All appends the numbers of the lines that match, in no order; some come twice.
+func (x *AnyCase) All(lines []int, path string) []int {
+	return x.lower.All(x.exact.All(lines, path), strings.ToLower(path))
 }
-
-// withoutEndings returns a path whose elements behind the host lack ".git" and the
-// like, and ".v2" and the like: what is at x.git is at x, too.
-func withoutEndings(path string) string {
-	host, rest, _ := strings.Cut(path, "/")
-	if !strings.Contains(rest, ".") {
-		return path
-	}
-	elements := strings.Split(rest, "/")
-	for i, e := range elements {
-		elements[i] = ending.ReplaceAllString(e, "")
-	}
-	return host + "/" + strings.Join(elements, "/")
-}
-
-var ending = regexp.MustCompile(`(?i)(\.(git|hg|svn|bzr|fossil|v[0-9]+))+$`)
 
 // numbered is a pattern with wildcards.
 type numbered struct {
@@ -69,7 +57,8 @@ type numbered struct {
 	line int
 }
 
-func (x *index) add(line int, globs []string) {
+// Add adds the patterns of a line.
+func (x *Index) Add(line int, globs []string) {
 	for _, g := range globs {
 		if strings.ContainsAny(g, `*?[\`) {
 			x.globs = append(x.globs, numbered{g, line})
@@ -82,30 +71,30 @@ func (x *index) add(line int, globs []string) {
 	}
 }
 
-// clone returns a copy that may be added to.
-func (x *index) clone() index {
-	c := index{exact: maps.Clone(x.exact), globs: slices.Clone(x.globs)}
+// Clone returns a copy that may be added to.
+func (x *Index) Clone() Index {
+	c := Index{exact: maps.Clone(x.exact), globs: slices.Clone(x.globs)}
 	for g, lines := range c.exact {
 		c.exact[g] = slices.Clone(lines)
 	}
 	return c
 }
 
-// last returns the largest number among the lines that match, or none.
-func (x *index) last(p string) int {
-	n := none
+// Last returns the largest number among the lines that match, or None.
+func (x *Index) Last(p string) int {
+	n := None
 	x.each(p, func(line int) { n = max(n, line) })
 	return n
 }
 
-// all appends the numbers of the lines that match, in no order; some come twice.
-func (x *index) all(lines []int, path string) []int {
+// All appends the numbers of the lines that match, in no order; some come twice.
+func (x *Index) All(lines []int, path string) []int {
 	x.each(path, func(line int) { lines = append(lines, line) })
 	return lines
 }
 
 // each calls f for each match.
-func (x *index) each(path string, f func(line int)) {
+func (x *Index) each(path string, f func(line int)) {
 	if len(x.exact) > 0 {
 		for i := 0; i <= len(path); i++ {
 			if i < len(path) && path[i] != '/' {

@@ -1,0 +1,142 @@
+package athens
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/module"
+)
+
+func TestPatternsMatchEverySpelling(t *testing.T) {
+	p, err := ParsePatterns("corp.example.com/team, *.inner.test/,Git.test/x.git")
+	require.NoError(t, err)
+	for _, path := range []string{
+		"corp.example.com/team", "corp.example.com/team/x", "CORP.example.com/Team", "!corp.example.com/!team", "corp.example.com./team",
+		"corp.example.com:443/team", "corp.example.com.:443/team", "corp.example.com/team.git", "corp.example.com/team.v2/x", "Corp.example.com:8443/Team.GIT",
+		"corp.example.com%2Fteam", "%63orp.example.com/team", "corp%252eexample.com/team", "https://corp.example.com/team", "git@corp.example.com:team/x",
+		"corp.example.com//team", "a.inner.test", "A.Inner.test.:22", "git.test/x", "git.test/x.git/y", "git.test/X",
+	} {
+		assert.True(t, p.Match(path), path)
+	}
+	for _, path := range []string{"", "corp.example.com", "corp.example.com/teams", "example.com/team", "inner.test", "git.test", "corp.example.com.evil/team"} {
+		assert.False(t, p.Match(path), path)
+	}
+	assert.Equal(t, "corp.example.com/team,*.inner.test,Git.test/x.git", p.String())
+	assert.False(t, (*Patterns)(nil).Match("a.test"))
+	assert.False(t, new(Patterns).Match("a.test"))
+	for _, list := range []string{"[", "a.test,b[", "a.test b.test", "https://a.test"} {
+		_, err := ParsePatterns(list)
+		assert.Error(t, err, list)
+	}
+}
+
+func TestEnvPatterns(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "env")
+	require.NoError(t, os.WriteFile(file, []byte("# go env -w\nGOPRIVATE=file.test\nGONOPROXY=noproxy.test\n"), 0o600))
+	for _, c := range []struct{ private, noproxy, goenv, want string }{
+		{"a.test", "b.test", file, "a.test,b.test"},
+		{"a.test,b.test", "b.test", file, "a.test,b.test"},
+		{"", "b.test", file, "file.test,b.test"},
+		{"", "", file, "file.test,noproxy.test"},
+		{"none", "", file, "noproxy.test"},
+		{"", "", "off", ""},
+		{"", "", file + "/none", ""},
+		{"a.test", "", filepath.Dir(file), "a.test"},
+	} {
+		t.Setenv("GOPRIVATE", c.private)
+		t.Setenv("GONOPROXY", c.noproxy)
+		t.Setenv("GOENV", c.goenv)
+		p, err := EnvPatterns()
+		require.NoError(t, err)
+		assert.Equal(t, c.want, p.String(), "%+v", c)
+	}
+	t.Setenv("GOPRIVATE", "a[")
+	_, err := EnvPatterns()
+	assert.ErrorContains(t, err, "GOPRIVATE")
+	_, err = NewHandler(&putOnly{}, nil)
+	assert.ErrorContains(t, err, "Private")
+}
+
+// putOnly is a store that holds nothing.
+type putOnly struct{ Storage }
+
+func (*putOnly) Open(context.Context, module.Version, File) (*Object, error) {
+	return nil, os.ErrNotExist
+}
+
+func (*putOnly) Versions(context.Context, string) ([]string, error) { return nil, nil }
+
+// listener is an upstream that notes all that it hears.
+type listener struct{ heard []string }
+
+func (l *listener) hear(s ...string) error {
+	l.heard = append(l.heard, s...)
+	return errors.New("heard")
+}
+
+func (l *listener) Versions(_ context.Context, path string) ([]string, error) {
+	return nil, l.hear(path)
+}
+
+func (l *listener) Resolve(_ context.Context, path, query string) (*Info, error) {
+	return nil, l.hear(path, query)
+}
+
+func (l *listener) Fetch(_ context.Context, m module.Version) (Content, error) {
+	return nil, l.hear(m.String())
+}
+
+func (l *listener) Location(_ context.Context, path string) (string, error) {
+	return "https://registry.test/" + path, l.hear(path)
+}
+
+func (l *listener) SumDB(_ context.Context, path string) ([]byte, error) { return nil, l.hear(path) }
+
+// Without Private and Route, what the environment calls private stays here, and so
+// it does when Route fails.
+func TestPrivateByDefault(t *testing.T) {
+	t.Setenv("GOPRIVATE", "corp.example.com")
+	t.Setenv("GONOPROXY", "none")
+	none := func(context.Context, module.Version) (Route, error) { return Route{}, nil }
+	fails := func(context.Context, module.Version) (Route, error) { return Route{}, &MissingError{Path: "policy"} }
+	private := []string{
+		"/corp.example.com/x/@v/list", "/corp.example.com/x/@latest", "/corp.example.com/x/@v/v1.0.0.info", "/corp.example.com/x/@v/v1.0.0.zip",
+		"/corp.example.com/x/@v/main.info", "/sumdb/sum.test/lookup/corp.example.com/x@v1.0.0",
+		"/sumdb/corp.example.com/supported", "/sumdb/corp.example.com./supported", "/sumdb/corp.example.com:443/supported", "/sumdb/corp.example.com.:443/latest",
+		"/example.com/m/@v/corp.example.com.info", "/example.com/m/@v/corp.example.com@v1.0.0.info", "/example.com/m/@v/!corp.example.com.info",
+		"/example.com/m/@v/git@corp.example.com.info", "/example.com/m/@v/corp.example.com,x.info", "/example.com/m/@v/x=corp.example.com_v1.info",
+		"/example.com/m/@v/%2563orp.example.com.info", "/example.com/m/@v/corp.example.com%2520v1.info",
+	}
+	for name, opts := range map[string]*Options{"nil": {}, "public by Route": {Route: none}, "Route fails": {Route: fails, Private: &Patterns{}}} {
+		for _, fetch := range []bool{false, true} {
+			up := &listener{}
+			opts.Upstream, opts.MissFetch = up, fetch
+			h, err := NewHandler(&putOnly{}, opts)
+			require.NoError(t, err)
+			for _, target := range private {
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+				assert.Empty(t, up.heard, "%s: %s", name, target)
+				assert.NotEqual(t, http.StatusNotFound, w.Code, "a go command would go elsewhere: %s: %s", name, target)
+				assert.NotEqual(t, http.StatusFound, w.Code, target)
+			}
+			require.Error(t, h.Fill(t.Context(), Fill{Module: module.Version{Path: "corp.example.com/x", Version: "v1.0.0"}}))
+			assert.Empty(t, up.heard, name)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/example.com/m/@v/list", nil))
+			if opts.Private == nil {
+				assert.Equal(t, []string{"example.com/m"}, up.heard, name)
+			} else {
+				assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+			}
+			require.NoError(t, h.Shutdown(t.Context()))
+		}
+	}
+}
