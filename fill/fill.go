@@ -1,10 +1,10 @@
-// Package fill catches up in the background: it is the in-process
+// Package fill fetches versions in the background: it is the in-process
 // [athens.FillScheduler].
 //
-// A proxy that sends a client elsewhere, and a registry that answered before it
-// had the zip, owe themselves a version. They [Queue.Schedule] a [athens.Fill],
-// which costs a few microseconds and never waits; [Queue.Run] works it off
-// later and tries again for as long as the source is down:
+// A proxy that redirected a client, or a registry that answered before it had the zip,
+// still has a version to fetch. It calls [Queue.Schedule] with an [athens.Fill], which
+// takes a few microseconds; [Queue.Run] runs the fill later, and retries it for as long as
+// the source is down:
 //
 //	fills, err := fill.New(nil)
 //	…
@@ -18,54 +18,58 @@
 //	                      │  error: wait longer each time          │ nil: done
 //	                      └────────────────────────────────────────┤
 //	                                                               │ final error, or
-//	                                                               ▼ tried for too long
+//	                                                               ▼ retried for too long
 //	                                                             failed
 //
-// A version has at most one pending fill, however often it is asked for. What
-// can't become better by asking again ([athens.Final]) fails at once. An error
-// that may pass is tried again after [Options.RetryMin], then after twice that,
-// up to [Options.RetryMax], so fills go on by themselves within a minute after
-// a source is back; after [Options.GiveUp] a fill fails with its last error as
-// the reason. A failed fill is forgotten as work: the next miss schedules it
-// anew. [Queue.Status] shows all of it.
+// A version has at most one pending fill, however often it is scheduled. An error that
+// retrying can't cure ([athens.Final]) fails the fill at once. After any other error the
+// fill waits for [Options.RetryMin], then for twice that, up to [Options.RetryMax], so
+// fills continue within a minute after their source is back; after [Options.GiveUp] a
+// fill fails with its last error as the reason. A failed fill is not retried: the next
+// miss schedules it anew. [Queue.Status] shows all of it.
+//
+// # Memory
+//
+// A queue is bounded: [Options.Limit] fills of at most 5 KiB each (a name of 4,096 bytes
+// and a reason of 500), usually some 300 bytes, and [Options.Recent] fills of the same
+// size in each list of what is done and of what failed. With the default options that is
+// a few megabytes, and never more than 55. A journal adds at most a megabyte.
 //
 // # After a restart
 //
-// With [New] everything is in memory: what is pending when the process ends is
-// lost, and the next miss of that version schedules it again. With [Open] it is
-// done after the next start, at least once, whether the process has ended in
-// order, was killed or lost its machine:
+// With [New] everything is in memory: fills that are pending when the process ends are
+// lost, and the next miss of their versions schedules them again. With [Open] they run
+// after the next start, at least once, even if the process was killed or its machine lost
+// power:
 //
 //	fills, err := fill.Open(filepath.Join(dir, ".fills"), nil)
 //	…
 //	defer fills.Close()
 //
-// What is kept of a fill is all that [Queue.Status] shows of it and when it ran
-// first, so that it goes on waiting, and is given up, as it would have been.
-// Fills that failed are shown on. One that was running is run again, after a wait
-// like that after an error.
+// The journal has all that [Queue.Status] shows of a fill, and when it first ran, so that
+// it goes on waiting, and fails, as it would have without the restart. Fills that failed
+// are still shown. A fill that was running is repeated, after a wait like that after an
+// error.
 //
-//   - kill -9 loses nothing for which Schedule has returned nil: the kernel has
-//     it by then. Schedule waits some 4 microseconds for that, and 20
-//     milliseconds if the disk hangs; what such a disk did not take until the
-//     kill is lost.
-//   - A power cut loses a second or so at most: the journal is synced in the
+//   - kill -9 loses nothing for which Schedule has returned nil, because the kernel has
+//     it by then. Schedule waits some 4 microseconds for that, and at most 20
+//     milliseconds if the disk hangs; what such a disk did not take before the kill is
+//     lost.
+//   - A power cut loses at most about the last second: the journal is synced in the
 //     background, at once after a pause, and no client waits for it.
-//   - What was done in that time may be done again. A handler finds the version
-//     in its store then, and fetches nothing.
-//   - A torn or damaged line of a journal costs that line.
+//   - What was done in that time may be repeated. A handler then finds the version in its
+//     store, and fetches nothing.
+//   - A torn or damaged line of a journal loses that line only.
 //
-// On a full disk the queue goes on in memory, says so once in its log, and for
-// as long in [Status.Journal]; when there is room again it writes down all of it.
-// A journal has at most a megabyte more than twice what is pending takes, some
-// 200 bytes a fill.
+// While the disk is full the queue works in memory; it logs that once, and shows it in
+// [Status.Journal]. Once there is room it writes the state of all fills. A journal takes
+// at most twice what its pending fills take, some 200 bytes each, and a megabyte more.
 //
-// Several processes may use one folder. Each has a journal of its own there,
-// under a file lock; when it dies, the first of the others that looks, or the
-// next that starts, takes over its fills. They look once a minute. On a system
-// without flock (Windows), and on a network file system where flock does not
-// hold between its clients, a folder is for one process. The queue of backends/nats
-// is for processes on several machines.
+// Several processes may use one folder. Each has a journal of its own there, under a file
+// lock; when it dies, another process takes over its fills, either at its own start or
+// within a minute. On a system without flock (Windows), and on a network file system where
+// flock does not work between machines, a folder is for one process. The queue of
+// backends/nats is for processes on several machines.
 package fill
 
 import (
@@ -77,50 +81,59 @@ import (
 	"golang.org/x/mod/module"
 )
 
-// Schedule returns these errors, at once and without having done anything. They
-// don't change what a client is answered; the next miss schedules again.
+// Schedule returns these errors at once, without having changed anything. The client's
+// answer does not depend on them; the next miss schedules again.
 var (
 	// ErrFull says that [Options.Limit] fills are pending or running.
 	ErrFull = errors.New("fill: the queue is full")
-	// ErrClosed says that the context of [Queue.Run] is done, and nobody would
-	// remember the fill; or that the queue was closed.
+	// ErrClosed says that the context of [Queue.Run] is done and the fill would be
+	// lost, or that the queue was closed.
 	ErrClosed = errors.New("fill: the queue is closed")
 )
 
-// Options are the settings of [New] and [Open]. The zero value is good for a server.
+// Options are the settings of [New] and [Open]. The zero value is good for a server. A
+// negative value is an error, except where the field says otherwise.
 type Options struct {
+	// Limits.
+
 	// Workers is how many fills run at once. Zero means 4.
 	Workers int
-	// Limit is how many fills may be pending or running together; with it
-	// full, Schedule returns [ErrFull]. Zero means 10,000, which is a few
-	// megabytes.
+	// Limit is how many fills may be pending or running together; when there are
+	// that many, Schedule returns [ErrFull]. Zero means 10,000: usually a few
+	// megabytes, and 50 at most.
 	Limit int
 	// Timeout ends the context of one run of a fill. Zero means 10 minutes.
 	Timeout time.Duration
-	// Grace is how long fills that are running when Run's context ends may
-	// go on before their own context ends. Zero means 10 seconds; less than
-	// zero means not at all.
+	// Grace is how long running fills may continue after Run's context ends;
+	// then their own context ends. Zero means 10 seconds; negative means not at
+	// all.
 	Grace time.Duration
-	// RetryMin is how long a fill waits after its first error. Each further
-	// error doubles the wait; between half of it and all of it is then taken
-	// at random, so that what failed together does not come back together.
+
+	// Retries.
+
+	// RetryMin is how long a fill waits after its first error. Each further error
+	// doubles the wait; the actual wait is between half of that and all of it, at
+	// random, so that fills that failed together are not retried together.
 	// Zero means 1 second.
 	RetryMin time.Duration
-	// RetryMax is the longest wait, also when an [athens.UnavailableError]
-	// asks for a longer one. Zero means 1 minute, or RetryMin if that is more.
+	// RetryMax is the longest wait, also when an [athens.UnavailableError] asks
+	// for a longer one. Zero means 1 minute, or RetryMin if that is more.
 	RetryMax time.Duration
-	// GiveUp is how long after its first run a fill that can't succeed is
-	// still tried. Zero means 24 hours.
+	// GiveUp is how long after its first run a fill is still retried. Zero means
+	// 24 hours.
 	GiveUp time.Duration
-	// Recent is how many fills each list of a [Status] names; the counts are
-	// of all. Zero means 100.
+
+	// Reports.
+
+	// Recent is how many fills each list of a [Status] has; its counts are of all
+	// fills. Zero means 100.
 	Recent int
-	// Log is told what fails. Nil means nobody is.
-	Log *slog.Logger
+	// Logger receives failures. If nil, nothing is logged.
+	Logger *slog.Logger
 }
 
 // New returns an empty queue in memory. A nil opts means the defaults. The error says
-// which option can't be right.
+// which option is invalid.
 func New(opts *Options) (*Queue, error) {
 	var o Options
 	if opts != nil {
@@ -138,7 +151,7 @@ func New(opts *Options) (*Queue, error) {
 	}, nil
 }
 
-// complete fills in the defaults and checks the rest.
+// complete sets the defaults and checks the rest.
 func (o *Options) complete() error {
 	for _, n := range []struct {
 		name  string
@@ -180,8 +193,8 @@ func (o *Options) complete() error {
 		o.Grace = 10 * time.Second
 	}
 	o.Grace = max(o.Grace, 0)
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return nil
 }

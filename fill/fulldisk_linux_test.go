@@ -19,8 +19,8 @@ func TestFullDisk(t *testing.T) {
 	disk := modtest.SmallDisk(t, "4m")
 	dir, ballast := filepath.Join(disk, "fills"), filepath.Join(disk, "ballast")
 	var log lockedBuffer
-	opts := &Options{Log: slog.New(slog.NewTextHandler(&log, nil))}
-	q := open(t, dir, opts)
+	opts := &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	q := openQueue(t, dir, opts)
 	modtest.TakeRoom(t, ballast)
 	const n = 100 // more than a page has room for
 	for i := range n {
@@ -28,7 +28,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	assert.Contains(t, q.Status().Journal, "no space left on device")
 	assert.EqualValues(t, n, q.Status().Counts.Pending)
-	later := open(t, filepath.Join(disk, "later"), opts)
+	later := openQueue(t, filepath.Join(disk, "later"), opts)
 	require.NoError(t, later.Schedule(t.Context(), whole(0), time.Hour))
 	assert.Contains(t, later.Status().Journal, "no space left on device")
 
@@ -37,6 +37,6 @@ func TestFullDisk(t *testing.T) {
 		until(t, func() bool { return q.Status().Journal == "" })
 		die(t, q)
 	}
-	assert.EqualValues(t, n, open(t, dir, nil).Status().Counts.Pending)
-	assert.EqualValues(t, 1, open(t, filepath.Join(disk, "later"), nil).Status().Counts.Pending)
+	assert.EqualValues(t, n, openQueue(t, dir, nil).Status().Counts.Pending)
+	assert.EqualValues(t, 1, openQueue(t, filepath.Join(disk, "later"), nil).Status().Counts.Pending)
 }

@@ -17,11 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/fill/internal/journal"
 	"github.com/athens-go/athens/internal/flock"
 )
 
-// open opens a queue that ends with the test.
-func open(t *testing.T, dir string, opts *Options) *Queue {
+// openQueue opens a queue that ends with the test.
+func openQueue(t *testing.T, dir string, opts *Options) *Queue {
 	t.Helper()
 	q, err := Open(dir, opts)
 	require.NoError(t, err)
@@ -29,14 +30,10 @@ func open(t *testing.T, dir string, opts *Options) *Queue {
 	return q
 }
 
-// die makes q one whose process was killed: its lock has gone, and its file stays.
+// die makes q one whose process was killed: its lock is gone, and its file stays.
 func die(t *testing.T, q *Queue) {
 	t.Helper()
-	close(q.journal.closing)
-	q.keeper.Wait()
-	q.journal.end()
-	q.writer.Wait()
-	flock.Release(q.journal.file)
+	q.journal.Abandon()
 	q.mu.Lock()
 	q.ended, q.closed = true, true
 	q.mu.Unlock()
@@ -66,12 +63,12 @@ func run(t *testing.T, q *Queue, answer func(context.Context, athens.Fill) error
 
 func down(context.Context, athens.Fill) error { return errors.New("down") }
 
-// A fill that was put off waits on, and is given up when it would have been.
+// A fill that was postponed waits on, and is given up when it would have been.
 func TestRetriesSurvive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		opts := &Options{RetryMin: time.Minute, RetryMax: time.Hour, GiveUp: 3 * time.Hour}
-		q := open(t, dir, opts)
+		q := openQueue(t, dir, opts)
 		stop := run(t, q, down)
 		require.NoError(t, q.Schedule(t.Context(), whole(0), time.Second))
 		time.Sleep(30 * time.Minute)
@@ -81,7 +78,7 @@ func TestRetriesSurvive(t *testing.T) {
 		stop()
 		require.NoError(t, q.Close())
 
-		q = open(t, dir, opts)
+		q = openQueue(t, dir, opts)
 		after := q.Status().Pending
 		require.Len(t, after, 1)
 		for _, e := range []*Entry{&before[0], &after[0]} { // the same instants, written in another way
@@ -99,7 +96,7 @@ func TestRetriesSurvive(t *testing.T) {
 		assert.Equal(t, "down", s.Failed[0].Reason)
 		die(t, q)
 
-		assert.Equal(t, s.Failed[0].Reason, open(t, dir, nil).Status().Failed[0].Reason, "failures are shown on")
+		assert.Equal(t, s.Failed[0].Reason, openQueue(t, dir, nil).Status().Failed[0].Reason, "failures are shown on")
 	})
 }
 
@@ -109,7 +106,7 @@ func TestCrashCountsAsTry(t *testing.T) {
 		dir := t.TempDir()
 		var waits []time.Duration
 		for range 4 {
-			q := open(t, dir, nil)
+			q := openQueue(t, dir, nil)
 			if len(waits) == 0 {
 				require.NoError(t, q.Schedule(t.Context(), small(0), 0))
 			}
@@ -147,7 +144,7 @@ func TestEveryChangeSurvives(t *testing.T) {
 			defer q.Close()
 			return q.Status().Pending
 		}
-		q := open(t, dir, nil)
+		q := openQueue(t, dir, nil)
 		require.NoError(t, q.Schedule(t.Context(), small(0), 2*time.Hour))
 		require.NoError(t, q.Schedule(t.Context(), small(0), time.Hour))
 		if got := left(); assert.Len(t, got, 1) {
@@ -173,14 +170,14 @@ func TestEveryChangeSurvives(t *testing.T) {
 	})
 }
 
-// A clock that was wrong does not put a fill off for ever.
+// A clock that was wrong does not delay a fill for ever.
 func TestFarFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		q := open(t, dir, nil)
+		q := openQueue(t, dir, nil)
 		require.NoError(t, q.Schedule(t.Context(), small(0), 100*365*24*time.Hour))
 		die(t, q)
-		q = open(t, dir, nil)
+		q = openQueue(t, dir, nil)
 		assert.Equal(t, 24*time.Hour, time.Until(q.Status().Pending[0].Due).Round(time.Second))
 		die(t, q)
 	})
@@ -193,7 +190,7 @@ func TestOneAdopts(t *testing.T) {
 	}
 	dir := t.TempDir()
 	const fills, heirs = 20, 8
-	q := open(t, dir, nil)
+	q := openQueue(t, dir, nil)
 	for i := range fills {
 		require.NoError(t, q.Schedule(t.Context(), whole(i), time.Hour))
 	}
@@ -229,17 +226,17 @@ func TestTheLivingAdopt(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		living := open(t, dir, &Options{Limit: 3})
+		living := openQueue(t, dir, &Options{Limit: 3})
 		require.NoError(t, living.Schedule(t.Context(), small(0), time.Hour))
 		require.NoError(t, living.Schedule(t.Context(), small(1), 3*time.Hour))
-		dead := open(t, dir, nil)
+		dead := openQueue(t, dir, nil)
 		require.NoError(t, dead.Schedule(t.Context(), small(1), 2*time.Hour))
 		require.NoError(t, dead.Schedule(t.Context(), whole(2), 2*time.Hour))
-		time.Sleep(2 * lookEvery)
+		time.Sleep(2 * journal.AdoptInterval)
 		synctest.Wait()
 		assert.EqualValues(t, 2, living.Status().Counts.Pending, "of the living, it takes nothing")
 		die(t, dead)
-		time.Sleep(2 * lookEvery)
+		time.Sleep(2 * journal.AdoptInterval)
 		synctest.Wait()
 		assert.EqualValues(t, 2, living.Status().Counts.Pending, "there is no room")
 
@@ -257,7 +254,7 @@ func TestTheLivingAdopt(t *testing.T) {
 func TestCompaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		q := open(t, dir, nil)
+		q := openQueue(t, dir, nil)
 		stop := run(t, q, takes(0))
 		for i := range 50 {
 			require.NoError(t, q.Schedule(t.Context(), whole(100_000+i), 24*time.Hour))
@@ -266,7 +263,7 @@ func TestCompaction(t *testing.T) {
 		for i := range 6000 {
 			require.NoError(t, q.Schedule(t.Context(), small(i), 0))
 			if i%500 == 0 {
-				time.Sleep(2 * tendEvery)
+				time.Sleep(2 * journal.SyncDelay)
 				synctest.Wait()
 				for _, file := range journals(t, dir) {
 					info, err := os.Stat(file)
@@ -275,20 +272,20 @@ func TestCompaction(t *testing.T) {
 				}
 			}
 		}
-		time.Sleep(2 * tendEvery)
+		time.Sleep(2 * journal.SyncDelay)
 		assert.EqualValues(t, 6000, q.Status().Counts.Done)
-		assert.Less(t, grown, int64(2*minGrowth))
+		assert.Less(t, grown, int64(2*journal.MinGrowth))
 		stop()
 		die(t, q)
 		assert.Len(t, journals(t, dir), 1)
-		assert.EqualValues(t, 50, open(t, dir, nil).Status().Counts.Pending)
+		assert.EqualValues(t, 50, openQueue(t, dir, nil).Status().Counts.Pending)
 	})
 }
 
 // Wherever a journal is cut off, what was written before counts.
 func TestEveryCut(t *testing.T) {
 	dir := t.TempDir()
-	q := open(t, dir, nil)
+	q := openQueue(t, dir, nil)
 	for i := range 3 {
 		require.NoError(t, q.Schedule(t.Context(), whole(i), time.Hour))
 	}
@@ -314,32 +311,32 @@ func TestEveryCut(t *testing.T) {
 func TestGarbageInTheFolder(t *testing.T) {
 	dir := t.TempDir()
 	var log bytes.Buffer
-	require.NoError(t, os.MkdirAll(filepath.Join(dir, journalPrefix+"folder"), 0o777))
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, journal.Prefix+"folder"), 0o777))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "README"), []byte("hands off"), 0o666))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, journalPrefix+"x"), bytes.Repeat([]byte("garbage\n"), 1000), 0o666))
-	require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, journalPrefix+"link")))
-	q := open(t, dir, &Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
-	assert.Contains(t, log.String(), "bad=1000")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, journal.Prefix+"x"), bytes.Repeat([]byte("garbage\n"), 1000), 0o666))
+	require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, journal.Prefix+"link")))
+	q := openQueue(t, dir, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	assert.Contains(t, log.String(), "damaged=1000")
 	assert.Zero(t, q.Status().Counts.Pending)
 	require.NoError(t, q.Close())
 	assert.Len(t, journals(t, dir), 3)
 	_, err := Open(filepath.Join(dir, "README"), nil)
 	assert.Error(t, err, "not a folder")
 	_, err = Open("", nil)
-	assert.EqualError(t, err, "fill: no folder for the journal")
+	assert.EqualError(t, err, "fill: the name of the journal's folder is empty")
 }
 
 // Between Run's end and Close a fill is for the next start.
 func TestScheduleAfterRun(t *testing.T) {
 	dir := t.TempDir()
-	q := open(t, dir, nil)
+	q := openQueue(t, dir, nil)
 	stop := run(t, q, takes(0))
 	stop()
 	require.NoError(t, q.Schedule(t.Context(), whole(0), 0))
 	require.NoError(t, q.Close())
 	require.NoError(t, q.Close())
 	require.ErrorIs(t, q.Schedule(t.Context(), whole(1), 0), ErrClosed)
-	q = open(t, dir, nil)
+	q = openQueue(t, dir, nil)
 	assert.Equal(t, "example.com/mod0", q.Status().Pending[0].Path)
 	memory, err := New(nil)
 	require.NoError(t, err)
@@ -351,22 +348,24 @@ func TestScheduleAfterRun(t *testing.T) {
 func TestDiskThatHangs(t *testing.T) {
 	dir := t.TempDir()
 	var log lockedBuffer
-	q := open(t, dir, &Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
-	q.journal.fileMu.Lock() // as a write that does not return
+	q := openQueue(t, dir, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	release := q.journal.Hang()
 	begin := time.Now()
 	require.NoError(t, q.Schedule(t.Context(), whole(0), time.Hour))
-	assert.GreaterOrEqual(t, time.Since(begin), patience)
-	for i := range maxQueued + 10 {
-		_, err := q.schedule(small(i+1), time.Now(), time.Hour)
+	assert.GreaterOrEqual(t, time.Since(begin), journal.Patience)
+	n := 1
+	for ; q.Status().Journal == ""; n++ {
+		require.Less(t, n, journal.MaxQueuedBytes/100, "what waits for the disk is bounded")
+		_, err := q.schedule(small(n), time.Now(), time.Hour)
 		require.NoError(t, err)
 	}
-	assert.Equal(t, errSlow.Error(), q.Status().Journal)
+	assert.Equal(t, journal.ErrSlow.Error(), q.Status().Journal)
 	require.NoError(t, q.Schedule(t.Context(), whole(0), time.Minute), "and waits no more")
-	q.journal.fileMu.Unlock()
-	until(t, func() bool { return strings.Contains(log.String(), "survive the process again") })
+	release()
+	until(t, func() bool { return strings.Contains(log.String(), "survive a restart again") })
 	assert.Empty(t, q.Status().Journal)
 	die(t, q)
-	assert.EqualValues(t, maxQueued+11, open(t, dir, nil).Status().Counts.Pending)
+	assert.EqualValues(t, n, openQueue(t, dir, nil).Status().Counts.Pending)
 }
 
 // A disk that can't be written leaves the queue in memory, is told of once, and is
@@ -375,13 +374,13 @@ func TestDiskThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "fills")
 		var log lockedBuffer
-		q := open(t, dir, &Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		q := openQueue(t, dir, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(t, q.Schedule(t.Context(), small(0), time.Hour))
 
 		// A folder that is a file takes nothing, not even from root.
 		require.NoError(t, os.RemoveAll(dir))
 		require.NoError(t, os.WriteFile(dir, nil, 0o666))
-		q.journal.fail(errors.New("no space left on device"))
+		q.journal.Fail(errors.New("no space left on device"))
 		time.Sleep(10 * time.Minute)
 		require.NoError(t, q.Schedule(t.Context(), whole(1), time.Hour))
 		synctest.Wait()
@@ -389,20 +388,20 @@ func TestDiskThatFails(t *testing.T) {
 		assert.Equal(t, 1, strings.Count(log.String(), "level=ERROR"), log.String())
 
 		require.NoError(t, os.Remove(dir))
-		time.Sleep(2 * tendEvery)
+		time.Sleep(2 * journal.SyncDelay)
 		synctest.Wait()
 		assert.Empty(t, q.Status().Journal)
-		assert.Equal(t, 1, strings.Count(log.String(), "survive the process again"))
+		assert.Equal(t, 1, strings.Count(log.String(), "survive a restart again"))
 		die(t, q)
-		q = open(t, dir, nil)
+		q = openQueue(t, dir, nil)
 		assert.EqualValues(t, 2, q.Status().Counts.Pending)
 
 		// One that somebody removes is missed before long.
 		require.NoError(t, os.RemoveAll(dir))
-		time.Sleep(2 * lookEvery)
+		time.Sleep(2 * journal.AdoptInterval)
 		synctest.Wait()
 		die(t, q)
-		q = open(t, dir, nil)
+		q = openQueue(t, dir, nil)
 		assert.EqualValues(t, 2, q.Status().Counts.Pending)
 		require.NoError(t, q.Close())
 	})

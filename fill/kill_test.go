@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/fill/internal/journal"
 	"github.com/athens-go/athens/internal/modtest"
 )
 
@@ -39,12 +40,10 @@ func TestMain(m *testing.M) {
 // child schedules fills for later and prints the number of each that was accepted,
 // and does others, so that its journal is written anew all the time.
 func child(dir string, first int) error {
-	q, err := opened(dir, nil)
+	q, err := open(dir, nil, journal.Options{MinGrowth: 512, SyncDelay: 1})
 	if err != nil {
 		return err
 	}
-	q.journal.growth, q.journal.pace = 512, 0
-	q.begin()
 	go q.Run(context.Background(), func(context.Context, athens.Fill) error { return nil })
 	for i := first; ; i++ {
 		if i < first+100 {
@@ -75,7 +74,7 @@ func TestKilled(t *testing.T) {
 			all = append(all, killChild(t, dir, 2000*i+1000, 0, rand.N(25*time.Millisecond))...) // while it adopts, with luck
 			kills += 2
 		}
-		q := open(t, dir, nil)
+		q := openQueue(t, dir, nil)
 		for _, n := range all {
 			j, ok := q.jobs[version(n)]
 			require.True(t, ok, "%d was forgotten", n)

@@ -12,23 +12,19 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/fill/internal/journal"
+	"github.com/athens-go/athens/internal/backoff"
 )
 
-// maxName bounds path and version of a fill together, in bytes, so that Limit
-// bounds memory too. No file system stores a longer one.
-const maxName = 4096
-
-// Queue is an [athens.FillScheduler] in memory, made by [New], or with a journal,
-// made by [Open]. All methods may be called at once from many goroutines.
+// Queue is an [athens.FillScheduler] in memory, made by [New], or with a journal, made by
+// [Open]. Its methods may be called from many goroutines at the same time.
 //
-// Schedule, take and settle are the only three places where a fill changes its
-// state; each notes it in the journal.
+// Schedule, take and settle are the only three places where a fill changes its state;
+// each adds the change to the journal.
 type Queue struct {
-	opts    Options        // with its defaults filled in
-	wake    chan struct{}  // tells Run that there is something to look at
-	journal *journal       // nil: everything is in memory
-	writer  sync.WaitGroup // journal.write
-	keeper  sync.WaitGroup // keep
+	opts    Options          // with its defaults filled in
+	wake    chan struct{}    // tells Run that there is something to do
+	journal *journal.Journal // nil: everything is in memory
 
 	mu       sync.Mutex
 	jobs     map[module.Version]*job // what is pending or running
@@ -56,37 +52,35 @@ type job struct {
 	attempts  int       // runs that were started
 	reason    string    // the latest run's error
 
-	taken <-chan struct{} // closed when the kernel has the latest note in the journal
+	taken <-chan struct{} // closed when the kernel has the latest change in the journal
 
-	// next is a bigger fill of the same version, asked for while this one
-	// runs; it takes this one's place.
+	// next is a fill of the same version with its zip, scheduled while this one
+	// runs without; it then takes this one's place.
 	next *job
 }
 
-// Schedule implements [athens.FillScheduler]: f becomes pending, and runs as
-// soon as after has passed and a worker is free. It does not wait for
-// anything, so it does not look at ctx.
+// Schedule implements [athens.FillScheduler]: f becomes pending, and runs as soon as
+// after has passed and a worker is free. It does not wait for the fill, and ignores ctx.
 //
-// A version that is pending already runs once, at the earlier of the two times,
-// with its zip if either asked for it; but one that waits after an error
-// goes on waiting. While f runs, the same or a smaller f is done with; a bigger
-// one runs afterwards.
+// A version that is already pending runs once, at the earlier of the two times, with its
+// zip if either call asked for it; but one that waits after an error goes on waiting.
+// While a fill runs, scheduling the same one, or the same one without its zip, changes
+// nothing; one that adds the zip runs afterwards.
 //
-// In a queue of [Open], f is with the kernel when Schedule returns, and so is
-// done although the process is killed; only a disk that takes longer than 20
-// milliseconds for that is not waited for.
+// In a queue of [Open], the kernel has f when Schedule returns, so f is done even if the
+// process is killed. Schedule waits for a slow disk for at most 20 milliseconds.
 //
-// The error is [ErrFull], [ErrClosed], or says that f names no version or one
-// of more than 4,096 bytes.
+// The error is [ErrFull] or [ErrClosed], or says that f has no name or one of more than
+// 4,096 bytes.
 func (q *Queue) Schedule(_ context.Context, f athens.Fill, after time.Duration) error {
 	taken, err := q.schedule(f, time.Now(), max(after, 0))
 	if taken != nil {
-		await(taken)
+		journal.Await(taken)
 	}
 	return err
 }
 
-// schedule does so, without waiting for the journal.
+// schedule is Schedule without waiting for the journal.
 func (q *Queue) schedule(f athens.Fill, now time.Time, after time.Duration) (taken <-chan struct{}, err error) {
 	due := now.Add(after)
 	q.mu.Lock()
@@ -114,14 +108,14 @@ func (q *Queue) schedule(f athens.Fill, now time.Time, after time.Duration) (tak
 	return j.taken, nil
 }
 
-// survives reports whether what is scheduled now is there for the next process.
+// survives reports whether a fill that is scheduled now is there for the next process.
 // q.mu is held.
 func (q *Queue) survives() bool {
-	return q.journal != nil && !q.ended && q.journal.survives()
+	return q.journal != nil && !q.ended && q.journal.Accepts()
 }
 
-// join adds the same fill, or a bigger one, to j, and reports whether that changes
-// what is to be done. q.mu is held.
+// join adds another request for j's version, and reports whether that changes j. q.mu is
+// held.
 func (q *Queue) join(j *job, zip bool, now, due time.Time) (changed bool) {
 	if j.index < 0 { // running
 		if j.next != nil {
@@ -160,7 +154,7 @@ func (q *Queue) push(j *job) {
 	q.wakeIfFirst(j)
 }
 
-// wakeIfFirst wakes Run when j is now what it has to wait for.
+// wakeIfFirst wakes Run if j is now the fill that it has to wait for.
 func (q *Queue) wakeIfFirst(j *job) {
 	if j.index == 0 {
 		signal(q.wake)
@@ -199,17 +193,17 @@ func (q *Queue) settle(j *job, err error, cut bool) {
 	q.mu.Unlock()
 	signal(q.wake)
 
-	// A log may be slow, so that it is written without the lock.
+	// A log may be slow, so it is written without the lock.
 	level := slog.LevelDebug
 	if outcome == "failed" {
 		level = slog.LevelWarn
 	}
-	q.opts.Log.Log(context.Background(), level, "fill "+outcome, "module", ended.Path, "version", ended.Version,
-		"zip", ended.Zip, "attempts", ended.Attempts, "ms", now.Sub(ended.Started).Milliseconds(), "err", ended.Reason)
+	q.opts.Logger.Log(context.Background(), level, "fill "+outcome, "module", ended.Path, "version", ended.Version,
+		"zip", ended.Zip, "attempts", ended.Attempts, "ms", now.Sub(ended.Started).Milliseconds(), "error", ended.Reason)
 }
 
-// place decides what becomes of j after a run, and returns its name. A run
-// that was cut short is no fault of the fill, which is pending as it was before.
+// place decides the next state of j after a run, and returns its name for the log. A run
+// that the queue itself ended early does not count: the fill is pending as it was before.
 // q.mu is held.
 func (q *Queue) place(j *job, now time.Time, err error, cut bool) string {
 	at := slices.Index(q.running, j)
@@ -221,28 +215,28 @@ func (q *Queue) place(j *job, now time.Time, err error, cut bool) string {
 	before := j.reason
 	j.reason = ""
 	if err != nil {
-		j.reason = Reason(err)
+		j.reason = backoff.Reason(err)
 	}
 	switch {
 	case err == nil:
 		q.done.add(j.ended(now))
 		q.failed.remove(j.module)
-		q.noteEnd(stateDone, Entry{Path: j.module.Path, Version: j.module.Version})
+		q.noteEnd(journal.Done, Entry{Path: j.module.Path, Version: j.module.Version})
 	case athens.Final(err) || !cut && now.Sub(j.first) >= q.opts.GiveUp:
 		outcome = "failed"
 		q.failed.add(j.ended(now))
-		q.noteEnd(stateFailed, j.ended(now))
+		q.noteEnd(journal.Failed, j.ended(now))
 	default:
 		j.zip = j.zip || next != nil
 		if cut {
 			j.attempts--
 			j.reason = before
 		} else {
-			j.due = now.Add(Backoff{q.opts.RetryMin, q.opts.RetryMax}.Wait(j.attempts, err))
+			j.due = now.Add(q.backoff().Wait(j.attempts, err))
 		}
 		q.push(j)
 		q.note(j)
-		return "put off"
+		return "postponed"
 	}
 	delete(q.jobs, j.module)
 	if next != nil {
@@ -253,21 +247,21 @@ func (q *Queue) place(j *job, now time.Time, err error, cut bool) string {
 	return outcome
 }
 
-// fill is what the function given to Run is asked to do. next apart, a running
-// job does not change, so that this needs no lock.
+// fill returns the argument for the function given to Run. It needs no lock: of a
+// running job only next changes.
 func (j *job) fill() athens.Fill { return athens.Fill{Module: j.module, Zip: j.zip} }
 
 func checkName(m module.Version) error {
 	if m.Path == "" || m.Version == "" {
-		return fmt.Errorf("fill: %q names no module version", m)
+		return fmt.Errorf("fill: %q has no path or no version", m)
 	}
-	if n := len(m.Path) + len(m.Version); n > maxName {
-		return fmt.Errorf("fill: the name of a module version has %d bytes, more than %d", n, maxName)
+	if n := len(m.Path) + len(m.Version); n > journal.MaxName {
+		return fmt.Errorf("fill: the name of a module version has %d bytes, more than %d", n, journal.MaxName)
 	}
 	return nil
 }
 
-// own copies m's strings, which may be parts of a whole request, in one piece.
+// own copies m's strings, which may be parts of a whole request, with one allocation.
 func own(m module.Version) module.Version {
 	both := m.Path + m.Version
 	return module.Version{Path: both[:len(m.Path)], Version: both[len(m.Path):]}
@@ -312,4 +306,12 @@ func (h *jobHeap) Pop() any {
 	*h = (*h)[:last]
 	j.index = -1
 	return j
+}
+
+// signal sends on a channel of capacity one. One signal that waits is as good as many.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

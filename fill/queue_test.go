@@ -246,8 +246,8 @@ func TestNamesAreBounded(t *testing.T) {
 		m    module.Version
 		want string
 	}{
-		{module.Version{}, `fill: "" names no module version`},
-		{module.Version{Path: "example.com/mod"}, `fill: "example.com/mod" names no module version`},
+		{module.Version{}, `fill: "" has no path or no version`},
+		{module.Version{Path: "example.com/mod"}, `fill: "example.com/mod" has no path or no version`},
 		{module.Version{Path: strings.Repeat("a", 4096), Version: "v"}, "fill: the name of a module version has 4097 bytes, more than 4096"},
 	} {
 		assert.EqualError(t, q.Schedule(t.Context(), athens.Fill{Module: c.m}, 0), c.want)

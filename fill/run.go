@@ -10,18 +10,18 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// cutWait is how long Run waits for fills whose context it has ended. One that
-// does not heed its context is then left behind.
+// cutWait is how long Run waits for fills whose context it has ended. Those that ignore
+// their context are then abandoned.
 const cutWait = 5 * time.Second
 
-// Run implements [athens.FillScheduler]. When ctx is done, no further fill
-// starts, Schedule returns [ErrClosed] (with a journal, it accepts fills for the
-// next start until [Queue.Close]), what is running may go on for
-// [Options.Grace], and then its context ends. Run returns nil after the last
-// fill did; one that ignores its context is waited for 5 seconds more.
+// Run implements [athens.FillScheduler]. When ctx is done, no further fill starts;
+// Schedule returns [ErrClosed], or with a journal accepts fills for the next start until
+// [Queue.Close]; running fills may continue for [Options.Grace], and then their context
+// ends. Run returns nil after the last of them; it waits at most 5 seconds for fills that
+// ignore their context.
 //
-// The context that fill is given ends after [Options.Timeout] and has the values
-// of ctx. A panic of fill counts as its error. A second call of Run is an error.
+// The context given to fill ends after [Options.Timeout] and has the values of ctx. A
+// panic of fill counts as an error. A second call of Run is an error.
 func (q *Queue) Run(ctx context.Context, fill func(context.Context, athens.Fill) error) error {
 	q.mu.Lock()
 	again := q.started
@@ -38,13 +38,13 @@ func (q *Queue) Run(ctx context.Context, fill func(context.Context, athens.Fill)
 	if !q.idle(q.opts.Grace) {
 		cut()
 		if !q.idle(cutWait) {
-			q.opts.Log.Error("fills ignore that their context is done", "running", q.Status().Counts.Running)
+			q.opts.Logger.Error("fills still running after cancellation", "running", q.Status().Counts.Running)
 		}
 	}
 	return nil
 }
 
-// dispatch starts what is due, until ctx is done.
+// dispatch starts the fills that are due, until ctx is done.
 func (q *Queue) dispatch(ctx, work context.Context, fill func(context.Context, athens.Fill) error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -68,7 +68,7 @@ func (q *Queue) dispatch(ctx, work context.Context, fill func(context.Context, a
 	}
 }
 
-// stop ends what Run has begun: nothing starts any more.
+// stop makes the queue start no further fill.
 func (q *Queue) stop() {
 	q.mu.Lock()
 	q.closed = true
@@ -77,13 +77,13 @@ func (q *Queue) stop() {
 	q.mu.Unlock()
 	switch {
 	case n > 0 && survive:
-		q.opts.Log.Info("fills are left for the next start", "pending", n)
+		q.opts.Logger.Info("pending fills will run after the next start", "pending", n)
 	case n > 0:
-		q.opts.Log.Info("fills are left undone", "pending", n)
+		q.opts.Logger.Info("pending fills are lost", "pending", n)
 	}
 }
 
-// idle waits until nothing runs, for d at most, and reports whether that is so.
+// idle waits until no fill runs, for d at most, and reports whether that is so.
 func (q *Queue) idle(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -106,16 +106,16 @@ func (q *Queue) idle(d time.Duration) bool {
 func (q *Queue) run(work context.Context, j *job, fill func(context.Context, athens.Fill) error) {
 	ctx, cancel := context.WithTimeout(work, q.opts.Timeout)
 	defer cancel()
-	// What stands if fill ends the goroutine, as runtime.Goexit does.
+	// The result if fill ends the goroutine, as runtime.Goexit does.
 	err := errors.New("fill: the function did not return")
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
-			q.opts.Log.Error("fill panicked", "module", j.module.Path, "version", j.module.Version,
+			q.opts.Logger.Error("fill panicked", "module", j.module.Path, "version", j.module.Version,
 				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 		if err != nil && work.Err() == nil && ctx.Err() != nil {
-			err = fmt.Errorf("no end after %v: %w", q.opts.Timeout, err)
+			err = fmt.Errorf("timeout after %v: %w", q.opts.Timeout, err)
 		}
 		q.settle(j, err, work.Err() != nil)
 	}()

@@ -45,14 +45,14 @@ func TestTimeout(t *testing.T) {
 		synctest.Wait()
 		pending := w.Status().Pending
 		require.Len(t, pending, 1)
-		assert.Equal(t, "no end after 1m0s: context deadline exceeded", pending[0].Reason)
+		assert.Equal(t, "timeout after 1m0s: context deadline exceeded", pending[0].Reason)
 	})
 }
 
 func TestGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		w := start(t, &Options{Log: slog.New(slog.NewTextHandler(&log, nil))}, func(context.Context, athens.Fill) error {
+		w := start(t, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(context.Context, athens.Fill) error {
 			return &athens.UnavailableError{Source: "registry.example.com", Err: errors.New("connection refused")}
 		})
 		w.schedule(whole(0), 0)
@@ -109,7 +109,7 @@ func TestPanicIsAnErrorOfThatFill(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
 				n := 0
-				w := start(t, &Options{Log: slog.New(slog.NewTextHandler(&log, nil))}, func(context.Context, athens.Fill) error {
+				w := start(t, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(context.Context, athens.Fill) error {
 					if n++; n == 1 {
 						end()
 					}
@@ -168,7 +168,7 @@ func TestDrain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := start(t, &Options{Workers: 1, Grace: c.grace, Log: slog.New(slog.DiscardHandler)}, c.answer)
+				w := start(t, &Options{Workers: 1, Grace: c.grace, Logger: slog.New(slog.DiscardHandler)}, c.answer)
 				w.schedule(small(0), 0)
 				synctest.Wait()
 				w.schedule(small(1), 0)

@@ -8,16 +8,16 @@ import (
 	"golang.org/x/mod/module"
 )
 
-// Status is what a [Queue] has done and has to do, for people and as JSON. Each
-// list has the first few, see [Options.Recent], and is never nil.
+// Status is the state of a [Queue], for people and as JSON. Each list has at most
+// [Options.Recent] fills, and is never nil.
 type Status struct {
-	Pending []Entry `json:"pending"` // waiting, the one due first first
+	Pending []Entry `json:"pending"` // waiting, the one that is due first in front
 	Running []Entry `json:"running"` // in the order they started
 	Done    []Entry `json:"done"`    // since New, the latest first
-	Failed  []Entry `json:"failed"`  // given up since New, or before a restart, the latest first; one that was done later is only counted
-	Counts  Counts  `json:"counts"`  // of all of them
-	// Journal says why fills would not survive the process now although the
-	// queue was made by [Open]; it is empty if they would.
+	Failed  []Entry `json:"failed"`  // since New, or before a restart, the latest first; one that was done later is only counted
+	Counts  Counts  `json:"counts"`  // of all fills
+	// Journal says why the fills of a queue made by [Open] would not survive a
+	// restart now; it is empty if they would.
 	Journal string `json:"journal,omitempty"`
 }
 
@@ -27,20 +27,19 @@ type Counts struct {
 	Running  int64 `json:"running"`
 	Done     int64 `json:"done"`
 	Failed   int64 `json:"failed"`
-	Rejected int64 `json:"rejected"` // what Schedule refused
+	Rejected int64 `json:"rejected"` // calls of Schedule that returned an error
 }
 
-// Entry is one fill. A time that did not come yet is zero, and left out of the
-// JSON.
+// Entry is one fill. A time that has not come yet is zero, and left out of the JSON.
 type Entry struct {
 	Path      string    `json:"module"`
 	Version   string    `json:"version"`
 	Zip       bool      `json:"zip"`              // with its zip
-	Attempts  int       `json:"attempts"`         // runs so far, one that is going on included
-	Scheduled time.Time `json:"scheduled"`        // when it was asked for first
+	Attempts  int       `json:"attempts"`         // runs so far, including one that is going on
+	Scheduled time.Time `json:"scheduled"`        // when it was first scheduled
 	Due       time.Time `json:"due,omitzero"`     // pending: when it runs next, or later if no worker is free
 	Started   time.Time `json:"started,omitzero"` // when the latest run started
-	Ended     time.Time `json:"ended,omitzero"`   // done or failed: when
+	Ended     time.Time `json:"ended,omitzero"`   // when it was done or failed
 	Reason    string    `json:"reason,omitempty"` // the latest run's error, at most about 500 bytes
 }
 
@@ -63,7 +62,7 @@ func (q *Queue) Status() Status {
 		},
 	}
 	if q.journal != nil {
-		s.Journal = q.journal.state()
+		s.Journal = q.journal.Trouble()
 	}
 	for _, j := range q.pending.first(q.opts.Recent) {
 		e := j.entry()
@@ -89,7 +88,7 @@ func (j *job) ended(now time.Time) Entry {
 	return e
 }
 
-// first returns the n jobs due first, in order, without sorting the others: a
+// first returns the n jobs that are due first, in order, without sorting the others: a
 // job can only be next once the one above it in the heap has been taken.
 func (h jobHeap) first(n int) []*job {
 	if len(h) == 0 {
@@ -107,7 +106,7 @@ func (h jobHeap) first(n int) []*job {
 	return first
 }
 
-// frontier is a heap of places in another heap.
+// frontier is a heap of indexes into another heap.
 type frontier struct {
 	of jobHeap
 	at []int
@@ -128,7 +127,7 @@ func (f *frontier) Pop() any {
 	return i
 }
 
-// history is the latest fills that ended in one way, each version once.
+// history is the latest fills that were done, or that failed, each version once.
 type history struct {
 	keep    int
 	count   int64

@@ -40,7 +40,7 @@ var tokens = base64.RawURLEncoding.Strict()
 // they are letters, digits, - and _ there.
 func token(m module.Version) (string, error) {
 	if m.Path == "" || m.Version == "" {
-		return "", fmt.Errorf("nats: %q names no module version", m)
+		return "", fmt.Errorf("nats: %q has no path or no version", m)
 	}
 	if n := len(m.Path) + len(m.Version); n > maxName {
 		return "", fmt.Errorf("nats: the name of a module version has %d bytes, more than %d", n, maxName)
@@ -53,7 +53,7 @@ func parseSubject(prefix, subject string) (module.Version, error) {
 	rest, ok := strings.CutPrefix(subject, prefix)
 	path, version, two := strings.Cut(rest, ".")
 	if !ok || !two || len(rest) > 2*maxName {
-		return module.Version{}, errors.New("the subject names no version")
+		return module.Version{}, errors.New("the subject has no module version")
 	}
 	p, errPath := tokens.DecodeString(path)
 	v, errVersion := tokens.DecodeString(version)
@@ -61,7 +61,7 @@ func parseSubject(prefix, subject string) (module.Version, error) {
 	// Each version has one subject only, or it would be pending twice: base64
 	// allows line breaks in between.
 	if again, err := token(m); errPath != nil || errVersion != nil || err != nil || again != rest {
-		return module.Version{}, errors.New("the subject names no version")
+		return module.Version{}, errors.New("the subject has no module version")
 	}
 	return m, nil
 }
@@ -70,13 +70,13 @@ func parseSubject(prefix, subject string) (module.Version, error) {
 func parseState(body []byte) (state, error) {
 	var s state
 	if len(body) > maxMessage {
-		return s, fmt.Errorf("the message has %d bytes", len(body))
+		return s, fmt.Errorf("the message has %d bytes, more than %d", len(body), maxMessage)
 	}
 	if err := json.Unmarshal(body, &s); err != nil {
-		return state{}, errors.New("the message is not JSON as it should be")
+		return state{}, errors.New("the message is not valid JSON")
 	}
 	if s.After < 0 || s.After > maxDelay || s.Attempts < 0 || s.Attempts > maxAttempts {
-		return state{}, errors.New("the message has numbers that can't be right")
+		return state{}, errors.New("the message has a number that is out of range")
 	}
 	return s, nil
 }

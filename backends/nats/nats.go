@@ -46,7 +46,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/athens-go/athens/fill"
+	"github.com/athens-go/athens/internal/backoff"
 )
 
 // Schedule returns these errors, beside what the client of NATS says. They don't
@@ -106,8 +106,8 @@ type Options struct {
 	// Recent is how many fills each list of a [Queue.Status] names. Zero means
 	// 100.
 	Recent int
-	// Log is told what fails. Nil means nobody is.
-	Log *slog.Logger
+	// Logger receives failures. If nil, nothing is logged.
+	Logger *slog.Logger
 }
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -142,8 +142,8 @@ func (o *Options) complete() error {
 		o.Grace = 10 * time.Second
 	}
 	o.Grace = max(o.Grace, 0)
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o.completeTimes()
 }
@@ -183,7 +183,7 @@ func (o *Options) completeTimes() error {
 // what is held: the streams are made once there is one.
 func New(ctx context.Context, js jetstream.JetStream, opts *Options) (*Queue, error) {
 	if js == nil {
-		return nil, errors.New("nats: New needs a JetStream")
+		return nil, errors.New("nats: New needs a JetStream; js is nil")
 	}
 	var o Options
 	if opts != nil {
@@ -195,11 +195,11 @@ func New(ctx context.Context, js jetstream.JetStream, opts *Options) (*Queue, er
 	q := &Queue{
 		opts:    o,
 		js:      js,
-		backoff: fill.Backoff{Min: o.RetryMin, Max: o.RetryMax},
+		backoff: backoff.Policy{Min: o.RetryMin, Max: o.RetryMax},
 		running: make(map[string]*job),
 	}
 	if _, err := q.there(ctx); away(err) {
-		q.opts.Log.Warn("fills have no server yet", "err", err)
+		q.opts.Logger.Warn("no NATS server yet: fills are not accepted until there is one", "error", err)
 	} else if err != nil {
 		return nil, err
 	}

@@ -15,14 +15,19 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/fill"
+	"github.com/athens-go/athens/internal/backoff"
 )
 
-// Queue is an [athens.FillScheduler] on a JetStream, made by [New]. All methods
-// may be called at once from many goroutines.
+// Queue is an [athens.FillScheduler] on a JetStream, made by [New]. Its methods may be
+// called from many goroutines at the same time.
+//
+// In this process it holds the fills that are running, at most [Options.Workers], and
+// [Options.Recent] that are done, of at most 3 KiB each. The pending ones are on the
+// server, which bounds their number by [Options.Limit] and each of them by 8 KiB.
 type Queue struct {
 	opts    Options // with its defaults filled in
 	js      jetstream.JetStream
-	backoff fill.Backoff
+	backoff backoff.Policy
 	streams atomic.Pointer[streams]
 	began   atomic.Bool // Run was called
 
@@ -34,19 +39,19 @@ type Queue struct {
 }
 
 // Schedule implements [athens.FillScheduler]: f is stored on the server, where it
-// survives this process, and runs wherever a worker is free once after has
-// passed. It costs a round trip, two more if f takes the place of a pending one
-// or finds one that is as big, and at most [Options.Wait].
+// survives this process, and runs on any free worker once after has passed. It takes a
+// round trip, two more if f has a zip and its version is already pending, and at most
+// [Options.Wait].
 //
-// A version that is pending already, anywhere, runs once. If f has a zip and
-// what is pending has none, it gets one, and runs at the earlier of the two
-// times; but one that waits after an error goes on waiting. While f runs,
-// anywhere, the same or a smaller f is done with; a bigger one runs afterwards,
-// or beside it in another process.
+// A version that is already pending, in any process, runs once. If f has a zip and the
+// pending fill has none, the pending fill gets one, and runs at the earlier of the two
+// times; but one that waits after an error goes on waiting. While a fill runs, scheduling
+// the same one, or the same one without its zip, changes nothing; one that adds the zip
+// runs afterwards, or at the same time in another process.
 //
-// The error is [ErrFull], [ErrOffline], one of the client of NATS, or says that
-// f names no version, or one of more than 2,048 bytes, or is put off for more
-// than 31 days. After an error of the client, f may be scheduled nevertheless.
+// The error is [ErrFull], [ErrOffline], one of the NATS client, or says that f has no
+// name, one of more than 2,048 bytes, or a delay of more than 31 days. After an error of
+// the NATS client, f may nevertheless be scheduled.
 func (q *Queue) Schedule(ctx context.Context, f athens.Fill, after time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, q.opts.Wait)
 	defer cancel()
@@ -65,7 +70,7 @@ func (q *Queue) schedule(ctx context.Context, f athens.Fill, after time.Duration
 		return err
 	}
 	if after > maxDelay {
-		return fmt.Errorf("nats: a fill can't be put off for %v", after)
+		return fmt.Errorf("nats: the delay of a fill is %v, more than %v", after, maxDelay)
 	}
 	if !q.js.Conn().IsConnected() {
 		return ErrOffline
@@ -90,15 +95,15 @@ func (q *Queue) schedule(ctx context.Context, f athens.Fill, after time.Duration
 		if !errors.Is(err, errChanged) {
 			return err
 		}
-		// It is done meanwhile, or the servers of a cluster are still at it.
+		// The fill has ended meanwhile, or the servers of a cluster have not agreed yet.
 		if within(pause, ctx.Done()) {
-			return fmt.Errorf("nats: %v changes all the time: %w", f.Module, ctx.Err())
+			return fmt.Errorf("nats: too many concurrent updates of %v: %w", f.Module, ctx.Err())
 		}
 	}
 }
 
-// grow sees to it that what is pending of a subject is with the zip. If it is
-// another by then, the error is errChanged.
+// grow adds the zip to the pending fill of a subject. If another process changes it at
+// the same time, the error is errChanged.
 func (q *Queue) grow(ctx context.Context, subject string, after time.Duration) error {
 	held, err := q.streams.Load().todo.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -119,7 +124,7 @@ func (q *Queue) grow(ctx context.Context, subject string, after time.Duration) e
 	return q.put(ctx, subject, s, held.Sequence)
 }
 
-// grown is s, stored at a time, with the zip that is wanted after some time, too.
+// grown returns s, which was stored at a time, with a zip that is due after some time.
 func (s state) grown(stored time.Time, after time.Duration) state {
 	if s.Scheduled.IsZero() {
 		s.Scheduled = stored
@@ -132,10 +137,10 @@ func (s state) grown(stored time.Time, after time.Duration) state {
 	return s
 }
 
-// errChanged says that the latest message of a subject is another one.
-var errChanged = errors.New("nats: changed meanwhile")
+// errChanged says that the latest message of a subject is not the expected one.
+var errChanged = errors.New("nats: another process changed the fill")
 
-// put stores s in place of message seq of subject, zero being none.
+// put stores s in place of message seq of subject; zero means that there is none.
 func (q *Queue) put(ctx context.Context, subject string, s state, seq uint64) error {
 	_, err := q.js.PublishMsg(ctx, &natsgo.Msg{Subject: subject, Data: s.encode()},
 		jetstream.WithExpectLastSequencePerSubject(seq), jetstream.WithExpectStream(q.opts.Name))
@@ -156,10 +161,10 @@ func (q *Queue) put(ctx context.Context, subject string, s state, seq uint64) er
 	return nil
 }
 
-// prefix is what the subjects of a kind begin with.
+// prefix returns the beginning of all subjects of a kind.
 func (q *Queue) prefix(kind string) string { return q.opts.Name + "." + kind + "." }
 
-// ignore returns err unless it is what.
+// ignore returns nil if err is what, and err otherwise.
 func ignore(err, what error) error {
 	if errors.Is(err, what) {
 		return nil
@@ -178,7 +183,7 @@ type job struct {
 	started time.Time
 }
 
-// read makes a job of a message. The error says what is wrong with it.
+// read makes a job of a message. The error says why the message is invalid.
 func (q *Queue) read(msg jetstream.Msg) (*job, error) {
 	m, err := parseSubject(q.prefix("todo"), msg.Subject())
 	if err != nil {
@@ -201,8 +206,8 @@ func (q *Queue) read(msg jetstream.Msg) (*job, error) {
 
 func (j *job) due() time.Time { return j.stored.Add(j.After) }
 
-// left is how long j has to wait yet. What is not put off does not depend on how
-// well the clocks agree.
+// left returns how long j still has to wait. A fill without a delay does not depend on
+// how well the clocks agree.
 func (j *job) left() time.Duration {
 	if j.After == 0 {
 		return 0

@@ -77,7 +77,7 @@ func TestFull(t *testing.T) {
 	var failed sync.Map
 	w.run(func(_ context.Context, f athens.Fill) error {
 		if _, again := failed.LoadOrStore(f, true); !again {
-			return errors.New("the first time it fails") // and has room to be put off
+			return errors.New("the first time it fails") // and has room to be postponed
 		}
 		return nil
 	})
@@ -113,7 +113,7 @@ func TestZipAfterwards(t *testing.T) {
 func TestHostileMessages(t *testing.T) {
 	js := inProcess(t)
 	var log syncBuffer
-	w := newWorker(t, js, &nats.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	w := newWorker(t, js, &nats.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	sent := 0
 	for _, subject := range []string{"x", "YQ", "YR.YQ", "a.b.c", "ZXhhbXBsZS5jb20vbW9k.djEuMC4w"} {
 		for _, body := range []string{"", "{", "null\x00", strings.Repeat("x", 8000), `{"after":-5}`, `{"after":9e18}`} {
@@ -133,7 +133,7 @@ func TestHostileMessages(t *testing.T) {
 	w.idle()
 	assert.Equal(t, 1, w.count(whole(1)))
 	assert.Zero(t, w.count(garbage))
-	assert.Equal(t, sent, strings.Count(log.String(), "is dropped"), log.String())
+	assert.Equal(t, sent, strings.Count(log.String(), "dropped a message that is not a fill"), log.String())
 	st, err := w.Status(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, st.Failed)
@@ -170,7 +170,7 @@ func TestNoEnd(t *testing.T) {
 	st, err := w.Status(t.Context())
 	require.NoError(t, err)
 	require.Len(t, st.Failed, 1)
-	assert.Contains(t, st.Failed[0].Reason, "begun 20 times")
+	assert.Contains(t, st.Failed[0].Reason, "started 20 times")
 }
 
 // Queues that start and stop leave nothing behind, and lose nothing.

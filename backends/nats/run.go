@@ -58,7 +58,7 @@ func (q *Queue) Run(ctx context.Context, fill func(context.Context, athens.Fill)
 	if !within(q.opts.Grace, ended) {
 		cut()
 		if !within(cutWait, ended) {
-			q.opts.Log.Error("fills ignore that their context is done")
+			q.opts.Logger.Error("fills still running after cancellation")
 		}
 	}
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), q.opts.Wait)
@@ -90,7 +90,7 @@ func (q *Queue) work(ctx, work context.Context, fill func(context.Context, athen
 		if ctx.Err() != nil {
 			return
 		}
-		q.opts.Log.Warn("no fills from the server", "err", err)
+		q.opts.Logger.Warn("could not get fills from the NATS server", "error", err)
 		within(pause/2+rand.N(pause/2), ctx.Done())
 		pause = min(2*pause, pauseMax)
 		if lost(err) {
@@ -143,7 +143,7 @@ func (q *Queue) restore(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, q.opts.Wait)
 	defer cancel()
 	if err := q.setup(ctx); err != nil && ctx.Err() == nil {
-		q.opts.Log.Warn("the streams of fills are not there", "err", err)
+		q.opts.Logger.Warn("could not open or create the streams of fills", "error", err)
 	}
 }
 
@@ -151,7 +151,7 @@ func (q *Queue) restore(ctx context.Context) {
 func (q *Queue) handle(ctx, work context.Context, msg jetstream.Msg, fill func(context.Context, athens.Fill) error) {
 	j, err := q.read(msg)
 	if err != nil {
-		q.opts.Log.Warn("a message that is no fill is dropped", "subject", fmt.Sprintf("%.200q", msg.Subject()), "err", err)
+		q.opts.Logger.Warn("dropped a message that is not a fill", "subject", fmt.Sprintf("%.200q", msg.Subject()), "error", err)
 		q.tell(msg.Term())
 		return
 	}
@@ -164,7 +164,7 @@ func (q *Queue) handle(ctx, work context.Context, msg jetstream.Msg, fill func(c
 		return
 	}
 	if j.tries > maxTries {
-		q.fail(j, fmt.Errorf("nats: begun %d times, and none came to an end", j.tries-1))
+		q.fail(j, fmt.Errorf("nats: started %d times without an end", j.tries-1))
 		return
 	}
 	if wait := q.begin(j); wait > 0 {
@@ -204,7 +204,7 @@ func (q *Queue) run(work context.Context, j *job, fill func(context.Context, ath
 		defer func() {
 			if p := recover(); p != nil {
 				err = fmt.Errorf("panic: %v", p)
-				q.opts.Log.Error("fill panicked", "module", j.module.Path, "version", j.module.Version,
+				q.opts.Logger.Error("fill panicked", "module", j.module.Path, "version", j.module.Version,
 					"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			}
 			done <- err
@@ -217,7 +217,7 @@ func (q *Queue) run(work context.Context, j *job, fill func(context.Context, ath
 		select {
 		case err := <-done:
 			if err != nil && work.Err() == nil && ctx.Err() != nil {
-				err = fmt.Errorf("no end after %v: %w", q.opts.Timeout, err)
+				err = fmt.Errorf("timeout after %v: %w", q.opts.Timeout, err)
 			}
 			return err
 		case <-beat.C:

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/athens-go/athens"
-	"github.com/athens-go/athens/fill"
+	"github.com/athens-go/athens/internal/backoff"
 )
 
 // settle ends a run of j. cut says that the queue itself ended the run early.
@@ -25,7 +25,7 @@ func (q *Queue) settle(j *job, err error, cut bool) {
 	case cut:
 		// No fault of the fill, which another process runs as it was.
 		q.tell(j.msg.Nak())
-		q.log(slog.LevelDebug, "fill put off", j, err)
+		q.log(slog.LevelDebug, "fill postponed", j, err)
 	default:
 		q.putOff(j, err)
 	}
@@ -65,7 +65,7 @@ func (q *Queue) succeed(j *job) {
 func (q *Queue) putOff(j *job, err error) {
 	wait := q.backoff.Wait(j.Attempts, err)
 	s := j.state
-	s.After, s.Reason = wait, fill.Reason(err)
+	s.After, s.Reason = wait, backoff.Reason(err)
 	ctx, cancel := context.WithTimeout(context.Background(), q.opts.Wait)
 	defer cancel()
 	switch failure := q.put(ctx, j.msg.Subject(), s, j.seq); {
@@ -75,13 +75,13 @@ func (q *Queue) putOff(j *job, err error) {
 		q.tell(failure)
 		q.tell(j.msg.NakWithDelay(wait))
 	}
-	q.log(slog.LevelDebug, "fill put off", j, err)
+	q.log(slog.LevelDebug, "fill postponed", j, err)
 }
 
 // fail gives j up, and keeps why.
 func (q *Queue) fail(j *job, err error) {
 	e := j.entry()
-	e.Ended, e.Reason = time.Now(), fill.Reason(err)
+	e.Ended, e.Reason = time.Now(), backoff.Reason(err)
 	q.log(slog.LevelWarn, "fill failed", j, err)
 	body, marshalErr := json.Marshal(e)
 	if marshalErr != nil {
@@ -105,15 +105,15 @@ func (q *Queue) failedSubject(j *job) string {
 // process had died, and the fill runs again.
 func (q *Queue) tell(err error) {
 	if err != nil {
-		q.opts.Log.Warn("the server of fills could not be told", "err", err)
+		q.opts.Logger.Warn("could not acknowledge a fill to NATS", "error", err)
 	}
 }
 
 func (q *Queue) log(level slog.Level, what string, j *job, err error) {
 	reason := ""
 	if err != nil {
-		reason = fill.Reason(err)
+		reason = backoff.Reason(err)
 	}
-	q.opts.Log.Log(context.Background(), level, what, "module", j.module.Path, "version", j.module.Version,
-		"zip", j.Zip, "attempts", j.Attempts, "ms", time.Since(j.started).Milliseconds(), "err", reason)
+	q.opts.Logger.Log(context.Background(), level, what, "module", j.module.Path, "version", j.module.Version,
+		"zip", j.Zip, "attempts", j.Attempts, "ms", time.Since(j.started).Milliseconds(), "error", reason)
 }

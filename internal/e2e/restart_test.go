@@ -71,7 +71,7 @@ func TestFillsSurviveRestart(t *testing.T) {
 
 			end()
 			if how == "stopped" {
-				assert.Contains(t, proxy.Log(), "fills are left for the next start")
+				assert.Contains(t, proxy.Log(), "pending fills will run after the next start")
 			}
 			proxy.restart()
 			assert.Equal(t, pending, proxy.fills().Pending, "it waits on")

@@ -55,8 +55,8 @@ type Options struct {
 	MaxBytes int64
 	// StartTimeout is how long New waits for the server. Zero means 10 seconds.
 	StartTimeout time.Duration
-	// Log is told what the server says. Nil means nobody is.
-	Log *slog.Logger
+	// Logger receives the server's log. If nil, nothing is logged.
+	Logger *slog.Logger
 }
 
 // Cluster is what a server of a cluster has to know of it.
@@ -110,7 +110,7 @@ func (s *Server) start(config *server.Options, o Options) error {
 		return fmt.Errorf("embedded: %w", err)
 	}
 	s.server = ns
-	said := &logger{log: o.Log}
+	said := &logger{log: o.Logger}
 	ns.SetLoggerV2(said, false, false, false)
 	wait := o.StartTimeout
 	if wait == 0 {
@@ -167,7 +167,7 @@ func (o *Options) config(dir string) (*server.Options, error) {
 	c := &server.Options{
 		ServerName:         o.Name,
 		NoSigs:             true,
-		NoLog:              o.Log == nil,
+		NoLog:              o.Logger == nil,
 		JetStream:          true,
 		StoreDir:           dir,
 		JetStreamMaxMemory: 1 << 20, // the queue has nothing there

@@ -76,7 +76,7 @@ func TestPortTaken(t *testing.T) {
 	dir := t.TempDir()
 	var log bytes.Buffer
 	_, err = embedded.New(dir, &embedded.Options{
-		Addr: l.Addr().String(), StartTimeout: time.Second, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Addr: l.Addr().String(), StartTimeout: time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	require.ErrorContains(t, err, "address already in use")
 	assert.Contains(t, log.String(), "address already in use")

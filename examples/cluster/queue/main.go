@@ -23,7 +23,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	s, err := embedded.New(*dir, &embedded.Options{Addr: *addr, Log: slog.New(slog.NewTextHandler(stderr, nil))})
+	s, err := embedded.New(*dir, &embedded.Options{Addr: *addr, Logger: slog.New(slog.NewTextHandler(stderr, nil))})
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fills, err := queue.New(ctx, js, &queue.Options{Replicas: *copies, Log: log})
+	fills, err := queue.New(ctx, js, &queue.Options{Replicas: *copies, Logger: log})
 	if err != nil {
 		return err
 	}

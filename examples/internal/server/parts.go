@@ -59,7 +59,7 @@ func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	fills, err := fill.Open(filepath.Join(dir, ".fills"), &fill.Options{Log: log}) // no module path can have that name
+	fills, err := fill.Open(filepath.Join(dir, ".fills"), &fill.Options{Logger: log}) // no module path can have that name
 	if err != nil {
 		return nil, err
 	}
