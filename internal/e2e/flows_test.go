@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -74,11 +75,11 @@ type flow struct {
 	journal    journal
 	transcript strings.Builder
 
-	servers map[string]*server
-	doors   map[string]*recordingProxy // by server; a registry behind a proxy has one more
-	slow    map[string]func()
-	clients map[string]*client
-	current atomic.Value // the name of the client whose step it is
+	servers   map[string]*server
+	recorders map[string]*recordingProxy // by server; a registry behind a proxy has one more
+	slow      map[string]func()
+	clients   map[string]*client
+	current   atomic.Value // the name of the client whose step it is
 }
 
 // client is a developer's machine.
@@ -90,7 +91,7 @@ type client struct {
 func newFlow(t testing.TB) *flow {
 	f := &flow{
 		t: t, net: modtest.NewInternet(t, modtest.Ready(t, "simple", "private", "graph-app", "graph-lib", "graph-old", "graph-base")...),
-		servers: map[string]*server{}, doors: map[string]*recordingProxy{}, slow: map[string]func(){}, clients: map[string]*client{},
+		servers: map[string]*server{}, recorders: map[string]*recordingProxy{}, slow: map[string]func(){}, clients: map[string]*client{},
 	}
 	f.current.Store("")
 	f.net.Break("", f.journal.watch("vcs", func(r *http.Request) string {
@@ -153,29 +154,32 @@ func (f *flow) step(line string) {
 	f.t.Fatalf("no step is called %q", line)
 }
 
-// start starts a server in a fresh folder. Each server that has the registry as
-// its upstream gets a door of its own to it, so that it is known who calls.
+// start starts a server in a fresh folder. Each server whose upstream is the registry
+// reaches it through a recording proxy of its own, so that it is known who calls.
 func (f *flow) start(word []string) []string {
 	f.t.Helper()
 	name, args := word[1], strings.Fields(word[2])
 	for i, arg := range args {
 		if arg == "registry" {
 			args[i] = f.open("registry", name).URL
-			f.slow[name] = f.hold(f.doors["registry "+name])
+			f.slow[name] = f.hold(f.recorders["registry "+name])
 		}
 	}
 	kind := strings.TrimRight(name, "0123456789")
 	f.servers[name] = startServer(f.t, f.net, kind, name, args...)
+	if release := f.slow[name]; release != nil {
+		f.t.Cleanup(release) // before the server is stopped: its fills may have begun
+	}
 	f.open(name, "")
 	return nil
 }
 
-// open opens a door to a server.
+// open opens a recording proxy before a server.
 func (f *flow) open(name, neighbour string) *recordingProxy {
 	f.t.Helper()
 	require.Contains(f.t, f.servers, name, "not started")
 	d := newRecordingProxy(f.t, f.servers[name].URL)
-	f.doors[strings.TrimSpace(name+" "+neighbour)] = d
+	f.recorders[strings.TrimSpace(name+" "+neighbour)] = d
 	d.Break("", f.journal.watch(name, func(r *http.Request) string {
 		if neighbour != "" && r.Header.Get("Via") != "" {
 			return neighbour
@@ -185,7 +189,7 @@ func (f *flow) open(name, neighbour string) *recordingProxy {
 	return d
 }
 
-// hold holds the fills of a proxy at the registry's door, as a slow line would,
+// hold holds the fills of a proxy at its recording proxy before the registry, as a slow line would,
 // until the returned function is called: so a transcript does not depend on how
 // long a client takes.
 func (f *flow) hold(d *recordingProxy) func() {
@@ -193,7 +197,7 @@ func (f *flow) hold(d *recordingProxy) func() {
 	d.Break("*", modtest.Only(func(r *http.Request) bool {
 		return r.Header.Get("Via") != "" && isFile(r.URL.Path)
 	}, modtest.Hang(release)))
-	return func() { close(release) }
+	return sync.OnceFunc(func() { close(release) })
 }
 
 // client returns the machine of somebody, with an empty module cache at first.
@@ -207,14 +211,14 @@ func (f *flow) client(name, through string) *client {
 	if through != "" {
 		require.Contains(f.t, f.servers, through, "not started")
 		c.Set(f.servers[through].Env...)
-		c.Set("GOPROXY=" + f.doors[through].URL)
+		c.Set("GOPROXY=" + f.recorders[through].URL)
 	}
 	f.current.Store(name)
 	return c
 }
 
 // paste gives a client exactly the environment that a server's first line
-// exports. Its calls go to the server itself then, past the door, so that
+// exports. Its calls go to the server itself then, past its recording proxy, so that
 // they are read in the server's log.
 func (f *flow) paste(word []string) []string {
 	f.t.Helper()
@@ -315,7 +319,7 @@ func (f *flow) fetched(word []string) []string {
 // neverHeard checks every byte that the registry received.
 func (f *flow) neverHeard(word []string) []string {
 	f.t.Helper()
-	for name, d := range f.doors {
+	for name, d := range f.recorders {
 		if strings.HasPrefix(name, word[1]) {
 			require.False(f.t, d.heard(word[2]), "%s received %q", name, word[2])
 		}

@@ -16,8 +16,10 @@ import (
 // is served on, what is not is answered with 507 or 503 unless the upstream has
 // it, and fills are made good when there is room again, without being asked.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	for _, miss := range []string{"redirect", "fetch"} {
 		t.Run(miss, func(t *testing.T) {
+			t.Parallel()
 			disk := modtest.SmallDisk(t, "8m")
 			internet := modtest.NewInternet(t, modtest.Ready(t, "simple", "private")...)
 			held, wanted := publicVersion(t, "v1.0.0"), publicVersion(t, "v1.1.0")

@@ -33,7 +33,7 @@ type hostileServer struct {
 	sent atomic.Int64
 }
 
-// newHostileServer starts a villain that ends with the test.
+// newHostileServer starts a hostile server that ends with the test.
 func newHostileServer(t *testing.T, good map[string][]byte) *hostileServer {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -80,7 +80,7 @@ func (o outageClient) missed(ref string, why ...string) {
 		assert.Contains(o.t, body, text)
 		assert.Contains(o.t, stderr, text, "what the user is told")
 	}
-	assert.NotContains(o.t, stderr, "404")
+	assert.NotContains(o.t, stderr, "404 Not Found")
 	assert.Zero(o.t, o.leaks(), "go commands went around the server")
 }
 

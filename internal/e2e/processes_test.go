@@ -73,12 +73,12 @@ func (c *clientCrowd) run(t *testing.T, net *modtest.Internet, args ...string) {
 	random := modtest.Rand(t)
 	kills := modtest.Soak(10, 300)
 	dir := t.TempDir()
-	var nodes []*server
+	var servers []*server
 	for i := range 4 {
 		n := newServer(t, net, "proxy", fmt.Sprintf("proxy%d", i), args...)
 		n.dir = dir
 		n.start("127.0.0.1:0")
-		nodes = append(nodes, n)
+		servers = append(servers, n)
 		c.urls = append(c.urls, n.URL)
 	}
 	c.heard = make(chan struct{})
@@ -103,7 +103,7 @@ func (c *clientCrowd) run(t *testing.T, net *modtest.Internet, args ...string) {
 		for range random.IntN(40) {
 			<-c.heard
 		}
-		n := nodes[random.IntN(len(nodes))]
+		n := servers[random.IntN(len(servers))]
 		n.Kill()
 		n.restart()
 	}
@@ -116,7 +116,7 @@ func (c *clientCrowd) run(t *testing.T, net *modtest.Internet, args ...string) {
 	clients.Wait()
 	close(c.heard)
 	c.reach.Store(int64(len(c.versions)))
-	c.verdict(t, nodes)
+	c.verdict(t, servers)
 	t.Logf("%d kills, %d answers of status 200", kills, c.good.Load())
 }
 
@@ -159,7 +159,7 @@ func (c *clientCrowd) get(url string, i int, ext string) (status int, err error)
 }
 
 // verdict makes the servers hold everything, and looks at what they have.
-func (c *clientCrowd) verdict(t *testing.T, nodes []*server) {
+func (c *clientCrowd) verdict(t *testing.T, servers []*server) {
 	for i, v := range c.versions {
 		for _, ext := range []string{"info", "mod", "zip"} {
 			for _, url := range c.urls {
@@ -170,7 +170,7 @@ func (c *clientCrowd) verdict(t *testing.T, nodes []*server) {
 			}
 		}
 	}
-	for _, n := range nodes {
+	for _, n := range servers {
 		n.settle()
 		n.Stop()
 	}
@@ -178,7 +178,7 @@ func (c *clientCrowd) verdict(t *testing.T, nodes []*server) {
 		t.Errorf("%s: %s", what, body)
 		return true
 	})
-	last := nodes[0]
+	last := servers[0]
 	last.restart()
 	truth := append([]*modtest.Version(nil), c.versions...)
 	for i := range c.others { // whichever was first, in all its parts

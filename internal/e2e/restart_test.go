@@ -104,17 +104,17 @@ func TestFillsOfTheDead(t *testing.T) {
 		n.start("127.0.0.1:0")
 		return n
 	}
-	nodes := map[string]*server{}
+	servers := map[string]*server{}
 	for name, v := range of {
-		nodes[name] = start(name)
-		status, _ := modtest.Get(t, nodes[name].URL+"/up.test/m/@v/"+v.Version.Version+".zip")
+		servers[name] = start(name)
+		status, _ := modtest.Get(t, servers[name].URL+"/up.test/m/@v/"+v.Version.Version+".zip")
 		require.Equal(t, http.StatusFound, status)
 	}
-	nodes["dead"].Kill()
-	heir := start("heir")
-	assert.Equal(t, []string{"up.test/m@v1.0.0"}, fillNames(heir.fills().Pending))
-	assert.Equal(t, []string{"up.test/m@v1.1.0"}, fillNames(nodes["living"].fills().Pending))
-	assert.Len(t, heir.journals(), 2)
+	servers["dead"].Kill()
+	successor := start("successor")
+	assert.Equal(t, []string{"up.test/m@v1.0.0"}, fillNames(successor.fills().Pending))
+	assert.Equal(t, []string{"up.test/m@v1.1.0"}, fillNames(servers["living"].fills().Pending))
+	assert.Len(t, successor.journals(), 2)
 }
 
 // TestFillsSurviveKills kills servers at random instants while clients ask them,

@@ -100,7 +100,7 @@ type recordingProxy struct {
 	received bytes.Buffer
 }
 
-// newRecordingProxy opens a door to the server at target.
+// newRecordingProxy starts a recording proxy before the server at target.
 func newRecordingProxy(t testing.TB, target string) *recordingProxy {
 	t.Helper()
 	to, err := url.Parse(target)

@@ -15,7 +15,7 @@ import (
 	"github.com/athens-go/athens/internal/athenstest"
 )
 
-// fixture is a handler in a bubble of testing/synctest, and what is around it.
+// fixture is a handler on fakes, in the time of testing/synctest.
 type fixture struct {
 	*testing.T
 	*athens.Handler

@@ -65,7 +65,7 @@ func (s *faultEnv) mend() {
 	}
 }
 
-// wrongly notes that a promise was not kept. A bubble would end at the first.
+// wrongly notes that a promise was not kept. The test would end at the first.
 func (s *faultEnv) wrongly(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

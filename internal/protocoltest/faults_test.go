@@ -144,7 +144,7 @@ func faults(calls map[string]int) iter.Seq[fault] {
 	}
 }
 
-// tryFaults is one trial: it returns what went wrong, and how often each call was made.
+// tryFaults runs a server under faults, and returns what went wrong, and how often each call was made.
 func tryFaults(t *testing.T, r wiring, held, path string, faults ...fault) (wrong []string, calls map[string]int) {
 	synctest.Test(t, func(t *testing.T) {
 		s, end := newFaultEnv(&fixture{T: t}, r, held, faults)
@@ -211,7 +211,7 @@ func (s *faultEnv) owed(path, held string) []string {
 	return []string{"info", "mod"}
 }
 
-// waitFor lets time pass, which in a bubble takes none.
+// waitFor lets time pass, which under testing/synctest takes none.
 func waitFor(d time.Duration) { time.Sleep(d) }
 
 // crowd lets three clients ask at once, and one that soon leaves.

@@ -129,7 +129,7 @@ func TestShutdownEndsDetachedWork(t *testing.T) {
 }
 
 // The parts can be started and stopped again and again, in the midst of work,
-// and nothing is left over: a bubble fails if a goroutine is.
+// and nothing is left over: testing/synctest fails if a goroutine is.
 func TestStartAndStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for i := range 50 {

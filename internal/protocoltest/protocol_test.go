@@ -29,7 +29,7 @@ import (
 // have and how they are, then requests and what must become of them. A new case
 // is a new file, or a few lines in one. The commands are those of setUp, act and
 // expect below; words are split at blanks, one in double quotes is a Go string.
-// Time is that of a bubble, so a script waits for an hour in no time.
+// Time is that of testing/synctest, so a script waits for an hour in no time.
 //
 // Whatever a script says, each error response must be one that the go command
 // shows, no private path may ever reach the upstream, and no credentials a
@@ -182,7 +182,7 @@ func (s *script) version(word string) module.Version {
 	return module.Version{Path: path, Version: version}
 }
 
-// setUp does a command that changes the world. It reports whether name is one.
+// setUp does a command that changes the server or what it stands on. It reports whether name is one.
 //
 //	mode redirect|fetch|registry|alone     what the handler has (redirect is the default)
 //	without vcs|fills|location|sumdb       … but not this
