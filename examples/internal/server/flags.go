@@ -26,6 +26,8 @@ type Flags struct {
 	VCS     string // how version control is reached
 	SumDB   string // checksum database that verifies
 	Ops     string // second address, for operators
+	// CacheBytes bounds what is kept of repositories; 0 means the fetcher's default.
+	CacheBytes int64
 
 	version bool // print it and do nothing else
 	ttl     ttls
@@ -45,12 +47,13 @@ func NewFlags(name, addr string) *Flags {
 	f.StringVar(&f.Rules, "rules", "", "read private, public, block and allow rules from this `file`; empty means no rules")
 	f.StringVar(&f.SumDB, "sumdb", "off", "store public modules only if this `database` vouches for them: 'NAME+HASH+KEY [URL]', or the name alone if the\ngo command knows its key, as in GOSUMDB; off means none is asked")
 	f.StringVar(&f.VCS, "vcs", "git", "fetch from `git` repositories without any program, or let an installed 'go' command fetch\nwhat else there is (hg, svn, fossil, bzr)")
+	f.Int64Var(&f.CacheBytes, "max-cache-bytes", 0, "keep at most this many `bytes` of repositories, beside what a fetch is receiving; 0 means 20 GiB")
 	f.StringVar(&f.Ops, "ops", "", "serve operators on this `address`: /fills, and /readyz with reasons; empty means nowhere")
 	f.BoolVar(&f.version, "version", false, "print the version and do nothing else; not given means serve")
-	f.DurationVar(&f.ttl.list, "list-ttl", time.Minute, "give an answer to list, @latest or a query again for this `long` without asking its source; 0 means ask each time")
-	f.DurationVar(&f.ttl.stale, "max-stale", 5*time.Minute, "after -list-ttl, give it for this `long` at once while its source is asked again; 0 means that clients wait")
-	f.DurationVar(&f.ttl.missing, "missing-ttl", time.Minute, "remember \"not found\" for this `long`; 0 means not at all")
-	f.DurationVar(&f.ttl.down, "down-ttl", 5*time.Second, "don't ask a source that has failed for this `long`; 0 means ask each time")
+	f.DurationVar(&f.ttl.list, "list-ttl", time.Minute, "give an answer to list, @latest or a query again for this `duration` without asking its source; 0 means ask each time")
+	f.DurationVar(&f.ttl.stale, "max-stale", 5*time.Minute, "after -list-ttl, give it for this `duration` at once while its source is asked again; 0 means that clients wait")
+	f.DurationVar(&f.ttl.missing, "missing-ttl", time.Minute, "remember \"not found\" for this `duration`; 0 means not at all")
+	f.DurationVar(&f.ttl.down, "down-ttl", 5*time.Second, "don't ask a source that has failed for this `duration`; 0 means ask each time")
 	return f
 }
 

@@ -115,8 +115,9 @@ func (p *Parts) versionControl(policy *rules.Rules) (athens.Fetcher, error) {
 		return nil, err
 	}
 	git, err := fetcher.New(dir, &fetcher.Options{
-		Logger:  p.Log,
-		Private: &athens.Patterns{}, // the handler says by its Route what is private
+		Logger:        p.Log,
+		MaxCacheBytes: p.Flags.CacheBytes,
+		Private:       &athens.Patterns{}, // the handler says by its Route what is private
 	})
 	if err != nil {
 		return nil, err
