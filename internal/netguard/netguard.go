@@ -135,24 +135,6 @@ func Transport(base http.RoundTripper) http.RoundTripper {
 	return &guardedTransport{proxy: t.Proxy, proxied: t, direct: direct}
 }
 
-// closedRanges are the addresses of special purpose that the methods of
-// [netip.Addr] do not name: see the IANA registries of IPv4 and IPv6
-// special-purpose addresses.
-var closedRanges = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),       // this network
-	netip.MustParsePrefix("100.64.0.0/10"),   // carrier-grade NAT
-	netip.MustParsePrefix("192.0.0.0/24"),    // protocol assignments
-	netip.MustParsePrefix("192.0.2.0/24"),    // documentation
-	netip.MustParsePrefix("192.88.99.0/24"),  // 6to4 relays
-	netip.MustParsePrefix("198.18.0.0/15"),   // benchmarks
-	netip.MustParsePrefix("198.51.100.0/24"), // documentation
-	netip.MustParsePrefix("203.0.113.0/24"),  // documentation
-	netip.MustParsePrefix("240.0.0.0/4"),     // reserved, and the broadcast address
-	netip.MustParsePrefix("2001::/23"),       // protocol assignments, Teredo
-	netip.MustParsePrefix("2001:db8::/32"),   // documentation
-	netip.MustParsePrefix("3fff::/20"),       // documentation
-}
-
 var (
 	globalUnicast = netip.MustParsePrefix("2000::/3")     // all of IPv6 that is assigned to networks
 	sixToFour     = netip.MustParsePrefix("2002::/16")    // an IPv4 address in bits 16 to 47
@@ -173,10 +155,5 @@ func IsPublic(ip netip.Addr) bool {
 			return false
 		}
 	}
-	for _, r := range closedRanges {
-		if r.Contains(ip) {
-			return false
-		}
-	}
-	return ip.IsValid() && ip.IsGlobalUnicast() && !ip.IsPrivate()
+	return ip.IsValid() && ip.IsGlobalUnicast() && !ip.IsPrivate() && !closed(ip)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -26,12 +27,38 @@ func TestIsPublic(t *testing.T) {
 		"::1": false, "::": false, "fc00::1": false, "fd12:3456::1": false, "fe80::1": false, "fe80::1%eth0": false,
 		"fec0::1": false, "ff02::1": false, "2001:db8::1": false, "2001::1": false, "100::1": false,
 		"::ffff:127.0.0.1": false, "::ffff:10.0.0.1": false, "::127.0.0.1": false, "::8.8.8.8": false,
+		"168.63.129.16": false, "::ffff:168.63.129.16": false, "64:ff9b::a83f:8110": false, "2002:a83f:8110::1": false, "168.63.129.17": true,
+		"100.100.100.200": false, "fd00:ec2::254": false, "fd20:ce::254": false, "192.31.196.1": false, "192.175.48.6": false,
+		"2620:4f:8000::6": false, "2620:4f:8001::": true, "3fff::1": false, "5f00::1": false,
 		"64:ff9b::7f00:1": false, "64:ff9b::a9fe:a9fe": false, "64:ff9b:1::808:808": false,
 		"2002:7f00:1::1": false, "2002:a00:1::": false,
 	} {
 		assert.Equal(t, want, IsPublic(netip.MustParseAddr(address)), address)
 	}
 	assert.False(t, IsPublic(netip.Addr{}))
+}
+
+// The first and the last address of each special block, also inside of an IPv6 address,
+// are not public.
+func TestSpecialBlocks(t *testing.T) {
+	for _, s := range slices.Concat(specials, clouds) {
+		require.Equal(t, s.prefix, s.prefix.Masked(), s.name)
+		last := s.prefix.Addr().AsSlice()
+		for bit := s.prefix.Bits(); bit < len(last)*8; bit++ {
+			last[bit/8] |= 0x80 >> (bit % 8)
+		}
+		end, ok := netip.AddrFromSlice(last)
+		require.True(t, ok)
+		for _, ip := range []netip.Addr{s.prefix.Addr(), end} {
+			assert.False(t, IsPublic(ip), "%s (%s)", ip, s.name)
+			if ip.Is4() {
+				four := ip.As4()
+				assert.False(t, IsPublic(netip.AddrFrom16(ip.As16())), "%s (%s) mapped", ip, s.name)
+				assert.False(t, IsPublic(netip.AddrFrom16([16]byte{0: 0, 1: 0x64, 2: 0xff, 3: 0x9b, 12: four[0], 13: four[1], 14: four[2], 15: four[3]})), "%s (%s) by NAT64", ip, s.name)
+				assert.False(t, IsPublic(netip.AddrFrom16([16]byte{0x20, 0x02, four[0], four[1], four[2], four[3]})), "%s (%s) by 6to4", ip, s.name)
+			}
+		}
+	}
 }
 
 // nameServer answers each question for a name with the next of its addresses,
