@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"time"
+	"unsafe"
 
 	"github.com/athens-go/athens/internal/flight"
 )
@@ -25,6 +25,14 @@ type place struct {
 	root   string // import path of the repository's root, or of subdir
 	subdir string // folder in the repository, from a go-import tag
 	reach  reach
+}
+
+// size is what a place takes of memory, in bytes.
+func (p *place) size() int64 {
+	if p == nil {
+		return 0
+	}
+	return int64(unsafe.Sizeof(*p)) + int64(len(p.vcs)+len(p.url)+len(p.root)+len(p.subdir)+4*16)
 }
 
 // A site is a hosting service, or a form of path, that needs no go-import page.
@@ -62,16 +70,16 @@ var sites = []site{
 func (f *Fetcher) locate(ctx context.Context, path string) (*place, error) {
 	to := f.reachOf(ctx, path) // the flight's context does not know
 	key := to.String() + path
-	if p, err, ok := f.located.get(key, time.Now()); ok {
+	if p, err, ok := f.located.get(key); ok {
 		return p, err
 	}
 	return f.locating.Do(ctx, key, func(ctx context.Context) (*place, error) {
 		p, err := f.lookUp(ctx, path, to)
 		switch {
 		case err == nil:
-			f.located.put(key, p, nil, time.Now().Add(f.opts.DiscoveryTTL))
+			f.located.put(key, p, nil, f.opts.DiscoveryTTL)
 		case errors.As(err, new(absent)):
-			f.located.put(key, nil, err, time.Now().Add(f.opts.MissTTL))
+			f.located.put(key, nil, err, f.opts.MissTTL)
 		}
 		return p, err
 	})
@@ -226,8 +234,19 @@ func (f *Fetcher) listAhead(ctx context.Context, p *place, to reach) (listed fun
 	}
 }
 
+// maxTag bounds a go-import tag, in bytes. Its parts are remembered, and are shown in
+// errors.
+const maxTag = 4 << 10
+
+func (tag goImport) size() int {
+	return len(tag.prefix) + len(tag.vcs) + len(tag.repo) + len(tag.subdir)
+}
+
 // place says where a tag, found on the page at, says that the code is.
 func (tag goImport) place(at string) (*place, error) {
+	if tag.size() > maxTag {
+		return nil, absentf("%s: the go-import tag has more than %d bytes", at, maxTag)
+	}
 	if strings.HasPrefix(tag.subdir, "/") || strings.HasPrefix(tag.subdir, "-") {
 		return nil, absentf("%s: invalid folder %q", at, tag.subdir)
 	}
@@ -257,28 +276,29 @@ type importPage struct {
 	tags []goImport
 }
 
-// size is the length of all tags, in bytes.
-func (p importPage) size() (n int) {
+// size is what the page takes of memory beside itself, in bytes.
+func (p importPage) size() int64 {
+	n := len(p.at) + cap(p.tags)*int(unsafe.Sizeof(goImport{}))
 	for _, tag := range p.tags {
-		n += len(tag.prefix + tag.vcs + tag.repo + tag.subdir)
+		n += tag.size()
 	}
-	return n
+	return int64(n)
 }
 
-// maxTagsKept bounds the tags of a page that is remembered, in bytes.
-const maxTagsKept = 4 << 10
+// maxPageKept bounds a page that is remembered, in bytes.
+const maxPageKept = 8 << 10
 
 // goImports returns the tags of the go-import page of a path, and that page's
 // URL. The page of a root is one for all paths below it, and those are asked for
 // together: it is remembered for as long as "not found" is.
 func (f *Fetcher) goImports(ctx context.Context, path string, to reach) (string, []goImport, error) {
 	key := to.String() + path
-	p, err, ok := f.pages.get(key, time.Now())
+	p, err, ok := f.pages.get(key)
 	if !ok {
 		p, err = f.paging.Do(ctx, key, func(ctx context.Context) (importPage, error) {
 			p, err := f.askGoImports(ctx, path, to)
-			if err == nil && p.size() <= maxTagsKept || errors.As(err, new(absent)) {
-				f.pages.put(key, p, err, time.Now().Add(min(f.opts.MissTTL, f.opts.DiscoveryTTL)))
+			if err == nil && p.size() <= maxPageKept || errors.As(err, new(absent)) {
+				f.pages.put(key, p, err, min(f.opts.MissTTL, f.opts.DiscoveryTTL))
 			}
 			return p, err
 		})

@@ -50,7 +50,7 @@ type Fetcher struct {
 	opts     Options
 	routes   map[reach]*route
 	vcsRules vcsRules
-	places   *places
+	places   places
 	stop     context.CancelFunc
 
 	locating *flight.Calls[string, *place]
@@ -58,10 +58,10 @@ type Fetcher struct {
 	listings *flight.Calls[string, *refSet]
 	fetches  *flight.Calls[string, struct{}]
 
-	located  *memory[*place]
-	pages    *memory[importPage]
-	plain    *memory[struct{}] // hosts that had no https
-	refusals *memory[struct{}] // repositories that are not there
+	located  memory[*place]
+	pages    memory[importPage]
+	plain    memory[struct{}] // hosts that had no https
+	refusals memory[struct{}] // repositories that are not there
 
 	received atomic.Int64 // bytes since the cache was last measured
 	trimming sync.Mutex
@@ -98,18 +98,15 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 		paging:   flight.NewCalls[string, importPage](ctx),
 		listings: flight.NewCalls[string, *refSet](ctx),
 		fetches:  flight.NewCalls[string, struct{}](ctx),
-		located:  newMemory[*place](maxRemembered),
-		pages:    newMemory[importPage](maxRemembered),
-		plain:    newMemory[struct{}](maxRemembered),
-		refusals: newMemory[struct{}](maxRemembered),
+		located:  newMemory(rememberedBytes, (*place).size),
+		pages:    newMemory(rememberedBytes, importPage.size),
+		plain:    newMemory(rememberedBytes, nothing),
+		refusals: newMemory(rememberedBytes, nothing),
 		repos:    make(map[string]*repo),
 	}
 	f.sweep()
 	return f, nil
 }
-
-// maxRemembered bounds how many paths and repositories are remembered.
-const maxRemembered = 10_000
 
 // Close ends what is under way and closes the files that are open. After it,
 // questions fail.

@@ -46,8 +46,7 @@ func TestPlacesOfAHangingHost(t *testing.T) {
 			assert.NoError(t, <-results)
 		}
 		assert.Equal(t, 36, busy)
-		assert.Empty(t, p.hosts)
-		assert.Empty(t, p.all)
+		assert.Zero(t, p.Len())
 	})
 }
 
@@ -71,6 +70,6 @@ func TestPlacesOfAllHosts(t *testing.T) {
 		for _, release := range releases[1:] {
 			release()
 		}
-		assert.Empty(t, p.hosts)
+		assert.Zero(t, p.Len())
 	})
 }

@@ -43,14 +43,14 @@ func (r *repo) refs(ctx context.Context, maxAge time.Duration) (*refSet, error) 
 	if known != nil && time.Since(known.asked) <= maxAge {
 		return known, nil
 	}
-	if _, err, ok := r.f.refusals.get(r.key, time.Now()); ok {
+	if _, err, ok := r.f.refusals.get(r.key); ok {
 		return nil, err
 	}
 	return r.f.listings.Do(ctx, r.key, func(ctx context.Context) (*refSet, error) {
 		rs, err := r.askRefs(ctx)
 		if err != nil {
 			if errors.As(err, new(absent)) || errors.As(err, new(broken)) {
-				r.f.refusals.put(r.key, struct{}{}, err, time.Now().Add(r.f.opts.MissTTL))
+				r.f.refusals.put(r.key, struct{}{}, err, r.f.opts.MissTTL)
 			}
 			return nil, err
 		}

@@ -1,52 +1,46 @@
 package fetcher
 
 import (
-	"sync"
 	"time"
+
+	"github.com/athens-go/athens/internal/cache"
 )
 
-// A memory remembers answers for a time. When it is full it forgets what has
-// expired, or else everything: forgetting only costs asking again.
+// rememberedBytes bounds each memory of a Fetcher, in bytes: that is some 10,000 paths
+// or repositories.
+const rememberedBytes = 6 << 20
+
+// A memory remembers answers for a time, within a number of bytes: forgetting only
+// costs asking again.
 type memory[V any] struct {
-	mu   sync.Mutex
-	max  int
-	held map[string]remembered[V]
+	held *cache.Cache[string, remembered[V]]
 }
 
 type remembered[V any] struct {
 	value V
 	err   error
-	until time.Time
 }
 
-func newMemory[V any](max int) *memory[V] {
-	return &memory[V]{max: max, held: make(map[string]remembered[V])}
-}
-
-func (m *memory[V]) get(key string, now time.Time) (V, error, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r, ok := m.held[key]
-	if !ok || now.After(r.until) {
-		var zero V
-		return zero, nil, false
-	}
-	return r.value, r.err, true
-}
-
-func (m *memory[V]) put(key string, value V, err error, until time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.held) >= m.max {
-		now := time.Now()
-		for k, r := range m.held {
-			if now.After(r.until) {
-				delete(m.held, k)
-			}
+// newMemory returns a memory of at most maxBytes. The function size returns the bytes
+// that a value refers to.
+func newMemory[V any](maxBytes int64, size func(V) int64) memory[V] {
+	return memory[V]{cache.New(maxBytes, func(key string, r remembered[V]) int64 {
+		n := int64(len(key)) + size(r.value)
+		if r.err != nil {
+			n += 3*int64(len(r.err.Error())) + 200 // its text, and those of the errors in it
 		}
-		if len(m.held) >= m.max {
-			clear(m.held)
-		}
-	}
-	m.held[key] = remembered[V]{value, err, until}
+		return n
+	})}
+}
+
+// nothing is the size of a value that refers to nothing.
+func nothing(struct{}) int64 { return 0 }
+
+func (m memory[V]) get(key string) (V, error, bool) {
+	r, ok := m.held.Get(key)
+	return r.value, r.err, ok
+}
+
+func (m memory[V]) put(key string, value V, err error, ttl time.Duration) {
+	m.held.PutFor(key, remembered[V]{value, err}, ttl)
 }

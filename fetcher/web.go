@@ -29,7 +29,7 @@ func (f *Fetcher) getImportPage(ctx context.Context, u *url.URL, to reach) (*pag
 	}
 	key := to.String() + u.Host
 	schemes := []string{"https", "http"}
-	if _, _, ok := f.plain.get(key, time.Now()); ok {
+	if _, _, ok := f.plain.get(key); ok {
 		slices.Reverse(schemes)
 	}
 	p, err := f.getPage(ctx, schemes[0], u, to)
@@ -38,7 +38,7 @@ func (f *Fetcher) getImportPage(ctx context.Context, u *url.URL, to reach) (*pag
 	}
 	p, err = f.getPage(ctx, schemes[1], u, to)
 	if err == nil && schemes[1] == "http" {
-		f.plain.put(key, struct{}{}, nil, time.Now().Add(f.opts.MissTTL))
+		f.plain.put(key, struct{}{}, nil, f.opts.MissTTL)
 	}
 	return p, err
 }

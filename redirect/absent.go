@@ -2,10 +2,10 @@ package redirect
 
 import (
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/cache"
 )
 
 // absentFor is how long it is remembered that a module has no list. A client
@@ -13,41 +13,27 @@ import (
 // neither would be asked for its list twice.
 const absentFor = 3 * time.Second
 
-// maxAbsent is how many modules that is remembered of at most.
-const maxAbsent = 4096
+// absentBytes bounds the memory that is spent on that.
+const absentBytes = 1 << 20
 
 // absences remembers which modules have no list.
-type absences struct {
-	mu    sync.Mutex
-	until map[string]absence // by module path
-}
+type absences struct{ *cache.Cache[string, error] }
 
-type absence struct {
-	end time.Time
-	err error
+func newAbsences() absences {
+	return absences{cache.New(absentBytes, func(path string, err error) int64 {
+		return int64(len(path) + 3*len(err.Error()) + 200) // its text, and those of the errors in it
+	})}
 }
-
-func newAbsences() *absences { return &absences{until: make(map[string]absence)} }
 
 // get returns the "not found" that a module's list was answered with lately.
-func (a *absences) get(path string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if was, ok := a.until[path]; ok && time.Now().Before(was.end) {
-		return was.err
-	}
-	return nil
+func (a absences) get(path string) error {
+	err, _ := a.Get(path)
+	return err
 }
 
 // note remembers err if it is a "not found".
-func (a *absences) note(path string, err error) {
-	if _, missing := errors.AsType[*athens.MissingError](err); !missing {
-		return
+func (a absences) note(path string, err error) {
+	if _, missing := errors.AsType[*athens.MissingError](err); missing {
+		a.PutFor(path, err, absentFor)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.until) >= maxAbsent {
-		clear(a.until) // a flood of names that nobody has: what is asked next counts
-	}
-	a.until[path] = absence{time.Now().Add(absentFor), err}
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/cache"
 )
 
 // Checksums is a checksum database that is asked over HTTP, and whose every
@@ -30,7 +31,8 @@ type Checksums struct {
 
 	mu     sync.Mutex
 	latest []byte // the newest signed tree
-	cache  *cache // checked records and tiles
+
+	cache *cache.Cache[string, []byte] // checked records and tiles, by file name
 }
 
 var (
@@ -72,7 +74,7 @@ func NewChecksums(spec string, o *Options) (*Checksums, error) {
 		opts:   opts,
 		client: c,
 		calls:  newSharing(),
-		cache:  newCache(opts.MaxCache),
+		cache:  cache.New(opts.CacheBytes, func(file string, data []byte) int64 { return int64(len(file) + cap(data)) }),
 	}, nil
 }
 
@@ -183,9 +185,7 @@ func (l *lookup) WriteConfig(_ string, old, latest []byte) error {
 
 // ReadCache returns a checked record or tile.
 func (l *lookup) ReadCache(file string) ([]byte, error) {
-	l.db.mu.Lock()
-	defer l.db.mu.Unlock()
-	if data, ok := l.db.cache.get(file); ok {
+	if data, ok := l.db.cache.Get(file); ok {
 		return data, nil
 	}
 	return nil, errNotCached
@@ -195,9 +195,7 @@ var errNotCached = errors.New("not cached")
 
 // WriteCache keeps a checked record or tile.
 func (l *lookup) WriteCache(file string, data []byte) {
-	l.db.mu.Lock()
-	defer l.db.mu.Unlock()
-	l.db.cache.put(file, data)
+	l.db.cache.Put(file, bytes.Clone(data)) // it may be a part of something larger
 }
 
 // Log does nothing: the client has nothing to say but its errors.

@@ -110,7 +110,7 @@ func TestLookup(t *testing.T) {
 
 func TestLookupsAtOnce(t *testing.T) {
 	d, _ := startDatabase(t, "")
-	c := checksums(t, d, &redirect.Options{MaxCache: 20_000})
+	c := checksums(t, d, &redirect.Options{CacheBytes: 20_000})
 	var wg sync.WaitGroup
 	for i := range 40 {
 		wg.Go(func() {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/limit"
 	"github.com/athens-go/athens/internal/netguard"
 	"github.com/athens-go/athens/internal/netrc"
 )
@@ -39,7 +40,7 @@ type client struct {
 	hidden *strings.Replacer
 	away   http.RoundTripper // for redirects of a server that is on the public internet
 	health *health
-	places *places
+	slots  *limit.Semaphore
 }
 
 // newClient reads the URL of what, a word for errors.
@@ -61,7 +62,7 @@ func newClient(what, baseURL string, opts Options) (*client, error) {
 			away = t
 		}
 	}
-	c := &client{opts: opts, away: netguard.Transport(away), places: newPlaces(opts.MaxConns, opts.QueueTimeout)}
+	c := &client{opts: opts, away: netguard.Transport(away), slots: limit.NewSemaphore(opts.MaxConns)}
 	user, err := login(base, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
@@ -104,7 +105,7 @@ func checkOptions(o Options) error {
 	for _, n := range []int64{
 		int64(o.MaxConns), int64(o.QueueTimeout), int64(o.Tries), int64(o.Backoff), int64(o.MaxWait), int64(o.AnswerTimeout), int64(o.IdleTimeout),
 		int64(o.Timeout), int64(o.ZipTimeout), o.MaxInfo, o.MaxModBytes, o.MaxZipBytes, o.MaxList, int64(o.MaxVersions), o.MaxSumDBAnswerBytes,
-		int64(o.DownFor), int64(o.CheckAfter), int64(o.CheckTimeout), o.MaxCache,
+		int64(o.DownFor), int64(o.CheckAfter), int64(o.CheckTimeout), o.CacheBytes,
 	} {
 		if n < 0 {
 			return errors.New("a negative limit or time in the options")
@@ -284,10 +285,10 @@ func (c *client) ask(ctx context.Context, q question, timeout time.Duration, rea
 func (c *client) try(ctx context.Context, q question, read func(r io.Reader, length int64) (bool, error)) *failure {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if err := c.places.take(ctx); err != nil {
+	if err := c.slots.AcquireWithin(ctx, c.opts.QueueTimeout); err != nil {
 		return &failure{err: c.unavailable(err, c.opts.QueueTimeout)}
 	}
-	defer c.places.leave()
+	defer c.slots.Release()
 	asked := time.Now()
 	timer := time.AfterFunc(c.opts.AnswerTimeout, func() { cancel(slowError{"no answer", c.opts.AnswerTimeout}) })
 	resp, err := c.follow(ctx, q)

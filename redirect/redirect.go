@@ -132,9 +132,9 @@ type Options struct {
 	// Dial opens the connection for that check. Nil means that of Transport.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// MaxCache bounds the memory in which [Checksums] keeps checked records
-	// and tiles, in bytes. Zero means 16 MiB.
-	MaxCache int64
+	// CacheBytes bounds the memory in which [Checksums] keeps checked records
+	// and tiles. Zero means 16 MiB.
+	CacheBytes int64
 	// Alarm is told when a checksum database contradicts itself, with the
 	// signed proof of it. Nil means that only the failing lookup reports it.
 	Alarm func(proof string)
@@ -165,7 +165,7 @@ func (o *Options) withDefaults() Options {
 	orElse(&d.DownFor, 5*time.Second)
 	orElse(&d.CheckAfter, 5*time.Second)
 	orElse(&d.CheckTimeout, time.Second)
-	orElse(&d.MaxCache, 16<<20)
+	orElse(&d.CacheBytes, 16<<20)
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -186,7 +186,7 @@ type Upstream struct {
 	opts   Options
 	client *client
 	calls  *sharing
-	absent *absences
+	absent absences
 }
 
 var (

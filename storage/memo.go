@@ -1,9 +1,9 @@
 package storage
 
 import (
-	"sync"
-
 	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens/internal/cache"
 )
 
 // known is what a store remembers of a version that is held: versions never
@@ -15,56 +15,23 @@ type known struct {
 	synced bool   // its .info, .mod and folder are on the medium
 }
 
-// memo remembers a bounded number of versions. It keeps two generations and
-// drops the older one when the younger is full, so that what is asked for
-// often stays.
+// memo remembers versions within a number of bytes.
 type memo struct {
-	mu         sync.Mutex
-	max        int // of a generation
-	young, old map[module.Version]known
+	*cache.Cache[module.Version, known]
 }
 
-func newMemo(size int) *memo {
-	return &memo{max: (size + 1) / 2, young: map[module.Version]known{}}
-}
-
-func (c *memo) get(m module.Version) (known, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	k, ok := c.young[m]
-	if !ok {
-		if k, ok = c.old[m]; ok {
-			c.put(m, k)
-		}
-	}
-	return k, ok
+func newMemo(maxBytes int64) memo {
+	return memo{cache.New(maxBytes, func(m module.Version, k known) int64 {
+		return int64(len(m.Path) + len(m.Version) + len(k.base) + 3*16) // each rounded up by the allocator
+	})}
 }
 
 // add merges what is newly known of m into what is remembered.
-func (c *memo) add(m module.Version, k known) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	was, ok := c.young[m]
-	if !ok {
-		was = c.old[m]
-	}
-	k.info = k.info || was.info
-	k.zip = k.zip || was.zip
-	k.synced = k.synced || was.synced
-	c.put(m, k)
-}
-
-// forget drops what is remembered of a version whose files are not what they were.
-func (c *memo) forget(m module.Version) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.young, m)
-	delete(c.old, m)
-}
-
-func (c *memo) put(m module.Version, k known) {
-	if _, ok := c.young[m]; !ok && len(c.young) >= c.max {
-		c.young, c.old = make(map[module.Version]known, c.max), c.young
-	}
-	c.young[m] = k
+func (c memo) add(m module.Version, k known) {
+	c.Update(m, func(was known) known {
+		k.info = k.info || was.info
+		k.zip = k.zip || was.zip
+		k.synced = k.synced || was.synced
+		return k
+	})
 }

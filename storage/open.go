@@ -30,7 +30,7 @@ func (s *Store) Open(ctx context.Context, m module.Version, f athens.File) (*ath
 	if ext(f) == "" {
 		return nil, fault("open", m, errors.New("no such kind of file"))
 	}
-	k, ok := s.known.get(m)
+	k, ok := s.known.Get(m)
 	if !ok {
 		var err error
 		if k, err = s.find(m, f); err != nil {

@@ -163,7 +163,7 @@ func (p *put) record(info []byte) error {
 // makeFolder makes a folder, and puts it on the medium, once as long as mark,
 // which is no version, is remembered.
 func (s *Store) makeFolder(mark module.Version, dir string) error {
-	if _, ok := s.known.get(mark); ok {
+	if _, ok := s.known.Get(mark); ok {
 		if _, err := s.fs.Stat(dir); err == nil {
 			return nil
 		}
@@ -222,7 +222,7 @@ func (p *put) again(ctx context.Context) error {
 // did, and the go command leaves that to the system. It records what has no
 // record, as what others wrote has not; a damaged one is for Verify to find.
 func (p *put) settle() error {
-	if k, ok := p.known.get(p.m); ok && k.synced {
+	if k, ok := p.known.Get(p.m); ok && k.synced {
 		return nil
 	}
 	dir := filepath.Dir(p.base)

@@ -171,7 +171,7 @@ func (c *exam) move(p *Problem) error {
 	if err := durable.SyncDir(c.fs, filepath.Dir(from)); err != nil {
 		return err
 	}
-	c.known.forget(c.m)
+	c.known.Delete(c.m)
 	if below, err = filepath.Rel(c.dir, free); err == nil {
 		p.Moved = filepath.ToSlash(below)
 	}

@@ -1,13 +1,14 @@
 package storage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/limit"
 	"github.com/athens-go/athens/internal/modcheck"
 	modzip "golang.org/x/mod/zip"
 )
@@ -120,28 +121,16 @@ func (c *exam) fetchZip(content athens.Content, mod []byte) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stage.Close()) }()
-	w := &counting{w: stage}
-	if err := content.Zip(c.ctx, w); err != nil {
-		return err
+	w := limit.NewWriter(stage, modzip.MaxZipFile)
+	if err := content.Zip(c.ctx, w); err != nil || w.Err() != nil || w.Exceeded() {
+		if w.Exceeded() {
+			return fmt.Errorf("the zip has more than %d bytes", int64(modzip.MaxZipFile))
+		}
+		return cmp.Or(w.Err(), err)
 	}
-	h1, err := modcheck.Zip(stage, w.n, c.m, mod, modzip.MaxZipFile)
+	h1, err := modcheck.Zip(stage, w.Written(), c.m, mod, modzip.MaxZipFile)
 	if err != nil {
 		return c.invalid(err)
 	}
 	return stage.Commit(c.ctx, c.m, h1)
-}
-
-// counting counts the bytes of a zip, and takes no more than one may have.
-type counting struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counting) Write(p []byte) (int, error) {
-	if c.n+int64(len(p)) > modzip.MaxZipFile {
-		return 0, fmt.Errorf("the zip has more than %d bytes", int64(modzip.MaxZipFile))
-	}
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }

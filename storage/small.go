@@ -5,12 +5,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/athens-go/athens"
 	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/cache"
 )
 
 // maxSmall is the size in bytes up to which a file is kept in memory. Nearly
@@ -28,12 +29,8 @@ const recheck = 100 * time.Millisecond
 // smallFiles keeps the content of small files, because opening, describing,
 // reading and closing one costs more than all the rest of an answer. One stat sees
 // that a file is still the one that was read; one that is asked for again and again
-// is looked at ten times a second. As [memo] does, it keeps two generations.
-type smallFiles struct {
-	mu         sync.Mutex
-	max, size  int64 // bytes of a generation, and of the young one
-	young, old map[fileKey]*smallFile
-}
+// is looked at ten times a second. A nil one keeps nothing.
+type smallFiles = cache.Cache[fileKey, *smallFile]
 
 type fileKey struct {
 	module.Version
@@ -48,42 +45,15 @@ type smallFile struct {
 	seen atomic.Int64 // when its name was last seen to lead to it, in Unix nanoseconds
 }
 
-// overhead is about what keeping a file costs beside its content, in bytes.
-const overhead = 500
+// fileOverhead is about what a smallFile and its description cost beside the
+// content and the names, in bytes.
+const fileOverhead = 400
 
-func newSmallFiles(size int64) *smallFiles {
-	return &smallFiles{max: size / 2, young: map[fileKey]*smallFile{}}
+func newSmallFiles(maxBytes int64) *smallFiles {
+	return cache.New(maxBytes, func(k fileKey, f *smallFile) int64 {
+		return int64(len(k.Path)+len(k.Version.Version)+len(f.etag)+len(f.stat.Name())+cap(f.data)) + fileOverhead
+	})
 }
-
-func (c *smallFiles) get(k fileKey) *smallFile {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f, ok := c.young[k]
-	if !ok {
-		if f = c.old[k]; f != nil {
-			c.put(k, f)
-		}
-	}
-	return f
-}
-
-func (c *smallFiles) add(k fileKey, f *smallFile) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.put(k, f)
-}
-
-func (c *smallFiles) put(k fileKey, f *smallFile) {
-	if was := c.young[k]; was != nil {
-		c.size -= was.size()
-	}
-	if c.size += f.size(); c.size > c.max {
-		c.young, c.old, c.size = map[fileKey]*smallFile{}, c.young, f.size()
-	}
-	c.young[k] = f
-}
-
-func (f *smallFile) size() int64 { return int64(len(f.data)) + overhead }
 
 // same reports whether stat is of the file that was read.
 func (f *smallFile) same(stat fs.FileInfo) bool {
@@ -104,11 +74,8 @@ func (*inMemory) Close() error { return nil }
 
 // opened returns the file from memory, if it is still the one that was read.
 func (s *Store) opened(k fileKey, name string) *athens.Object {
-	if s.small == nil {
-		return nil
-	}
-	f := s.small.get(k)
-	if f == nil {
+	f, ok := s.small.Get(k)
+	if !ok {
 		return nil
 	}
 	now := time.Now().UnixNano()
@@ -132,7 +99,7 @@ func (s *Store) keep(k fileKey, stat fs.FileInfo, obj *athens.Object) *athens.Ob
 		return obj
 	}
 	f := &smallFile{stat: stat, etag: obj.ETag, data: data}
-	s.small.add(k, f)
+	s.small.Put(k, f)
 	_ = obj.Body.Close() // nothing was written
 	return f.object()
 }

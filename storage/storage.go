@@ -70,20 +70,26 @@ import (
 
 // Options adjusts a [Store]. A nil *Options is the same as a zero one.
 type Options struct {
-	// Remember is how many held versions the store keeps in mind, so that
-	// opening a file of one costs a single open and a single fstat. One
-	// takes about 300 bytes. Zero means 16384.
-	Remember int
-	// FileCacheBytes is how many bytes of memory the store spends on the content
-	// of small files (.info and .mod up to 16 KiB), so that opening one
-	// costs at most a stat, and a file that is taken away is served for a
-	// tenth of a second more. Zero means 32 MiB; less than zero keeps none.
+	// Memory
+
+	// VersionCacheBytes is how many bytes of memory the store spends on
+	// remembering which versions it holds, so that opening a file of one costs
+	// a single open and a single fstat. A version takes about 300 bytes. Zero
+	// means 6 MiB; a negative value means none.
+	VersionCacheBytes int64
+	// FileCacheBytes is how many bytes of memory the store spends on the
+	// content of small files (.info and .mod up to 16 KiB), so that opening one
+	// costs at most a stat. A file that is taken away is served for a tenth of
+	// a second more. Zero means 32 MiB; a negative value means none.
 	FileCacheBytes int64
-	// MaxSumDBBytes bounds what is kept of all checksum databases together, in
-	// bytes of whole 4 KiB blocks; what would be more is refused. It is
-	// counted when the first is put, and again each hour: processes that
-	// share a folder can exceed it by what they put meanwhile. Zero means
-	// 1 GiB, enough for about 80,000 versions; less than zero keeps none.
+
+	// Disk
+
+	// MaxSumDBBytes bounds what the store keeps of all checksum databases
+	// together, in bytes of whole 4 KiB blocks; it refuses more. It counts when
+	// the first answer is put, and again each hour: processes that share a
+	// folder can exceed the bound by what they put meanwhile. Zero means 1 GiB,
+	// enough for about 80,000 versions; a negative value means none is kept.
 	MaxSumDBBytes int64
 }
 
@@ -94,7 +100,7 @@ type Store struct {
 	real   bool // a folder of the operating system
 	shared bool // with other processes, by file locks
 	locks  *locks
-	known  *memo
+	known  memo
 	small  *smallFiles  // nil: none are kept
 	swept  atomic.Int64 // when, in Unix nanoseconds
 	sums   sums
@@ -145,16 +151,13 @@ func New(fsys afero.Fs, dir string, opts *Options) (*Store, error) {
 	if opts != nil {
 		o = *opts
 	}
-	if o.Remember < 0 {
-		return nil, fmt.Errorf("storage: Remember is %d, less than zero", o.Remember)
-	}
-	if o.Remember == 0 {
-		o.Remember = 16384
+	if o.VersionCacheBytes == 0 {
+		o.VersionCacheBytes = 6 << 20
 	}
 	if o.MaxSumDBBytes == 0 {
 		o.MaxSumDBBytes = 1 << 30
 	}
-	s := &Store{fs: fsys, dir: filepath.Clean(dir), known: newMemo(o.Remember), sums: sums{most: max(o.MaxSumDBBytes, 0)}}
+	s := &Store{fs: fsys, dir: filepath.Clean(dir), known: newMemo(o.VersionCacheBytes), sums: sums{most: max(o.MaxSumDBBytes, 0)}}
 	var err error
 	if s.real, err = s.prepare(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)

@@ -287,7 +287,6 @@ func TestBadOptions(t *testing.T) {
 		func() (*storage.Store, error) { return storage.New(nil, "x", nil) },
 		func() (*storage.Store, error) { return storage.New(afero.NewMemMapFs(), "", nil) },
 		func() (*storage.Store, error) { return storage.NewDisk("", nil) },
-		func() (*storage.Store, error) { return storage.NewDisk(t.TempDir(), &storage.Options{Remember: -1}) },
 	} {
 		_, err := open()
 		assert.Error(t, err)
@@ -296,7 +295,13 @@ func TestBadOptions(t *testing.T) {
 
 // A store that remembers next to nothing forgets no version.
 func TestRememberLittle(t *testing.T) {
-	s, err := storage.NewDisk(t.TempDir(), &storage.Options{Remember: 1})
+	for _, bytes := range []int64{-1, 1, 1000} {
+		rememberLittle(t, bytes)
+	}
+}
+
+func rememberLittle(t *testing.T, bytes int64) {
+	s, err := storage.NewDisk(t.TempDir(), &storage.Options{VersionCacheBytes: bytes})
 	require.NoError(t, err)
 	samples := make([]storagetest.Sample, 5)
 	for i := range samples {

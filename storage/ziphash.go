@@ -13,6 +13,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/durable"
+	"github.com/athens-go/athens/internal/limit"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/dirhash"
 	modzip "golang.org/x/mod/zip"
@@ -121,8 +122,8 @@ type alone struct{ r io.ReaderAt }
 
 func (a alone) ReadAt(p []byte, off int64) (int, error) { return readAt(a.r, p, off) }
 
-// zipHash returns the h1 of a zip's content, if that has at most limit bytes.
-func zipHash(ctx context.Context, r io.ReaderAt, size, limit int64) (string, error) {
+// zipHash returns the h1 of a zip's content, if that has at most that many bytes.
+func zipHash(ctx context.Context, r io.ReaderAt, size, most int64) (string, error) {
 	z, err := zip.NewReader(r, size)
 	if err != nil {
 		return "", err
@@ -133,30 +134,30 @@ func zipHash(ctx context.Context, r io.ReaderAt, size, limit int64) (string, err
 		names = append(names, f.Name)
 		files[f.Name] = f
 	}
-	left := limit
+	budget := limit.NewBudget(most)
 	return dirhash.Hash1(names, func(name string) (io.ReadCloser, error) {
 		rc, err := files[name].Open()
 		if err != nil {
 			return nil, err
 		}
-		return &limited{ReadCloser: rc, ctx: ctx, left: &left}, nil
+		return &untilDone{Reader: budget.Reader(rc), Closer: rc, ctx: ctx}, nil
 	})
 }
 
-// limited reads until ctx is done, or all files together have had too much.
-type limited struct {
-	io.ReadCloser
-	ctx  context.Context
-	left *int64
+// untilDone reads until ctx is done.
+type untilDone struct {
+	io.Reader
+	io.Closer
+	ctx context.Context
 }
 
-func (l *limited) Read(p []byte) (int, error) {
-	if err := l.ctx.Err(); err != nil {
+func (r *untilDone) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	n, err := l.ReadCloser.Read(p)
-	if *l.left -= int64(n); *l.left < 0 {
-		return n, errors.New("the zip's content is too large")
+	n, err := r.Reader.Read(p)
+	if limit.Exceeded(err) {
+		err = fmt.Errorf("the zip's content is too large: %w", err)
 	}
 	return n, err
 }

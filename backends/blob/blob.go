@@ -85,7 +85,7 @@ type Store struct {
 	bucket *blob.Bucket
 	owned  bool // opened here, and closed by Close
 	opts   Options
-	seen   *memory
+	seen   memory
 }
 
 var (

@@ -1,20 +1,17 @@
 package blob
 
 import (
-	"sync"
 	"time"
 
 	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens/internal/cache"
 )
 
-// memory keeps what was seen to be held for a while, in two generations: the
-// older one is dropped when the younger is full, so that what is asked for often
-// stays. A nil memory keeps nothing.
+// memory keeps what was seen to be held for a while, within a number of bytes.
 type memory struct {
-	mu         sync.Mutex
-	max, size  int64 // bytes of a generation, and of the young one
-	lasts      time.Duration
-	young, old map[module.Version]known
+	*cache.Cache[module.Version, known]
+	lasts time.Duration
 }
 
 // known is what was seen of a version. A part that was not seen is nil.
@@ -25,37 +22,29 @@ type known struct {
 	zipUntil  time.Time
 }
 
-// overhead is about what keeping a version costs beside its content, in bytes.
-const overhead = 800
+// partOverhead is about what a meta or a zipObject costs beside its texts, in bytes.
+const partOverhead = 200
 
-func (k known) size() int64 {
-	if k.meta == nil {
-		return overhead
+func size(m module.Version, k known) int64 {
+	n := len(m.Path) + len(m.Version)
+	if k.meta != nil {
+		// The info is the object's line once more, decoded.
+		n += cap(k.meta.object) + 2*k.meta.cut + partOverhead
 	}
-	return int64(len(k.meta.object)) + overhead
+	if k.zip != nil {
+		n += len(k.zip.etag) + len(k.zip.h1) + partOverhead
+	}
+	return int64(n)
 }
 
-func newMemory(size int64, lasts time.Duration) *memory {
-	if size < 0 {
-		return nil
-	}
-	return &memory{max: size / 2, lasts: lasts, young: map[module.Version]known{}}
+// newMemory returns a memory of at most maxBytes, in which things last for a time.
+func newMemory(maxBytes int64, lasts time.Duration) memory {
+	return memory{cache.New(maxBytes, size), lasts}
 }
 
 // get returns what is known of m and still believed.
-func (c *memory) get(m module.Version) known {
-	if c == nil {
-		return known{}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	k, ok := c.young[m]
-	if !ok {
-		if k, ok = c.old[m]; !ok {
-			return known{}
-		}
-		c.put(m, k)
-	}
+func (c memory) get(m module.Version) known {
+	k, _ := c.Get(m)
 	now := time.Now()
 	if now.After(k.metaUntil) {
 		k.meta = nil
@@ -67,40 +56,24 @@ func (c *memory) get(m module.Version) known {
 }
 
 // addMeta and addZip add to what is known of m.
-func (c *memory) addMeta(m module.Version, d *meta) {
-	c.change(m, func(k *known) { k.meta, k.metaUntil = d, time.Now().Add(c.lasts) })
+func (c memory) addMeta(m module.Version, d *meta) {
+	c.Update(m, func(k known) known {
+		k.meta, k.metaUntil = d, time.Now().Add(c.lasts)
+		return k
+	})
 }
 
-func (c *memory) addZip(m module.Version, z *zipObject) {
-	c.change(m, func(k *known) { k.zip, k.zipUntil = z, time.Now().Add(c.lasts) })
+func (c memory) addZip(m module.Version, z *zipObject) {
+	c.Update(m, func(k known) known {
+		k.zip, k.zipUntil = z, time.Now().Add(c.lasts)
+		return k
+	})
 }
 
 // dropZip forgets the zip of m, which turned out to be gone.
-func (c *memory) dropZip(m module.Version) { c.change(m, func(k *known) { k.zip = nil }) }
-
-func (c *memory) change(m module.Version, change func(*known)) {
-	if c == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	k, ok := c.young[m]
-	if !ok {
-		k = c.old[m]
-	}
-	change(&k)
-	c.put(m, k)
-}
-
-func (c *memory) put(m module.Version, k known) {
-	if k.size() > c.max {
-		return
-	}
-	if was, ok := c.young[m]; ok {
-		c.size -= was.size()
-	}
-	if c.size += k.size(); c.size > c.max {
-		c.young, c.old, c.size = map[module.Version]known{}, c.young, k.size()
-	}
-	c.young[m] = k
+func (c memory) dropZip(m module.Version) {
+	c.Update(m, func(k known) known {
+		k.zip = nil
+		return k
+	})
 }

@@ -1,0 +1,83 @@
+package fetcher
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMemoryForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(1<<20, nothing)
+		m.put("a", struct{}{}, absentf("gone"), time.Minute)
+		_, err, ok := m.get("a")
+		assert.True(t, ok)
+		assert.EqualError(t, err, "gone")
+		time.Sleep(time.Minute)
+		_, _, ok = m.get("a")
+		assert.False(t, ok)
+	})
+}
+
+// Filled with the largest tags and errors that are accepted, each memory stays within its
+// bytes.
+func TestMemoriesStayWithinBytes(t *testing.T) {
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	for _, size := range []int{1, 100, maxTag - 100} {
+		long := func(i int) string { return fmt.Sprint(i, strings.Repeat("x", size)) }
+		fill := map[string]func() any{
+			"located": func() any {
+				m := newMemory(rememberedBytes, (*place).size)
+				for i := range 3 * rememberedBytes / (size + 200) {
+					m.put(fmt.Sprint(i), &place{vcs: vcsGit, url: long(i), root: fmt.Sprint(i)}, nil, time.Hour)
+				}
+				return m
+			},
+			"pages": func() any {
+				m := newMemory(rememberedBytes, importPage.size)
+				for i := range 3 * rememberedBytes / (size + 200) {
+					m.put(fmt.Sprint(i), importPage{fmt.Sprint("https://", i), []goImport{{repo: long(i)}, {prefix: fmt.Sprint(i)}}}, nil, time.Hour)
+				}
+				return m
+			},
+			"refusals": func() any {
+				m := newMemory(rememberedBytes, nothing)
+				for i := range 2 * rememberedBytes / (size + 200) {
+					m.put(fmt.Sprint(i), struct{}{}, absentf("%s: %w", long(i), absentf("because of %d", i)), time.Hour)
+				}
+				return m
+			},
+		}
+		for name, make := range fill {
+			before := heap()
+			m := make()
+			assert.LessOrEqual(t, heap()-before, int64(rememberedBytes)*21/20, "%s of %d bytes", name, size)
+			runtime.KeepAlive(m)
+		}
+	}
+}
+
+// A tag that nobody needs to be so long names no repository, and its text is not repeated.
+func TestHugeTagIsRefused(t *testing.T) {
+	for _, tag := range []goImport{
+		{prefix: "a.test/m", vcs: vcsGit, repo: "https://a.test/" + strings.Repeat("x", 1<<20)},
+		{prefix: "a.test/m", vcs: strings.Repeat("x", 1<<20), repo: "https://a.test/m"},
+		{prefix: "a.test/m", vcs: vcsGit, repo: "https://a.test/m", subdir: "/" + strings.Repeat("x", 1<<20)},
+	} {
+		_, err := tag.place("https://a.test/m")
+		require.ErrorAs(t, err, new(absent))
+		assert.EqualError(t, err, "https://a.test/m: the go-import tag has more than 4096 bytes")
+	}
+}
