@@ -34,7 +34,7 @@ func down(source string, err error) error {
 	if errors.As(err, &u) || errors.As(err, new(absent)) || errors.As(err, new(broken)) {
 		return err
 	}
-	return &athens.UnavailableError{Source: source, Err: err}
+	return &athens.UnavailableError{Source: source, Err: netguard.WithoutAddresses(err)}
 }
 
 // outward turns an error of this package into one of the contract's.
@@ -60,5 +60,5 @@ func outward(path, query string, err error) error {
 	case errors.As(err, &outage), errors.Is(err, context.Canceled):
 		return err
 	}
-	return &athens.UnavailableError{Source: "version control of " + path, Err: err}
+	return &athens.UnavailableError{Source: "version control of " + path, Err: netguard.WithoutAddresses(err)}
 }

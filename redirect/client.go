@@ -358,6 +358,7 @@ func (c *client) unavailable(err error, after time.Duration) error {
 
 // plain makes the text of an error of the transport fit to be shown.
 func (c *client) plain(err error) error {
+	err = netguard.WithoutAddresses(err)
 	if text := c.clean(err.Error()); text != err.Error() {
 		return errors.New(text)
 	}

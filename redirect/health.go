@@ -11,6 +11,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/netguard"
 )
 
 // health knows whether a server can be reached. It learns from every request,
@@ -126,6 +127,7 @@ func (h *health) probe(ctx context.Context) (struct{}, error) {
 		h.contact()
 		return struct{}{}, nil
 	}
+	err = netguard.WithoutAddresses(err)
 	h.down(err)
 	return struct{}{}, &athens.UnavailableError{Source: h.source, RetryAfter: max(h.opts.DownFor, time.Second), Err: err}
 }

@@ -1,0 +1,30 @@
+package redirect
+
+import (
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// An upstream that can't be reached is named as its URL names it: the address that was
+// dialed is not for clients.
+func TestErrorsNameNoAddress(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	u, err := New("http://localhost:"+port, &Options{Tries: 1, Netrc: "none"})
+	require.NoError(t, err)
+	defer u.CloseIdleConnections()
+
+	_, asked := u.Versions(t.Context(), "example.com/m")
+	_, located := u.Location(t.Context(), "example.com/m/@v/v1.0.0.zip")
+	for _, err := range []error{asked, located, u.Healthy(t.Context())} {
+		require.ErrorContains(t, err, "localhost:"+port)
+		assert.NotContains(t, err.Error(), "127.0.0.1")
+		assert.NotContains(t, err.Error(), "::1")
+	}
+}
