@@ -1,19 +1,19 @@
 package athens
 
 import (
-	"container/list"
 	"context"
-	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/mod/module"
 
+	"github.com/athens-go/athens/internal/cache"
 	"github.com/athens-go/athens/internal/flight"
 )
 
 // question is something that is asked of a source and whose answer changes.
 type question struct {
-	op    string // "list", "latest", "query", "sumdb", "proved", "arrived", or a file's extension
+	op    string // "list", "latest", "query", "sumdb", "proved", "fetched", or a file's extension
 	path  string
 	query string
 }
@@ -39,30 +39,34 @@ type answer struct {
 // good reports whether the source ever answered.
 func (a *answer) good() bool { return !a.at.IsZero() }
 
-// size estimates the memory that an answer takes.
+// size is the memory in bytes that a question and its answer refer to. Errors hold
+// more than their text, and an .info more than its strings.
 func (a *answer) size(q question) int64 {
-	n := 400 + len(q.path) + len(q.query) + len(a.body)
+	n := len(q.op) + len(q.path) + len(q.query) + cap(a.body)
 	for _, v := range a.versions {
-		n += 16 + len(v)
+		n += len(v)
+	}
+	n += int(unsafe.Sizeof("")) * cap(a.versions)
+	for _, err := range []error{a.missing, a.err} {
+		if err != nil {
+			n += 512 + 4*len(err.Error())
+		}
+	}
+	if a.info != nil {
+		n += int(unsafe.Sizeof(*a.info)) + len(a.info.Version)
+		if o := a.info.Origin; o != nil {
+			n += int(unsafe.Sizeof(*o)) + len(o.VCS) + len(o.URL) + len(o.Subdir) + len(o.Hash) + len(o.TagPrefix) + len(o.TagSum) + len(o.Ref) + len(o.RepoSum)
+		}
 	}
 	return int64(n)
 }
 
-// answers remembers what sources said, the most recently used first, and asks
-// once however many want to know.
+// answers remembers what sources said and, of questions asked at the same time, asks
+// each once.
 type answers struct {
 	opts  *Options
 	calls *flight.Calls[questionKey, answer]
-
-	mu    sync.Mutex
-	byKey map[question]*list.Element // of *entry
-	used  *list.List                 // most recently used first
-	bytes int64
-}
-
-type entry struct {
-	question
-	answer
+	known *cache.Cache[question, answer]
 }
 
 // questionKey keeps questions of servers out of the flights of clients, as
@@ -76,41 +80,19 @@ func newAnswers(ctx context.Context, opts *Options) *answers {
 	return &answers{
 		opts:  opts,
 		calls: flight.NewCalls[questionKey, answer](ctx),
-		byKey: make(map[question]*list.Element),
-		used:  list.New(),
+		known: cache.New(opts.AnswerCacheBytes, func(q question, a answer) int64 { return a.size(q) }),
 	}
 }
 
 // get returns what is remembered.
 func (as *answers) get(q question) answer {
-	as.mu.Lock()
-	defer as.mu.Unlock()
-	e, ok := as.byKey[q]
-	if !ok {
-		return answer{}
-	}
-	as.used.MoveToFront(e)
-	return e.Value.(*entry).answer
+	a, _ := as.known.Get(q)
+	return a
 }
 
 // put remembers a, and forgets what was not used for the longest time.
 func (as *answers) put(q question, a answer) {
-	as.mu.Lock()
-	defer as.mu.Unlock()
-	if e, ok := as.byKey[q]; ok {
-		as.drop(e)
-	}
-	as.byKey[q] = as.used.PushFront(&entry{q, a})
-	as.bytes += a.size(q)
-	for as.bytes > as.opts.AnswerCacheBytes {
-		as.drop(as.used.Back())
-	}
-}
-
-func (as *answers) drop(e *list.Element) {
-	old := as.used.Remove(e).(*entry)
-	delete(as.byKey, old.question)
-	as.bytes -= old.size(old.question)
+	as.known.Put(q, a)
 }
 
 // missing returns the remembered "not found" for q, if there is one.
@@ -136,15 +118,15 @@ func (as *answers) remember(q question, err error) {
 	}
 }
 
-// noteArrival remembers that .info and .mod of a version have just come from the
+// noteFetched remembers that .info and .mod of a version have just come from the
 // upstream, so that its zip need not be held against another .info.
-func (as *answers) noteArrival(m module.Version) {
-	as.put(question{"arrived", m.Path, m.Version}, answer{at: time.Now()})
+func (as *answers) noteFetched(m module.Version) {
+	as.put(question{"fetched", m.Path, m.Version}, answer{at: time.Now()})
 }
 
-// arrived reports whether they came lately.
-func (as *answers) arrived(m module.Version) bool {
-	a := as.get(question{"arrived", m.Path, m.Version})
+// fetchedLately reports whether they came lately.
+func (as *answers) fetchedLately(m module.Version) bool {
+	a := as.get(question{"fetched", m.Path, m.Version})
 	return a.good() && time.Since(a.at) < as.opts.FetchTimeout
 }
 
@@ -223,4 +205,22 @@ func (as *answers) learn(q question, a answer, err error) (answer, error) {
 	}
 	as.put(q, a)
 	return a, nil
+}
+
+// failure is why there is no answer, or that it was "not found".
+func (a *answer) failure() error {
+	switch {
+	case a.missing != nil:
+		return a.missing
+	case a.good():
+		return nil
+	}
+	return a.err
+}
+
+// refused reports whether err is a source's answer rather than its absence: what
+// is held serves when a source is down or a repository vanished, not otherwise.
+func refused(err error) bool {
+	_, missing := outermost(err).(*MissingError)
+	return Final(err) && !missing
 }

@@ -18,17 +18,17 @@ func FuzzFollow(f *testing.F) {
 	f.Add([]byte("go 1.99.x\nrequire example.com/../m v1\nrequire example.com/m v1.0.0-20200101000000-abcdefabcdef\nrequire corp.test/m master"))
 	f.Add([]byte("require (\x00\n\"a b\" `v1.0.0`\n)\nreplace a => ../../etc\n"))
 	f.Fuzz(func(t *testing.T, mod []byte) {
-		a := newReadAhead(&Handler{})
+		a := newPrefetcher(&Handler{})
 		m := module.Version{Path: "example.com/m", Version: "v1.0.0"}
 		a.follow(m, mod)
 		a.follow(m, mod)
 		if len(a.queue) > maxRequires || a.credit < 0 || a.credit > maxCredit {
-			t.Errorf("%d wishes, credit %d", len(a.queue), a.credit)
+			t.Errorf("%d candidates, credit %d", len(a.queue), a.credit)
 		}
 		seen := map[module.Version]bool{}
 		for _, w := range a.queue {
 			if w.zip || !protocol.Canonical(w.module) || seen[w.module] {
-				t.Errorf("wishes for %+v", w)
+				t.Errorf("candidates for %+v", w)
 			}
 			seen[w.module] = true
 		}

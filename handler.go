@@ -24,27 +24,27 @@ type Handler struct {
 	opts    Options
 	id      string // this server's name in Via headers
 
-	arrivals *flight.Group[flightKey, *arrival]
-	zips     *flight.Group[flightKey, *zipArrival]
-	answers  *answers
-	sums     *sumDBs                                                 // nil: the store keeps nothing of checksum databases
-	owed     *flight.Group[module.Version, *flight.Future[struct{}]] // zips without a FillScheduler
-	doubts   *flight.Group[module.Version, *flight.Future[struct{}]] // versions that the store looks at again
-	places   chan struct{}                                           // one for each of these two that may run
+	metaFetches *flight.Group[flightKey, *metaFetch]
+	zipFetches  *flight.Group[flightKey, *zipFetch]
+	answers     *answers
+	sums        *sumDBs                                                 // nil: the store keeps nothing of checksum databases
+	pendingZips *flight.Group[module.Version, *flight.Future[struct{}]] // zips without a FillScheduler
+	rechecks    *flight.Group[module.Version, *flight.Future[struct{}]] // versions that the store looks at again
+	slots       chan struct{}                                           // one for each of these two that may run
 
-	handed *flight.Group[Fill, *flight.Future[struct{}]] // fills on their way to the FillScheduler
-	hands  chan struct{}                                 // one for each of them
+	enqueued     *flight.Group[Fill, *flight.Future[struct{}]] // fills on their way to the FillScheduler
+	enqueueSlots chan struct{}                                 // one for each of them
 
-	ahead     *readAhead // nil: nothing is fetched ahead
-	ctx       context.Context
-	cancel    context.CancelFunc
-	conflicts atomic.Uint64
-	dropped   atomic.Uint64
-	handsSlow atomic.Bool // the latest fill was not scheduled in time
-	damaged   atomic.Uint64
+	prefetch      *prefetcher // nil: nothing is fetched ahead
+	ctx           context.Context
+	cancel        context.CancelFunc
+	conflicts     atomic.Uint64
+	dropped       atomic.Uint64
+	schedulerSlow atomic.Bool // the latest fill was not scheduled in time
+	damaged       atomic.Uint64
 }
 
-// flightKey is what makes two wishes one flight.
+// flightKey is what makes two candidates one flight.
 type flightKey struct {
 	module module.Version
 	// chain is the servers that the question came through. Two servers that
@@ -68,25 +68,25 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &Handler{
-		storage:  storage,
-		opts:     o,
-		id:       "athens-" + strings.ToLower(rand.Text()),
-		arrivals: flight.NewGroup[flightKey, *arrival](ctx),
-		zips:     flight.NewGroup[flightKey, *zipArrival](ctx),
-		answers:  newAnswers(ctx, &o),
-		owed:     flight.NewGroup[module.Version, *flight.Future[struct{}]](ctx),
-		doubts:   flight.NewGroup[module.Version, *flight.Future[struct{}]](ctx),
-		places:   make(chan struct{}, o.MaxDetached),
-		handed:   flight.NewGroup[Fill, *flight.Future[struct{}]](ctx),
-		hands:    make(chan struct{}, o.MaxScheduling),
-		ctx:      ctx,
-		cancel:   cancel,
+		storage:      storage,
+		opts:         o,
+		id:           "athens-" + strings.ToLower(rand.Text()),
+		metaFetches:  flight.NewGroup[flightKey, *metaFetch](ctx),
+		zipFetches:   flight.NewGroup[flightKey, *zipFetch](ctx),
+		answers:      newAnswers(ctx, &o),
+		pendingZips:  flight.NewGroup[module.Version, *flight.Future[struct{}]](ctx),
+		rechecks:     flight.NewGroup[module.Version, *flight.Future[struct{}]](ctx),
+		slots:        make(chan struct{}, o.MaxDetached),
+		enqueued:     flight.NewGroup[Fill, *flight.Future[struct{}]](ctx),
+		enqueueSlots: make(chan struct{}, o.MaxScheduling),
+		ctx:          ctx,
+		cancel:       cancel,
 	}
 	if h.sums, err = newSumDBs(h); err != nil {
 		return nil, err
 	}
 	if o.Prefetch > 0 {
-		h.ahead = newReadAhead(h)
+		h.prefetch = newPrefetcher(h)
 	}
 	return h, nil
 }
@@ -123,12 +123,12 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		h.handed.Wait()
-		h.ahead.stop()
-		h.doubts.Wait()
-		h.owed.Wait() // each kind of work may still want the next
-		h.zips.Wait()
-		h.arrivals.Wait()
+		h.enqueued.Wait()
+		h.prefetch.stop()
+		h.rechecks.Wait()
+		h.pendingZips.Wait() // each kind of work may still want the next
+		h.zipFetches.Wait()
+		h.metaFetches.Wait()
 		h.sums.wait()
 		h.answers.calls.Wait()
 	}()

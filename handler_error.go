@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net/http"
 	"regexp"
@@ -29,6 +30,7 @@ type requestError struct {
 }
 
 func (e *requestError) Error() string { return e.err.Error() }
+
 func (e *requestError) Unwrap() error { return e.err }
 
 // fail answers with err. It is the only place that writes an error response.
@@ -175,4 +177,12 @@ func printable(s string, limit int) string {
 		s = s[:len(s)-1]
 	}
 	return s + dots
+}
+
+// storageError tells "not held", which is nil, from a store that failed.
+func storageError(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return &storeError{err}
 }

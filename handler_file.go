@@ -1,10 +1,10 @@
 package athens
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/mod/module"
 
+	"github.com/athens-go/athens/internal/flight"
 	"github.com/athens-go/athens/internal/protocol"
 )
 
@@ -44,7 +45,7 @@ func (x *exchange) serveFile() error {
 		return &BlockedError{Path: m.Path, Version: m.Version, Reason: x.route.Blocked}
 	}
 	held, err := x.serveHeld(m, f, forever)
-	x.h.ahead.ask(m, f, held)
+	x.h.prefetch.ask(m, f, held)
 	if held || err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func (x *exchange) serveHeld(m module.Version, f File, cacheControl string) (boo
 	obj, err := x.h.storage.Open(x.r.Context(), m, f)
 	if err != nil {
 		if errors.Is(err, syscall.EIO) {
-			x.h.doubt(m)
+			x.h.recheck(m)
 		}
 		return false, storageError(err)
 	}
@@ -106,19 +107,58 @@ func (x *exchange) broken(m module.Version) error {
 	if _, network := errors.AsType[*net.OpError](x.w.err); network {
 		return nil
 	}
-	x.h.doubt(m)
+	x.h.recheck(m)
 	return &storeError{x.w.err}
 }
 
-var errRange = errors.New("there is no such range of bytes in this file")
-
-// storageError tells "not held", which is nil, from a store that failed.
-func storageError(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// recheck lets the store check a version of which a file could not be read, if it is
+// a Rechecker. Damaged files are no longer served, so the next request fetches them
+// from their source.
+func (h *Handler) recheck(m module.Version) {
+	store, ok := h.storage.(Rechecker)
+	if !ok {
+		return
 	}
-	return &storeError{err}
+	h.rechecks.Join(m, flight.NewFuture[struct{}], func(ctx context.Context, _ *flight.Future[struct{}]) {
+		select {
+		case h.slots <- struct{}{}:
+			defer func() { <-h.slots }()
+		case <-ctx.Done():
+			return
+		}
+		damaged, err := store.Recheck(ctx, m)
+		if damaged {
+			h.damaged.Add(1)
+			h.opts.Logger.Error("stored version is damaged", "module", m.Path, "version", m.Version)
+		}
+		if err != nil {
+			h.opts.Logger.Warn("could not recheck stored version", "module", m.Path, "version", m.Version, "error", printable(err.Error(), maxErrorBody))
+		}
+	}, func(f *flight.Future[struct{}], err error) { f.Set(struct{}{}, err) })
 }
+
+// locateZip redirects a client that wants a whole zip to the store's URL for it, if
+// the store is a ZipLocator. A request for a part, or a HEAD, is answered here: it
+// needs this server's headers, and providers sign no HEAD.
+func (x *exchange) locateZip(m module.Version) bool {
+	locator, ok := x.h.storage.(ZipLocator)
+	if !ok || x.r.Method != http.MethodGet || conditional(x.r.Header) {
+		return false
+	}
+	location, err := locator.ZipURL(x.r.Context(), m)
+	if err != nil {
+		x.h.opts.Logger.Warn("could not get a URL for the zip from the store", "module", m.Path, "version", m.Version, "error", printable(err.Error(), maxErrorBody))
+		return false
+	}
+	if location == "" || !x.leadsAway(location) {
+		return false
+	}
+	x.outcome = OutcomeLocated
+	x.sendTo(location)
+	return true
+}
+
+var errRange = errors.New("there is no such range of bytes in this file")
 
 // serveContent answers with a whole file, a part of it, or 304. Its error is that
 // there is no such part.
@@ -191,7 +231,7 @@ func (x *exchange) redirect(m module.Version, f File) (bool, error) {
 	if err == nil && !x.leadsAway(location) {
 		return false, nil
 	}
-	x.h.handOver(Fill{Module: m, Zip: x.fillsZip(f)}, x.h.opts.FillAfter)
+	x.h.enqueue(Fill{Module: m, Zip: x.fillsZip(f)}, x.h.opts.FillAfter)
 	if err != nil {
 		return false, err
 	}
@@ -241,9 +281,9 @@ func (x *exchange) serveFetched(src source, m module.Version, f File) error {
 		return err
 	}
 	if x.h.opts.FillWhole && !src.vcs && f != ZipFile && x.fillsZip(f) {
-		x.h.handOver(Fill{Module: m, Zip: true}, x.h.opts.FillAfter)
+		x.h.enqueue(Fill{Module: m, Zip: true}, x.h.opts.FillAfter)
 	}
-	done, err := x.serveArriving(src, m, f)
+	done, err := x.serveInFlight(src, m, f)
 	if done || err != nil {
 		return err
 	}
@@ -254,14 +294,14 @@ func (x *exchange) serveFetched(src source, m module.Version, f File) error {
 	return err
 }
 
-// serveArriving makes the store hold a file, or answers with it ahead of that
+// serveInFlight makes the store hold a file, or answers with it ahead of that
 // and reports true.
-func (x *exchange) serveArriving(src source, m module.Version, f File) (bool, error) {
+func (x *exchange) serveInFlight(src source, m module.Version, f File) (bool, error) {
 	ctx := x.r.Context()
 	if f == ZipFile {
-		return x.serveArrivingZip(x.h.arriveZip(src, m, x.chain, x.start))
+		return x.serveZipInFlight(x.h.joinZip(src, m, x.chain, x.start))
 	}
-	a := x.h.arrive(src, m, x.chain, x.start, f)
+	a := x.h.joinMeta(src, m, x.chain, x.start, f)
 	if f == ModFile {
 		mod, err := a.mod.Wait(ctx)
 		if mod == nil || err != nil {
@@ -280,9 +320,9 @@ func (x *exchange) serveArriving(src source, m module.Version, f File) (bool, er
 	return true, x.serveAnswer(contentTypes[f], forever, body)
 }
 
-// serveArrivingZip lets the client follow a zip while it arrives, where it is one
-// that sees how a body ends: a bad zip must not look like a whole one.
-func (x *exchange) serveArrivingZip(a *zipArrival) (bool, error) {
+// serveZipInFlight sends a zip while it is fetched, to a client that can tell how a
+// body ends: a bad zip must not look like a whole one.
+func (x *exchange) serveZipInFlight(a *zipFetch) (bool, error) {
 	ctx := x.r.Context()
 	if x.r.Method == http.MethodGet && x.r.ProtoAtLeast(1, 1) && x.r.Header.Get("Range") == "" {
 		sp, err := a.spool.Wait(ctx)
@@ -302,7 +342,7 @@ func (x *exchange) serveArrivingZip(a *zipArrival) (bool, error) {
 	return false, err
 }
 
-// serveSpool answers with a zip that is still arriving. There is no
+// serveSpool answers with a zip that is still being fetched. There is no
 // Content-Length before the verdict, or the client would have a clean end
 // without it.
 func (x *exchange) serveSpool(sp *spool) error {

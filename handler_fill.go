@@ -71,12 +71,6 @@ func wanted(f Fill) []File {
 	return []File{InfoFile, ModFile}
 }
 
-// fetchInfoMod makes the store hold .info and .mod.
-func (h *Handler) fetchInfoMod(ctx context.Context, src source, m module.Version) error {
-	_, err := h.arrive(src, m, "", time.Now(), InfoFile, ModFile).stored.Wait(ctx)
-	return err
-}
-
 func (h *Handler) logFill(ctx context.Context, f Fill, start time.Time, err error) {
 	h.logPanic(err)
 	level := slog.LevelInfo
@@ -93,58 +87,58 @@ func (h *Handler) logFill(ctx context.Context, f Fill, start time.Time, err erro
 	h.opts.Logger.LogAttrs(ctx, level, "fill", attrs...)
 }
 
-// scheduleTimeout bounds one call of Schedule, and handOverWait how long an answer
+// scheduleTimeout bounds one call of Schedule, and enqueueWait how long an answer
 // waits for it: a client that was sent on then knows that its fill is scheduled, and
 // survives this process where the scheduler says so.
 const (
 	scheduleTimeout = 10 * time.Second
-	handOverWait    = 100 * time.Millisecond
+	enqueueWait     = 100 * time.Millisecond
 )
 
 var errManyFills = errors.New("too many fills are on their way to the scheduler")
 
-// handOver puts a fill on the schedule. A scheduler on this machine takes some
+// enqueue puts a fill on the schedule. A scheduler on this machine takes some
 // microseconds, one on a server elsewhere a round trip; when that does not come
 // back, no further answer waits for it until one has.
-func (h *Handler) handOver(f Fill, after time.Duration) {
+func (h *Handler) enqueue(f Fill, after time.Duration) {
 	if h.opts.Fills == nil {
 		return
 	}
 	select {
-	case h.hands <- struct{}{}:
+	case h.enqueueSlots <- struct{}{}:
 	default:
 		h.drop(f, errManyFills)
 		return
 	}
 	mine := false
-	scheduled := h.handed.Join(f,
+	scheduled := h.enqueued.Join(f,
 		func() *flight.Future[struct{}] { mine = true; return flight.NewFuture[struct{}]() },
 		func(ctx context.Context, done *flight.Future[struct{}]) {
-			defer func() { <-h.hands }()
+			defer func() { <-h.enqueueSlots }()
 			start := time.Now()
 			h.schedule(ctx, f, after)
-			if time.Since(start) < handOverWait {
-				h.handsSlow.Store(false)
+			if time.Since(start) < enqueueWait {
+				h.schedulerSlow.Store(false)
 			}
 			done.Set(struct{}{}, nil)
 		},
 		func(done *flight.Future[struct{}], err error) {
 			done.Set(struct{}{}, err)
 			if errors.Is(err, flight.ErrClosed) {
-				<-h.hands
+				<-h.enqueueSlots
 			}
 			h.drop(f, err)
 		})
 	if !mine { // the same one is on its way
-		<-h.hands
+		<-h.enqueueSlots
 	}
-	if h.handsSlow.Load() {
+	if h.schedulerSlow.Load() {
 		return
 	}
-	patience, cancel := context.WithTimeout(h.ctx, handOverWait)
+	patience, cancel := context.WithTimeout(h.ctx, enqueueWait)
 	defer cancel()
 	if _, err := scheduled.Wait(patience); errors.Is(err, context.DeadlineExceeded) {
-		h.handsSlow.Store(true)
+		h.schedulerSlow.Store(true)
 	}
 }
 
@@ -163,4 +157,33 @@ func (h *Handler) drop(f Fill, err error) {
 	h.dropped.Add(1)
 	h.logPanic(err)
 	h.opts.Logger.Warn("fill dropped", "module", f.Module.Path, "version", f.Module.Version, "error", printable(err.Error(), maxErrorBody))
+}
+
+// scheduleZip sees to it that a version from version control becomes whole although
+// nobody asked for its zip: the repository may vanish.
+func (h *Handler) scheduleZip(src source, m module.Version) {
+	if src.Blocked != "" {
+		return // its .mod is all that may be served
+	}
+	if h.opts.Fills != nil {
+		h.schedule(h.ctx, Fill{Module: m, Zip: true}, 0) // it has to be there before the .mod is
+		return
+	}
+	h.pendingZips.Join(m, flight.NewFuture[struct{}], func(ctx context.Context, _ *flight.Future[struct{}]) {
+		select {
+		case h.slots <- struct{}{}:
+			defer func() { <-h.slots }()
+		case <-ctx.Done():
+			return
+		}
+		if err := h.storeZip(ctx, src, m); err != nil {
+			h.opts.Logger.Warn("zip not stored", "module", m.Path, "version", m.Version, "error", printable(err.Error(), maxErrorBody))
+		}
+	}, func(f *flight.Future[struct{}], err error) { f.Set(struct{}{}, err) })
+}
+
+// fetchInfoMod makes the store hold .info and .mod.
+func (h *Handler) fetchInfoMod(ctx context.Context, src source, m module.Version) error {
+	_, err := h.joinMeta(src, m, "", time.Now(), InfoFile, ModFile).stored.Wait(ctx)
+	return err
 }

@@ -73,24 +73,6 @@ func (x *exchange) list() ([]string, error) {
 	return listed, x.policy
 }
 
-// failure is why there is no answer, or that it was "not found".
-func (a *answer) failure() error {
-	switch {
-	case a.missing != nil:
-		return a.missing
-	case a.good():
-		return nil
-	}
-	return a.err
-}
-
-// refused reports whether err is a source's answer rather than its absence: what
-// is held serves when a source is down or a repository vanished, not otherwise.
-func refused(err error) bool {
-	_, missing := outermost(err).(*MissingError)
-	return Final(err) && !missing
-}
-
 // held returns the versions that are held of the module.
 func (x *exchange) held() ([]string, error) {
 	versions, err := x.h.storage.Versions(x.r.Context(), x.req.Module.Path)

@@ -8,10 +8,12 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/modcheck"
 	"github.com/athens-go/athens/internal/protocol"
 	"github.com/athens-go/athens/internal/sumcheck"
 )
@@ -178,4 +180,39 @@ func (s *sumDBs) judge(q sumDBQuestion, err error) error {
 		s.h.opts.Logger.Error("checksum database contradicts itself", "database", q.db, "path", printable(q.path, maxErrorBody), "error", printable(err.Error(), maxErrorBody))
 	}
 	return &InvalidError{Path: q.module.Path, Version: q.module.Version, Err: err}
+}
+
+// vouchMod checks the .mod of a public module by the checksum database.
+func (h *Handler) vouchMod(src source, m module.Version, mod []byte) error {
+	if h.opts.Checksums == nil {
+		return nil
+	}
+	h1, err := modcheck.ModHash(mod)
+	if err != nil {
+		return &InvalidError{m.Path, m.Version, err}
+	}
+	return h.vouch(src, m, "/go.mod", h1)
+}
+
+// vouch checks a hash of a public module by the checksum database. What the
+// database does not know is not stored, but it is not missing either.
+func (h *Handler) vouch(src source, m module.Version, suffix, h1 string) error {
+	if h.opts.Checksums == nil || src.Private {
+		return nil
+	}
+	version := m.Version + suffix
+	lines, err := h.opts.Checksums.Lookup(m.Path, version)
+	if missing, ok := outermost(err).(*MissingError); ok {
+		return &InvalidError{m.Path, m.Version, fmt.Errorf("the checksum database does not know it: %v", missing.Err)}
+	}
+	if Final(err) { // its words, not those of the source
+		return &InvalidError{m.Path, m.Version, fmt.Errorf("the checksum database fails: %w", err)}
+	}
+	if err != nil {
+		return err
+	}
+	if err := modcheck.Vouched(lines, module.Version{Path: m.Path, Version: version}, h1); err != nil {
+		return &InvalidError{m.Path, m.Version, err}
+	}
+	return nil
 }

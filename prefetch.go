@@ -13,7 +13,7 @@ import (
 	"github.com/athens-go/athens/internal/protocol"
 )
 
-// readAhead fetches what a go command is about to ask for, while it is busy with
+// prefetcher fetches what a go command is about to ask for, while it is busy with
 // what it has: it asks mostly for one file after the other, so a cold build waits
 // for the sum of all the distances.
 //
@@ -25,22 +25,22 @@ import (
 // version causes no other fetch. What was not asked for never goes before what
 // was: it has fewer places than there are connections, and nobody waits for it who
 // could do without.
-type readAhead struct {
+type prefetcher struct {
 	h *Handler
 
-	mu      sync.Mutex
-	queue   []wish
-	zips    []wish // that wait for a client to ask for a first zip
-	active  bool   // a client follows requirements; else nobody works on the queue
-	zipping bool   // a client asks for zips
-	workers int
-	closed  bool
-	running sync.WaitGroup
-	wished  map[module.Version]link // what was wished lately
-	modded  map[module.Version]bool
-	credit  int       // how many guesses may be made, see follow
-	proved  int       // how many came true
-	asked   time.Time // when a client last wanted something that was not held
+	mu            sync.Mutex
+	queue         []candidate
+	zips          []candidate // that wait for a client to ask for a first zip
+	active        bool        // a client follows requirements; else nobody works on the queue
+	zipsRequested bool        // a client asks for zips
+	workers       int
+	closed        bool
+	running       sync.WaitGroup
+	seen          map[module.Version]link // candidates of late
+	modRequested  map[module.Version]bool
+	credit        int       // how many guesses may be made, see follow
+	proved        int       // how many came true
+	asked         time.Time // when a client last wanted something that was not held
 }
 
 // link is how a version was come upon.
@@ -53,18 +53,18 @@ type link struct {
 	read  bool // what it requires was followed
 }
 
-// wish is something to be fetched ahead.
-type wish struct {
+// candidate is something to be fetched ahead.
+type candidate struct {
 	module module.Version
 	zip    bool
 }
 
 const (
-	// aheadIdle is how long after a client's last miss its wishes are still
+	// prefetchIdle is how long after a client's last miss its candidates are still
 	// of use.
-	aheadIdle = 10 * time.Second
-	// maxWishes bounds what is queued, and what is remembered.
-	maxWishes = 8192
+	prefetchIdle = 10 * time.Second
+	// maxCandidates bounds what is queued, and what is remembered.
+	maxCandidates = 8192
 	// maxFollowed is the size in bytes of the largest .mod that is parsed.
 	maxFollowed = 256 << 10
 	// maxRequires bounds what one .mod can make this server fetch.
@@ -77,58 +77,58 @@ const (
 	firstCredit, maxCredit, provedMore = 2, 64, 20
 )
 
-func newReadAhead(h *Handler) *readAhead {
-	return &readAhead{
-		h:      h,
-		wished: make(map[module.Version]link),
-		modded: make(map[module.Version]bool),
-		credit: firstCredit,
+func newPrefetcher(h *Handler) *prefetcher {
+	return &prefetcher{
+		h:            h,
+		seen:         make(map[module.Version]link),
+		modRequested: make(map[module.Version]bool),
+		credit:       firstCredit,
 	}
 }
 
-// ask notes that a client asks for a file, held or not. A nil readAhead notes
+// ask notes that a client asks for a file, held or not. A nil prefetcher notes
 // nothing.
-func (a *readAhead) ask(m module.Version, f File, held bool) {
+func (a *prefetcher) ask(m module.Version, f File, held bool) {
 	if a == nil {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	if held && now.Sub(a.asked) > aheadIdle {
+	if held && now.Sub(a.asked) > prefetchIdle {
 		return // a warm server
 	}
-	if now.Sub(a.asked) > aheadIdle {
-		a.active, a.zipping, a.queue, a.zips, a.credit, a.proved = false, false, nil, nil, firstCredit, 0
-		clear(a.wished)
-		clear(a.modded)
+	if now.Sub(a.asked) > prefetchIdle {
+		a.active, a.zipsRequested, a.queue, a.zips, a.credit, a.proved = false, false, nil, nil, firstCredit, 0
+		clear(a.seen)
+		clear(a.modRequested)
 	}
 	if !held {
 		a.asked = now
 	}
-	if l, ok := a.wished[m]; ok && l.depth > 0 {
-		a.foreseen(m, l, f)
+	if l, ok := a.seen[m]; ok && l.depth > 0 {
+		a.predicted(m, l, f)
 	}
 	switch f {
 	case ModFile:
-		if len(a.modded) > maxWishes {
-			clear(a.modded)
+		if len(a.modRequested) > maxCandidates {
+			clear(a.modRequested)
 		}
-		a.modded[m] = true
-		l := a.wished[m]
+		a.modRequested[m] = true
+		l := a.seen[m]
 		l.depth, l.guess, l.idle = 0, false, false
-		a.wished[m] = l
+		a.seen[m] = l
 	case InfoFile:
-		if a.active && a.modded[m] {
-			delete(a.modded, m)
-			a.wishZip(m)
+		if a.active && a.modRequested[m] {
+			delete(a.modRequested, m)
+			a.addZip(m)
 		}
 	case ZipFile:
-		if a.active && !a.zipping {
-			a.zipping = true
+		if a.active && !a.zipsRequested {
+			a.zipsRequested = true
 			for _, w := range a.zips {
 				if w.module != m {
-					a.wish(w)
+					a.candidate(w)
 				}
 			}
 			a.zips = nil
@@ -136,10 +136,10 @@ func (a *readAhead) ask(m module.Version, f File, held bool) {
 	}
 }
 
-// foreseen notes that a client asks for a file of what was wished for. The caller
+// predicted notes that a client asks for a file of a candidate. The caller
 // holds the lock.
-func (a *readAhead) foreseen(m module.Version, l link, f File) {
-	a.wished[m] = link{sure: l.sure, read: l.read, leaf: l.guess}
+func (a *prefetcher) predicted(m module.Version, l link, f File) {
+	a.seen[m] = link{sure: l.sure, read: l.read, leaf: l.guess}
 	a.active = a.active || f == ModFile
 	if l.guess && !l.idle {
 		a.proved++
@@ -149,28 +149,28 @@ func (a *readAhead) foreseen(m module.Version, l link, f File) {
 		}
 	}
 	if l.guess && a.credit > 0 {
-		a.wish(wish{m, false}) // to follow what it requires
+		a.candidate(candidate{m, false}) // to follow what it requires
 	}
 	a.start()
 }
 
-// wishZip wishes for a zip as soon as clients ask for some. The caller holds the lock.
-func (a *readAhead) wishZip(m module.Version) {
+// addZip candidates for a zip as soon as clients ask for some. The caller holds the lock.
+func (a *prefetcher) addZip(m module.Version) {
 	switch {
-	case a.zipping:
-		a.wish(wish{m, true})
-	case len(a.zips) < maxWishes:
-		a.zips = append(a.zips, wish{m, true})
+	case a.zipsRequested:
+		a.candidate(candidate{m, true})
+	case len(a.zips) < maxCandidates:
+		a.zips = append(a.zips, candidate{m, true})
 	}
 }
 
-// follow wishes for what mod, the .mod of m, requires. As the go command loads a
+// follow candidates for what mod, the .mod of m, requires. As the go command loads a
 // module graph, all is read that a module without pruning (before go 1.17) leads
 // to, by whatever modules. Below others a client reads on only sometimes: each of
 // these is a guess, which costs credit and is not followed before a client asked
 // for it, and then by guesses again: such a .mod may be read for itself alone. See
 // readModGraph in cmd/go/internal/modload.
-func (a *readAhead) follow(m module.Version, mod []byte) {
+func (a *prefetcher) follow(m module.Version, mod []byte) {
 	if a == nil || len(mod) > maxFollowed {
 		return
 	}
@@ -180,27 +180,27 @@ func (a *readAhead) follow(m module.Version, mod []byte) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	from := a.wished[m]
+	from := a.seen[m]
 	if from.guess || from.depth >= maxDepth {
 		return
 	}
 	from.read = true
-	a.wished[m] = from
+	a.seen[m] = from
 	to := link{depth: from.depth + 1, sure: true}
 	if !from.sure && (from.leaf || file.Go != nil && version.Compare("go"+file.Go.Version, "go1.17") >= 0) {
 		to.sure, to.guess = false, true
 	}
-	if len(a.wished) > maxWishes {
-		clear(a.wished)
+	if len(a.seen) > maxCandidates {
+		clear(a.seen)
 	}
 	for _, r := range file.Require[:min(len(file.Require), maxRequires)] {
-		l, known := a.wished[r.Mod]
+		l, known := a.seen[r.Mod]
 		if known && (l.sure || to.guess) || !protocol.Canonical(r.Mod) {
 			continue
 		}
 		if to.guess && a.credit == 0 {
 			to.idle = true
-			a.wished[r.Mod] = to
+			a.seen[r.Mod] = to
 			continue
 		}
 		if to.guess {
@@ -208,17 +208,17 @@ func (a *readAhead) follow(m module.Version, mod []byte) {
 		}
 		if known && l.depth == 0 {
 			l.sure, l.read = true, false // and so is what it requires
-			a.wished[r.Mod] = l
+			a.seen[r.Mod] = l
 		} else {
-			a.wished[r.Mod] = to
+			a.seen[r.Mod] = to
 		}
-		a.wish(wish{r.Mod, false})
+		a.candidate(candidate{r.Mod, false})
 	}
 }
 
-// wish queues w. The caller holds the lock.
-func (a *readAhead) wish(w wish) {
-	if a.closed || len(a.queue) >= maxWishes {
+// candidate queues w. The caller holds the lock.
+func (a *prefetcher) candidate(w candidate) {
+	if a.closed || len(a.queue) >= maxCandidates {
 		return
 	}
 	a.queue = append(a.queue, w)
@@ -227,7 +227,7 @@ func (a *readAhead) wish(w wish) {
 
 // start sees to it that there are workers for what is queued. The caller holds
 // the lock.
-func (a *readAhead) start() {
+func (a *prefetcher) start() {
 	if !a.active || a.closed {
 		return
 	}
@@ -237,8 +237,8 @@ func (a *readAhead) start() {
 	}
 }
 
-// work fetches what is wished for until there is nothing left.
-func (a *readAhead) work() {
+// work fetches candidates until there are none left.
+func (a *prefetcher) work() {
 	for {
 		w, ok := a.next()
 		if !ok {
@@ -248,17 +248,17 @@ func (a *readAhead) work() {
 	}
 }
 
-// next takes the first wish, or ends the worker. What a client that has gone
+// next takes the first candidate, or ends the worker. What a client that has gone
 // would have asked for is dropped.
-func (a *readAhead) next() (wish, bool) {
+func (a *prefetcher) next() (candidate, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if time.Since(a.asked) > aheadIdle {
+	if time.Since(a.asked) > prefetchIdle {
 		a.queue = nil
 	}
 	if len(a.queue) == 0 {
 		a.workers--
-		return wish{}, false
+		return candidate{}, false
 	}
 	w := a.queue[0]
 	a.queue = a.queue[1:]
@@ -267,7 +267,7 @@ func (a *readAhead) next() (wish, bool) {
 
 // fetch makes the store hold w, unless w is private or blocked: a .mod that
 // anybody may have written must not make this server go there.
-func (a *readAhead) fetch(w wish) {
+func (a *prefetcher) fetch(w candidate) {
 	h, ctx := a.h, a.h.ctx
 	defer func() {
 		if v := recover(); v != nil { // of a hook or the store: there is no request to end
@@ -284,13 +284,13 @@ func (a *readAhead) fetch(w wish) {
 	}
 	if w.zip {
 		if held, err := h.holds(ctx, w.module, ZipFile); !held && err == nil {
-			_, _ = h.arriveZip(src, w.module, "", time.Now()).stored.Wait(ctx) // whoever asks gets the error
+			_, _ = h.joinZip(src, w.module, "", time.Now()).stored.Wait(ctx) // whoever asks gets the error
 		}
 		return
 	}
 	held, err := h.holds(ctx, w.module, ModFile)
 	if err == nil && !held {
-		_, err = h.arrive(src, w.module, "", time.Now(), InfoFile, ModFile).stored.Wait(ctx)
+		_, err = h.joinMeta(src, w.module, "", time.Now(), InfoFile, ModFile).stored.Wait(ctx)
 	}
 	if err != nil || !a.unread(w.module) {
 		return // whoever asks gets the error
@@ -302,15 +302,15 @@ func (a *readAhead) fetch(w wish) {
 }
 
 // unread reports whether what a version requires was not followed yet, and may be.
-func (a *readAhead) unread(m module.Version) bool {
+func (a *prefetcher) unread(m module.Version) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	l := a.wished[m]
+	l := a.seen[m]
 	return !l.guess && !l.read
 }
 
 // stop drops what is queued and waits for the workers.
-func (a *readAhead) stop() {
+func (a *prefetcher) stop() {
 	if a == nil {
 		return
 	}
