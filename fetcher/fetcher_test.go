@@ -40,7 +40,6 @@ func seriesRepo(t testing.TB) *modtest.Repo {
 const series = "git.test/series"
 
 func TestOneAdvertisementForManyQuestions(t *testing.T) {
-	t.Parallel()
 	net := modtest.NewInternet(t, seriesRepo(t))
 	f := newFetcher(t, net, nil)
 	_, err := f.Versions(t.Context(), series)

@@ -38,7 +38,6 @@ commit 2022-02-01T10:00:00Z Begin
 )
 
 func TestKit(t *testing.T) {
-	t.Parallel()
 	tagged, untagged := modtest.NewRepo(t, kitTagged), modtest.NewRepo(t, kitUntagged)
 	net := modtest.NewInternet(t, tagged, untagged)
 	tip := pseudo(tagged, "v1.1.0", "main")

@@ -218,7 +218,6 @@ func sameInfo(t *testing.T, want modtest.Answer, query string, got *athens.Info)
 // TestGoCommandsExpectations holds the Fetcher against the tables of the go
 // command's own tests, as far as their repositories are made by scripts.
 func TestGoCommandsExpectations(t *testing.T) {
-	t.Parallel()
 	src := vcstest.Open(t)
 	net := modtest.NewInternet(t)
 	net.Secure(vcstest.Host, "github.com")

@@ -26,7 +26,6 @@ commit 2022-01-03T10:00:00Z b
 `
 
 func TestKit(t *testing.T) {
-	t.Parallel()
 	repo := modtest.NewRepo(t, kitScript)
 	net := modtest.NewInternet(t, repo, modtest.NewRepo(t, "# No tags.\nrepo corp.test/untagged\nwrite a.go \"package untagged\\n\"\ncommit 2022-02-01T10:00:00Z Begin\n"))
 	content := func(path, query string) fetchertest.Content {

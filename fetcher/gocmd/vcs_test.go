@@ -31,7 +31,6 @@ type system struct {
 	// for the go-import page, and how to bring the server down for good.
 	build func(t *testing.T, w *workshop) (url string, down func())
 	// asks are queries of corp.test/m that both have to answer alike.
-	// Each takes many processes: an ordinary run asks the first.
 	asks []string
 	// versions are what the go command lists.
 	versions []string
@@ -90,16 +89,10 @@ func (w *workshop) same(t *testing.T, s system, f athens.Fetcher) {
 	if s.versions != nil {
 		assert.Equal(t, s.versions, list)
 	}
-	asks := s.asks
-	if !modtest.Full() {
-		asks = asks[:1]
-	}
-	for _, query := range asks {
+	for _, query := range s.asks {
 		compare(t, w.answer, f, "corp.test/m@"+query)
 	}
-	if modtest.Full() || s.tool == "svn" {
-		compare(t, w.answer, f, "corp.test/m/sub@latest")
-	}
+	compare(t, w.answer, f, "corp.test/m/sub@latest")
 }
 
 // missing asks for what is definitely not there.

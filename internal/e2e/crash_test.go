@@ -34,7 +34,7 @@ const killingTime = 10 * time.Second
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	kills := 40
-	if modtest.Full() {
+	if fullRun() {
 		kills = 100
 	}
 	net := modtest.NewInternet(t)

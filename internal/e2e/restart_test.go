@@ -162,7 +162,7 @@ func surviveKills(t *testing.T, net *modtest.Internet, versions []*modtest.Versi
 	until := time.Now().Add(time.Duration(modtest.Soak(1, 120)) * killingTime) // bounds the test on a slow machine
 	n := startServer(t, net, kind, kind, args...)
 	kills := modtest.Soak(10, 500)
-	if modtest.Full() {
+	if fullRun() {
 		kills = max(kills, 25)
 	}
 	killed, owed := 0, 0

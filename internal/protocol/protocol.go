@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"golang.org/x/mod/module"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // MaxPath is the longest path, in bytes, that [Parse] reads. Module paths and
@@ -48,7 +47,7 @@ const (
 type Request struct {
 	Kind   Kind
 	Module module.Version // unescaped; Version is a query if Kind is Query; with SumDB: what is looked up
-	DB     string         // name of the checksum database
+	DB     string         // name of the checksum database: host[:port][/path]
 	Op     Op             // what is asked of it
 }
 
@@ -124,48 +123,6 @@ func parseFile(path, file string) (Request, error) {
 	return r, nil
 }
 
-// parseSumDB reads what stands behind "sumdb/".
-func parseSumDB(rest string) (Request, error) {
-	name, op, ok := strings.Cut(rest, "/")
-	if !ok {
-		return Request{}, ErrUnknown
-	}
-	if !validDB(name) {
-		return Request{}, fmt.Errorf("malformed checksum database name %s", quote(name))
-	}
-	r := Request{Kind: SumDB, DB: name}
-	switch {
-	case op == "supported":
-		r.Op = Supported
-	case op == "latest":
-		r.Op = LatestTree
-	case strings.HasPrefix(op, "tile/"):
-		r.Op = TileRequest
-		if _, err := tlog.ParseTilePath(op); err != nil {
-			return Request{}, fmt.Errorf("malformed tile path %s", quote(op))
-		}
-	case strings.HasPrefix(op, "lookup/"):
-		r.Op = Lookup
-		m := strings.TrimPrefix(op, "lookup/")
-		at := strings.LastIndexByte(m, '@')
-		if at < 0 {
-			return Request{}, fmt.Errorf("malformed lookup %s", quote(m))
-		}
-		path, err := unescapePath(m[:at])
-		if err != nil {
-			return Request{}, err
-		}
-		version, err := module.UnescapeVersion(m[at+1:])
-		if err != nil || !Canonical(module.Version{Path: path, Version: version}) {
-			return Request{}, fmt.Errorf("malformed version %s", quote(m[at+1:]))
-		}
-		r.Module = module.Version{Path: path, Version: version}
-	default:
-		return Request{}, ErrUnknown
-	}
-	return r, nil
-}
-
 // Canonical reports whether m.Version is a canonical version that a module with
 // m's path can have: only such versions have files.
 func Canonical(m module.Version) bool {
@@ -215,20 +172,6 @@ func unescapePath(escaped string) (string, error) {
 func plain(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c == '!' || 'A' <= c && c <= 'Z' {
-			return false
-		}
-	}
-	return true
-}
-
-// validDB reports whether name is a host name, perhaps with a port. Anything
-// else could carry a path that must not leave.
-func validDB(name string) bool {
-	if name == "" || len(name) > 253 || name[0] == '.' || name[0] == '-' || strings.Contains(name, "..") {
-		return false
-	}
-	for _, c := range []byte(name) {
-		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == ':') {
 			return false
 		}
 	}

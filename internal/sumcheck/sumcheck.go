@@ -33,6 +33,8 @@ import (
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/athens-go/athens/internal/protocol"
 )
 
 // Store keeps answers by name: an athens.SumDBStore.
@@ -57,6 +59,7 @@ type Ask func(ctx context.Context, path string) ([]byte, error)
 // Store: the worst that comes of it is that something is asked for again.
 type Database struct {
 	name     string
+	folder   string // in the store
 	verifier note.Verifier
 	store    Store
 	memory   Memory
@@ -71,7 +74,7 @@ type Database struct {
 // checked. notKept is told when something can't be kept, which changes no
 // answer, or when what is kept is broken.
 func New(name string, verifier note.Verifier, store Store, memory Memory, notKept func(error)) *Database {
-	return &Database{name: name, verifier: verifier, store: store, memory: memory, notKept: notKept, turn: make(chan struct{}, 1)}
+	return &Database{name: name, folder: protocol.DBFolder(name), verifier: verifier, store: store, memory: memory, notKept: notKept, turn: make(chan struct{}, 1)}
 }
 
 // Head returns the kept tree, nil if there is none.
@@ -91,7 +94,7 @@ func (d *Database) reload(ctx context.Context) (*Head, error) {
 	d.mu.Lock()
 	ours := d.head
 	d.mu.Unlock()
-	data, err := d.store.GetSumDB(ctx, d.name+"/head")
+	data, err := d.store.GetSumDB(ctx, d.folder+"/head")
 	if errors.Is(err, fs.ErrNotExist) {
 		return ours, nil
 	}
@@ -129,7 +132,7 @@ func (d *Database) Lookup(ctx context.Context, m module.Version, path string, as
 			}
 		}
 	}
-	if body, err := d.store.GetSumDB(ctx, d.name+"/"+path); err == nil {
+	if body, err := d.store.GetSumDB(ctx, d.folder+"/"+path); err == nil {
 		r, err := ParseLookup(body, m)
 		if err == nil {
 			body, err = d.admit(ctx, path, r, ask, true)
@@ -182,7 +185,7 @@ func (d *Database) admit(ctx context.Context, path string, r Record, ask Ask, he
 		return body, nil
 	}
 	if !held {
-		if err := d.store.PutSumDB(ctx, d.name+"/"+path, body); err != nil {
+		if err := d.store.PutSumDB(ctx, d.folder+"/"+path, body); err != nil {
 			d.notKept(err)
 			return body, nil
 		}
@@ -226,7 +229,7 @@ func (d *Database) move(ctx context.Context, tree tlog.Tree, signed []byte, r *R
 	}
 	next := p.newHead(tree, signed)
 	if err == nil {
-		err = d.store.PutSumDB(ctx, d.name+"/head", next.encode())
+		err = d.store.PutSumDB(ctx, d.folder+"/head", next.encode())
 	}
 	if err != nil {
 		d.notKept(err)
