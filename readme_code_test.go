@@ -45,6 +45,32 @@ func TestReadmeService(t *testing.T) {
 	require.NoError(t, stop())
 }
 
+// Nothing that a client asks about a private module makes the README's code tell the
+// upstream, in whatever spelling, and nobody is sent there.
+func TestReadmeHidesPrivateModules(t *testing.T) {
+	t.Setenv("GOPRIVATE", "*.corp.test,corp.test")
+	t.Setenv("GONOPROXY", "none")
+	up := modtest.NewGoProxy(t, modtest.NewVersion(t, "example.com/m", "v1.0.0", map[string]string{"go.mod": "module example.com/m\n"}))
+	url, stop := startReadme(t, up.URL)
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for _, path := range []string{"corp.test/secret", "a.corp.test/secret", "!corp.test/secret", "corp.test/secret.git", "corp.test/secret/v2"} {
+		for _, file := range []string{"@v/list", "@latest", "@v/main.info", "@v/v1.0.0.info", "@v/v1.0.0.mod", "@v/v1.0.0.zip"} {
+			resp, err := client.Get(url + "/" + path + "/" + file)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			assert.GreaterOrEqual(t, resp.StatusCode, 400, "%s/%s", path, file)
+		}
+	}
+	resp, err := client.Get(url + "/sumdb/sum.test/lookup/corp.test/secret@v1.0.0")
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	assert.Equal(t, http.StatusForbidden, resp.StatusCode)
+	require.NoError(t, stop())
+	for _, r := range up.Requests("") {
+		assert.NotContains(t, r.Path, "corp.test")
+	}
+}
+
 // startReadme runs the README's code, and returns where it serves and what ends it.
 func startReadme(t *testing.T, upstream string) (url string, stop func() error) {
 	t.Helper()

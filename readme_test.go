@@ -23,6 +23,7 @@ func serveModules(ctx context.Context, addr, dir, registry string) error {
 		return err
 	}
 	defer fills.Close()
+	// Modules that GOPRIVATE names never reach the registry; Options.Private can name others.
 	handler, err := athens.NewHandler(store, &athens.Options{Fetcher: git, Upstream: upstream, Fills: fills})
 	if err != nil {
 		return err

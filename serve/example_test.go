@@ -61,7 +61,7 @@ func ExampleFront() {
 		fmt.Println(err)
 		return
 	}
-	page := serve.NewPage(&serve.PageOptions{Private: "*.corp.example.com"})
+	page := serve.NewPage(nil)
 	mux := http.NewServeMux()
 	mux.Handle("/go/", http.StripPrefix("/go", serve.Front(handler, nil, page)))
 	mux.Handle("/readyz", serve.NewHealth(&serve.HealthOptions{Ready: store.Writable}))

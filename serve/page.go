@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/athens-go/athens"
 )
 
 // PageOptions configures [NewPage]. Its zero value is for a server whose address clients
@@ -15,9 +17,10 @@ type PageOptions struct {
 	// URL is the address that clients use, for a server behind something that
 	// changes it. Empty means the one that the request came to.
 	URL string
-	// Private is the patterns of private modules, as in GOPRIVATE. They are shown to
-	// each client, which needs them in GONOSUMDB. Empty means none.
-	Private string
+	// Private matches the private modules. It is shown to each client, which needs it in
+	// GONOSUMDB. If it is nil, it is what [athens.EnvPatterns] returns, as in
+	// [athens.Options]; an empty one shows none.
+	Private *athens.Patterns
 }
 
 // NewPage returns what a person who opens the server in a browser should see: a short
@@ -31,12 +34,15 @@ func NewPage(opts *PageOptions) http.Handler {
 	if o.Name == "" {
 		o.Name = "a Go module proxy"
 	}
+	if o.Private == nil {
+		o.Private, _ = athens.EnvPatterns() // no handler starts with malformed ones
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		base := o.URL
 		if base == "" {
 			base = requestBase(r)
 		}
-		line := PasteLine(base, o.Private)
+		line := PasteLine(base, o.Private.String())
 		writeText(w, http.StatusOK, fmt.Sprintf(`This is %s. It serves Go modules to the go command ("go help goproxy").
 
 To use it in a shell:

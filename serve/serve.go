@@ -72,7 +72,7 @@ type Options struct {
 	// the probes and Page.
 	Root http.Handler
 	// Page answers GET / when Root is nil. If it is nil too, a [NewPage] without
-	// private patterns does.
+	// options does.
 	Page http.Handler
 	// Health answers the probes, and is told when the drain begins. If it is nil, a
 	// [NewHealth] of Ready does.

@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (damaged 
 	f.BoolVar(&o.Quarantine, "quarantine", false, "move what is damaged to .athens/quarantine in the folder; not set means that nothing is changed")
 	f.BoolVar(&o.Record, "record", false, "write a record for what has none and looks right, as in an adopted module cache; not set means that none is written")
 	repair := f.String("repair", "", "repair what is damaged from this `URL` of a GOPROXY server, which implies -quarantine; empty means that nobody is asked")
-	f.StringVar(&f.Private, "private", "", "don't tell -repair of modules that match these `patterns` (as in GOPRIVATE);\nempty means none, not given means GOPRIVATE and GONOPROXY of 'go env'")
+	f.StringVar(&f.Private, "private", "", "don't tell -repair of modules that match these `patterns` (as in GOPRIVATE);\nempty means none, not given means GOPRIVATE and GONOPROXY of the environment")
 	f.StringVar(&f.Rules, "rules", "", "read more of what is private from this `file` of a server's; empty means no rules")
 	f.IntVar(&o.Workers, "workers", 0, "look at so `many` versions at once; 0 means 2")
 	f.Int64Var(&o.Rate, "rate", 0, "read at most so many `bytes` a second; 0 means without bound")

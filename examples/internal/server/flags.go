@@ -43,7 +43,7 @@ func NewFlags(name, addr string) *Flags {
 	f := &Flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), Name: name}
 	f.StringVar(&f.Addr, "addr", addr, "serve on this `address`; port 0 means any free one")
 	f.StringVar(&f.Dir, "dir", "", "keep modules in this `folder`, a GOPROXY tree; empty means one in the user's cache folder")
-	f.StringVar(&f.Private, "private", "", "fetch modules that match these `patterns` (as in GOPRIVATE) from version control only,\nand let only these be on private addresses; empty means none, not given means GOPRIVATE and GONOPROXY of 'go env'")
+	f.StringVar(&f.Private, "private", "", "fetch modules that match these `patterns` (as in GOPRIVATE) from version control only,\nand let only these be on private addresses; empty means none, not given means GOPRIVATE and GONOPROXY of the environment and of 'go env -w'")
 	f.StringVar(&f.Rules, "rules", "", "read private, public, block and allow rules from this `file`; empty means no rules")
 	f.StringVar(&f.SumDB, "sumdb", "off", "store public modules only if this `database` vouches for them: 'NAME+HASH+KEY [URL]', or the name alone if the\ngo command knows its key, as in GOSUMDB; off means none is asked")
 	f.StringVar(&f.VCS, "vcs", "git", "fetch from `git` repositories without any program, or let an installed 'go' command fetch\nwhat else there is (hg, svn, fossil, bzr)")
@@ -113,11 +113,11 @@ func (f *Flags) Policy() (*rules.Rules, error) {
 		}
 	}
 	if !f.Given("private") {
-		env, err := goEnv()
-		if err != nil { // no go command: its settings are those of the environment
-			env = environment{GOPRIVATE: os.Getenv("GOPRIVATE"), GONOPROXY: os.Getenv("GONOPROXY")}
+		env, err := athens.EnvPatterns()
+		if err != nil {
+			return nil, fmt.Errorf("no default for -private: %w", err)
 		}
-		f.Private = env.private()
+		f.Private = env.String()
 	}
 	return policy.WithPrivate(f.Private)
 }

@@ -8,18 +8,17 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 )
 
 // environment is what "go env" says.
-type environment struct{ GOPROXY, GOPRIVATE, GONOPROXY, GOROOT string }
+type environment struct{ GOPROXY, GOROOT string }
 
 // goEnv asks the go command for its settings, whatever project the server was started
 // in. That it is not installed is an error.
 func goEnv() (environment, error) {
 	var env environment
-	cmd := exec.Command("go", "env", "-json", "GOPROXY", "GOPRIVATE", "GONOPROXY", "GOROOT")
+	cmd := exec.Command("go", "env", "-json", "GOPROXY", "GOROOT")
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOFLAGS=", "GOWORK=off")
 	cmd.Dir = os.TempDir()
 	out, err := cmd.Output()
@@ -30,17 +29,6 @@ func goEnv() (environment, error) {
 		return env, fmt.Errorf("go env: %w", err)
 	}
 	return env, json.Unmarshal(out, &env)
-}
-
-// private joins GOPRIVATE and GONOPROXY, each pattern once.
-func (e environment) private() string {
-	var patterns []string
-	for p := range strings.SplitSeq(e.GOPRIVATE+","+e.GONOPROXY, ",") {
-		if p = strings.TrimSpace(p); p != "" && p != "none" && !slices.Contains(patterns, p) {
-			patterns = append(patterns, p)
-		}
-	}
-	return strings.Join(patterns, ",")
 }
 
 // Off is the value of -upstream that means there is none.

@@ -70,6 +70,10 @@ func (f *Flags) ParseArgs(args []string, stdout, stderr io.Writer) error {
 // prints is what paste makes of its address.
 func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Handler, stdout io.Writer, paste func(net.Addr) string) error {
 	defer p.close()
+	private, err := athens.ParsePatterns(p.Private)
+	if err != nil {
+		return err
+	}
 	return serve.Run(ctx, handler, &serve.Options{
 		Addr:     p.Flags.Addr,
 		OpsAddr:  p.Flags.Ops,
@@ -80,7 +84,7 @@ func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Ha
 			p.announce()
 		},
 		Root:         root,
-		Page:         serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, Private: p.Private}),
+		Page:         serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, Private: private}),
 		Health:       p.Health,
 		Fills:        p.Fills,
 		DrainTimeout: p.Grace,
