@@ -15,11 +15,13 @@ import (
 
 const unit = 500 * time.Millisecond
 
-// TestKit checks all promises side by side, each with streams of its own: the
-// server's clock is the machine's, which waits for nobody.
+// TestKit checks all promises at the same time, each with streams of its own: the server
+// uses the machine's clock, so the kit's delays take real time.
 func TestKit(t *testing.T) {
+	t.Parallel()
 	for on, connect := range servers {
 		t.Run(on, func(t *testing.T) {
+			t.Parallel()
 			js := connect(t)
 			var all sync.WaitGroup
 			for _, c := range filltest.Cases() {
@@ -38,5 +40,5 @@ func TestKit(t *testing.T) {
 
 func wait(d time.Duration) { <-time.After(d) }
 
-// servers are the ways to a JetStream that holds nothing.
+// servers are the ways to an empty JetStream.
 var servers = map[string]func(*testing.T) jetstream.JetStream{"embedded": inProcess, "loopback": overTCP}

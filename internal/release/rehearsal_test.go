@@ -65,7 +65,7 @@ func TestRehearsal(t *testing.T) {
 	out, err := run.CombinedOutput()
 	require.NoError(t, err, string(out))
 	assert.Equal(t, `/example.com/held/@v/v1.0.0.mod 200 
-/example.com/missing/@v/v1.0.0.mod 302 http://registry.test/example.com/missing/@v/v1.0.0.mod
+/example.com/missing/@v/v1.0.0.mod 302 registry/example.com/missing/@v/v1.0.0.mod
 fill example.com/missing@v1.0.0
 `, string(out))
 	step("run")
