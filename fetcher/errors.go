@@ -6,6 +6,9 @@ import (
 	"fmt"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/fetcher/internal/budget"
+	"github.com/athens-go/athens/fetcher/internal/gitattr"
+	"github.com/athens-go/athens/fetcher/internal/gitpack"
 	"github.com/athens-go/athens/internal/netguard"
 )
 
@@ -25,11 +28,26 @@ func (e broken) Unwrap() error { return e.error }
 
 func brokenf(format string, args ...any) error { return broken{fmt.Errorf(format, args...)} }
 
+// limited turns an error of the budget for work into one of this package's.
+func limited(err error) error {
+	var busy *budget.BusyError
+	switch {
+	case errors.As(err, new(broken)):
+		return err
+	case errors.As(err, new(*budget.LimitError)), errors.As(err, new(*gitpack.Error)), errors.As(err, new(*gitattr.Error)):
+		return broken{err}
+	case errors.As(err, &busy):
+		return &athens.UnavailableError{Source: "this server", RetryAfter: retryAfter, Err: busy}
+	}
+	return err
+}
+
 // errNoFile says that a commit's tree has no such file.
 var errNoFile = errors.New("no such file")
 
 // down says that a source, named without credentials, could not be asked.
 func down(source string, err error) error {
+	err = limited(err)
 	var u *athens.UnavailableError
 	if errors.As(err, &u) || errors.As(err, new(absent)) || errors.As(err, new(broken)) {
 		return err
@@ -46,7 +64,7 @@ func outward(path, query string, err error) error {
 		refused netguard.Forbidden
 		policy  forbidden
 	)
-	switch {
+	switch err = limited(err); {
 	case err == nil:
 		return nil
 	case errors.As(err, &refused):

@@ -36,6 +36,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/fetcher/internal/budget"
 	"github.com/athens-go/athens/internal/flight"
 )
 
@@ -51,6 +52,7 @@ type Fetcher struct {
 	routes   map[reach]*route
 	vcsRules vcsRules
 	places   places
+	work     *budget.Budget
 	stop     context.CancelFunc
 
 	locating *flight.Calls[string, *place]
@@ -94,6 +96,7 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 		routes:   newRoutes(&o),
 		vcsRules: rules,
 		places:   newPlaces(o.Concurrency),
+		work:     budget.New(o.MaxWorkBytes, o.MaxWorkSteps),
 		locating: flight.NewCalls[string, *place](ctx),
 		paging:   flight.NewCalls[string, importPage](ctx),
 		listings: flight.NewCalls[string, *refSet](ctx),

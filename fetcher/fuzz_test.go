@@ -1,6 +1,7 @@
 package fetcher
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"testing"
@@ -29,18 +30,15 @@ func FuzzObjects(f *testing.F) {
 	f.Add([]byte("tree 0123456789012345678901234567890123456789\nparent 0123456789012345678901234567890123456789\ncommitter a <b> 1 +0000\n\nx"))
 	f.Add([]byte("100644 a\x0001234567890123456789" + "40000 b\x0001234567890123456789"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if c, err := parseCommit(data); err == nil && len(c.tree) != hashDigits {
+		if c, err := parseCommit(bytes.NewReader(data)); err == nil && len(c.tree) != hashDigits {
 			t.Errorf("tree %q", c.tree)
 		}
-		entries, err := parseTree(data)
-		if err != nil {
-			return
-		}
-		for _, e := range entries {
+		_ = parseTree(bytes.NewReader(data), func(e entry) bool {
 			if e.name == "" || strings.Contains(e.name, "/") {
 				t.Errorf("name %q", e.name)
 			}
-		}
+			return true
+		})
 	})
 }
 

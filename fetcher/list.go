@@ -79,7 +79,7 @@ func (s *source) tagHasGoMod(ctx context.Context, tag string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return s.hasFile(rev, "go.mod")
+	return s.hasFile(ctx, rev, "go.mod")
 }
 
 // retractions returns which versions the module's highest version retracts. It

@@ -90,8 +90,8 @@ func (s *source) revOf(version string) string {
 const incompatible = "+incompatible"
 
 // hasFile reports whether a revision has a file; the error is an outage.
-func (s *source) hasFile(rev *revision, name string) (bool, error) {
-	o, err := s.repo.open()
+func (s *source) hasFile(ctx context.Context, rev *revision, name string) (bool, error) {
+	o, err := s.repo.open(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -124,7 +124,7 @@ func (s *source) findDir(ctx context.Context, version string) (*tree, error) {
 		return nil, err
 	}
 	file1 := path.Join(s.dir, "go.mod")
-	gomod1, err1 := s.repo.readFile(rev, file1)
+	gomod1, err1 := s.repo.readFile(ctx, rev, file1)
 	if err1 != nil && !errors.Is(err1, errNoFile) {
 		return nil, err1
 	}
@@ -135,7 +135,7 @@ func (s *source) findDir(ctx context.Context, version string) (*tree, error) {
 	hasSecond := s.major != "" && s.root != s.path && !strings.HasPrefix(s.major, ".")
 	if hasSecond {
 		dir2 := path.Join(s.dir, s.major[1:])
-		gomod2, err2 := s.repo.readFile(rev, path.Join(dir2, "go.mod"))
+		gomod2, err2 := s.repo.readFile(ctx, rev, path.Join(dir2, "go.mod"))
 		if err2 != nil && !errors.Is(err2, errNoFile) {
 			return nil, err2
 		}

@@ -90,8 +90,8 @@ type Options struct {
 	// references; zero means one minute.
 	PageTimeout time.Duration
 
-	// FetchTimeout bounds one fetch of a repository's content; zero means 15
-	// minutes.
+	// FetchTimeout bounds one fetch of a repository's content, and the making
+	// of one zip; zero means 15 minutes.
 	FetchTimeout time.Duration
 
 	// MaxPageBytes bounds a go-import page; zero means 1 MiB.
@@ -115,6 +115,21 @@ type Options struct {
 	// that were not used for the longest time are removed after a fetch, but
 	// none that is in use. Zero means 20 GiB.
 	MaxCacheBytes int64
+
+	// MaxWorkBytes bounds the memory for what is made of repositories' content,
+	// by all fetches and archives that run at once: about 64 bytes for each
+	// object of a pack, 800 bytes for each file of a zip, and what is made of
+	// deltas. A quarter of it is for small ones, so that they never wait for
+	// large ones; a fetch that needs more than the rest is refused as
+	// invalid, and one that can't get it within ten seconds is an
+	// [*athens.UnavailableError]. Zero means 160 MiB.
+	MaxWorkBytes int64
+
+	// MaxWorkSteps bounds the work of making one fetch or archive, in steps: a
+	// step is about the work of copying and hashing one byte. A repository
+	// has 256 steps more for each byte that was received. Zero means 4 Gi
+	// steps, which are less than a minute of one processor.
+	MaxWorkSteps int64
 
 	// MaxRedirects bounds how often one request is redirected; zero means 10.
 	MaxRedirects int
@@ -171,6 +186,8 @@ func (o *Options) numbers() error {
 		orDefault(&o.MaxModBytes, 32<<20),
 		orDefault(&o.MaxFetchBytes, 4<<30),
 		orDefault(&o.MaxCacheBytes, 20<<30),
+		orDefault(&o.MaxWorkBytes, 160<<20),
+		orDefault(&o.MaxWorkSteps, 4<<30),
 		orDefault(&o.MaxRedirects, 10),
 		orDefault(&o.Concurrency, 16),
 	)

@@ -70,7 +70,7 @@ func (r *repo) receive(ctx context.Context, rs *refSet, o *order) (int64, error)
 	defer os.RemoveAll(incoming)
 	n, err := r.unpack(ctx, incoming, pack, o.thin())
 	if err == nil {
-		err = r.checkArrived(incoming, o.wants)
+		err = r.checkArrived(ctx, incoming, o.wants)
 	}
 	if err != nil || n <= emptyPackBytes {
 		return n, err
@@ -92,23 +92,24 @@ func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin
 		return n, err
 	}
 	defer tmp.Close()
+	job := r.f.work.Start(ctx)
+	defer job.End()
+	job.Allow(paidSteps * n)
 	var bases gitpack.Bases
 	if thin {
-		held, err := r.open()
+		held, err := r.open(ctx)
 		if err != nil {
 			return n, err
 		}
 		defer held.close()
-		bases = heldBases{held}
+		bases = held.store
 	}
-	done, err := gitpack.Unpack(ctx, tmp, n, filepath.Dir(folder), bases, r.unpackLimits())
+	done, err := gitpack.Unpack(job, tmp, n, filepath.Dir(folder), bases, r.unpackLimits())
 	switch {
 	case errors.Is(err, gitpack.ErrBase):
 		return n, damaged(err)
-	case errors.As(err, new(*gitpack.Error)):
-		return n, broken{err}
 	case err != nil:
-		return n, err
+		return n, limited(err)
 	case thin:
 		return n, os.Remove(tmp.Name())
 	}
@@ -119,23 +120,17 @@ func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin
 	return n, os.Rename(tmp.Name(), name+".pack")
 }
 
-// unpackLimits returns the limits of this repository. Readers hold a delta's
-// base and its result in memory, hence the low one for what is large.
+// unpackLimits returns the limits of one pack that is taken over.
 func (r *repo) unpackLimits() gitpack.Limits {
-	return gitpack.Limits{Objects: 8_000_000, ObjectBytes: 4 << 30, DiskBytes: r.f.opts.MaxFetchBytes, MemoryBytes: 32 << 20, LargeBytes: 8 << 20}
-}
-
-// heldBases are the objects of a bare repository, as a thin pack's bases.
-type heldBases struct{ *objects }
-
-// Base implements [gitpack.Bases].
-func (h heldBases) Base(hash plumbing.Hash) (plumbing.ObjectType, int64, io.ReadCloser, error) {
-	obj, err := h.storage.EncodedObject(plumbing.AnyObject, hash)
-	if err != nil {
-		return 0, 0, nil, err
+	limits := gitpack.DefaultLimits()
+	var used int64
+	limits.Disk = func(n int64) error {
+		if used += n; used > r.f.opts.MaxFetchBytes {
+			return brokenf("the pack needs more than %d bytes when it is unpacked; MaxFetchBytes sets this limit", r.f.opts.MaxFetchBytes)
+		}
+		return nil
 	}
-	rd, err := obj.Reader()
-	return obj.Type(), obj.Size(), rd, err
+	return limits
 }
 
 // spool writes a pack into a new file and rewinds it. If there is an error, or
@@ -164,7 +159,6 @@ func guard(err *error) {
 
 const (
 	incomingPrefix = "incoming-"
-	packCacheBytes = 8 << 20
 	emptyPackBytes = 12 + 20 // header and checksum, no objects
 )
 
@@ -210,14 +204,18 @@ func (r *repo) request(ctx context.Context, rs *refSet, o *order) (io.Closer, io
 
 // checkArrived makes sure that what was asked for is in the pack, or was here
 // before.
-func (r *repo) checkArrived(incoming string, wants []string) (err error) {
-	defer guard(&err)
-	storage := filesystem.NewStorage(osfs.New(incoming), cache.NewObjectLRU(packCacheBytes))
+func (r *repo) checkArrived(ctx context.Context, incoming string, wants []string) error {
+	store, err := gitpack.Open(filepath.Join(incoming, "objects"))
+	if err != nil {
+		return err
+	}
+	defer store.Close()
 	for _, want := range wants {
-		if storage.HasEncodedObject(plumbing.NewHash(want)) == nil {
-			continue
+		ok, err := store.Has(plumbing.NewHash(want))
+		if err == nil && !ok {
+			ok, err = r.has(ctx, want)
 		}
-		if ok, err := r.has(want); !ok {
+		if !ok || err != nil {
 			return errors.Join(fmt.Errorf("the server did not send %s", want), err)
 		}
 	}

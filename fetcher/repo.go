@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"github.com/athens-go/athens/fetcher/internal/budget"
 	"github.com/athens-go/athens/internal/durable"
 )
 
@@ -154,7 +155,7 @@ func (r *repo) keep(h *holding) error {
 // need makes sure that a commit is there with its tree. tip is the object that
 // the reference names: the commit, or a tag of it.
 func (r *repo) need(ctx context.Context, rs *refSet, commit, tip string) error {
-	if ok, err := r.has(commit); ok || err != nil {
+	if ok, err := r.has(ctx, commit); ok || err != nil {
 		return err
 	}
 	_, err := r.f.fetches.Do(ctx, r.key+" "+commit, func(ctx context.Context) (struct{}, error) {
@@ -198,7 +199,7 @@ func (r *repo) fetchCommits(ctx context.Context, rs *refSet, commit, tip string,
 		}
 		r.mu.Unlock()
 		for c := range tips {
-			ok, err := r.has(c)
+			ok, err := r.has(ctx, c)
 			if err != nil || ok && c == commit {
 				r.requeue(tips, commit)
 				return nil, err
@@ -297,7 +298,7 @@ func (r *repo) ensure(ctx context.Context, rs *refSet, rev *revision) error {
 	if rev.tip != "" {
 		return r.need(ctx, rs, rev.commit, rev.tip)
 	}
-	if ok, err := r.has(rev.commit); ok || err != nil {
+	if ok, err := r.has(ctx, rev.commit); ok || err != nil {
 		return err
 	}
 	return r.needHistory(ctx, rs, false)
@@ -333,7 +334,7 @@ func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*holding) (*orde
 	}
 	start := time.Now()
 	bytes, err := r.receive(ctx, rs, o)
-	if err != nil && len(o.haves) > 0 && ctx.Err() == nil && !errors.As(err, new(broken)) {
+	if err != nil && len(o.haves) > 0 && ctx.Err() == nil && !errors.As(err, new(broken)) && !errors.As(err, new(*budget.BusyError)) {
 		// Some servers mishandle what is held; ask for the whole.
 		bare := &order{wants: o.wants, depth: o.depth, last: o.last}
 		bytes, err = r.receive(ctx, rs, bare)
@@ -356,19 +357,15 @@ func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*holding) (*orde
 }
 
 // has reports whether an object is there.
-func (r *repo) has(hash string) (ok bool, err error) {
-	defer guard(&err)
-	o, err := r.open()
+func (r *repo) has(ctx context.Context, hash string) (bool, error) {
+	o, err := r.open(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer o.close()
-	err = o.storage.HasEncodedObject(plumbing.NewHash(hash))
-	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		return false, nil
-	}
+	ok, err := o.store.Has(plumbing.NewHash(hash))
 	if err != nil {
 		return false, damaged(err)
 	}
-	return true, nil
+	return ok, nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -75,7 +76,7 @@ func (r *repo) stat(ctx context.Context, rs *refSet, rev string) (*revision, err
 	if err := r.need(ctx, rs, hash, rs.tips[ref]); err != nil {
 		return nil, err
 	}
-	found, err := r.describe(rs, hash)
+	found, err := r.describe(ctx, rs, hash)
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
 		return nil, absentf("unknown revision %s: %s is not a commit", rev, ref)
 	}
@@ -99,7 +100,7 @@ func (r *repo) stat(ctx context.Context, rs *refSet, rev string) (*revision, err
 // digits of it.
 func (r *repo) statHash(ctx context.Context, rs *refSet, prefix string) (*revision, error) {
 	find := func() ([]string, error) {
-		o, err := r.open()
+		o, err := r.open(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -124,7 +125,7 @@ func (r *repo) statHash(ctx context.Context, rs *refSet, prefix string) (*revisi
 	if len(list) != 1 {
 		return nil, absentf("unknown revision %s", prefix)
 	}
-	found, err := r.describe(rs, list[0])
+	found, err := r.describe(ctx, rs, list[0])
 	if err != nil {
 		return nil, err
 	}
@@ -135,12 +136,11 @@ func (r *repo) statHash(ctx context.Context, rs *refSet, prefix string) (*revisi
 // commitsWithPrefix returns the commits that are here and whose hash, or whose
 // annotated tag's hash, begins with prefix.
 func (o *objects) commitsWithPrefix(prefix string) (list []string, err error) {
-	defer guard(&err)
 	whole, err := hex.DecodeString(prefix[:len(prefix)&^1])
 	if err != nil {
 		return nil, err
 	}
-	all, err := o.storage.HashesWithPrefix(whole)
+	all, err := o.store.WithPrefix(whole)
 	if err != nil {
 		return nil, err
 	}
@@ -162,26 +162,25 @@ func (o *objects) commitsWithPrefix(prefix string) (list []string, err error) {
 // peel follows annotated tags to a commit; it returns "" for anything else.
 func (o *objects) peel(hash string) (string, error) {
 	for range 100 {
-		obj, err := o.storage.EncodedObject(plumbing.AnyObject, plumbing.NewHash(hash))
+		obj, err := o.store.Object(plumbing.NewHash(hash))
 		if errors.Is(err, plumbing.ErrObjectNotFound) {
 			return "", nil
 		}
 		if err != nil {
-			return "", err
+			return "", damaged(err)
 		}
-		switch obj.Type() {
-		case plumbing.CommitObject:
+		line := make([]byte, len("object ")+hashDigits)
+		n, err := io.ReadFull(obj, line)
+		obj.Close()
+		switch {
+		case obj.Kind == plumbing.CommitObject:
 			return hash, nil
-		case plumbing.TagObject:
-			data, err := o.read(plumbing.TagObject, hash)
-			if err != nil {
-				return "", err
-			}
-			line, _, _ := strings.Cut(string(data), "\n")
-			if hash = strings.TrimPrefix(line, "object "); !plumbing.IsHash(hash) {
-				return "", nil
-			}
-		default:
+		case obj.Kind != plumbing.TagObject:
+			return "", nil
+		case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
+			return "", damaged(err)
+		}
+		if hash = strings.TrimPrefix(string(line[:n]), "object "); !plumbing.IsHash(hash) {
 			return "", nil
 		}
 	}
@@ -189,8 +188,8 @@ func (o *objects) peel(hash string) (string, error) {
 }
 
 // describe reads a commit that is here.
-func (r *repo) describe(rs *refSet, hash string) (*revision, error) {
-	o, err := r.open()
+func (r *repo) describe(ctx context.Context, rs *refSet, hash string) (*revision, error) {
+	o, err := r.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -203,8 +202,8 @@ func (r *repo) describe(rs *refSet, hash string) (*revision, error) {
 }
 
 // readFile returns a go.mod of a revision as it is stored.
-func (r *repo) readFile(rev *revision, name string) ([]byte, error) {
-	o, err := r.open()
+func (r *repo) readFile(ctx context.Context, rev *revision, name string) ([]byte, error) {
+	o, err := r.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -217,12 +216,12 @@ func (r *repo) readFile(rev *revision, name string) ([]byte, error) {
 // leave anything out; then visit is called anew for all.
 func (r *repo) ancestry(ctx context.Context, rs *refSet, rev *revision, visit func(hash string) bool) error {
 	walk := func() error {
-		o, err := r.open()
+		o, err := r.open(ctx)
 		if err != nil {
 			return err
 		}
 		defer o.close()
-		return o.walk(ctx, rev.commit, visit)
+		return o.walk(rev.commit, visit)
 	}
 	if err := r.whole(rs); err != nil {
 		return err

@@ -58,6 +58,7 @@ type namer struct {
 	rev   *revision
 	query string // what was asked; empty if that was the default branch
 
+	ctx           context.Context // of the question
 	rootHasGoMod  *bool           // asked once
 	majorHasGoMod map[string]bool // by major version, each asked once
 	retracted     func(version string) bool
@@ -67,7 +68,7 @@ type namer struct {
 // name gives a revision its version, and says what that depends on. ref is the
 // reference that the answer depends on, or "".
 func (s *source) name(ctx context.Context, rev *revision, query, ref string) (*finding, error) {
-	n := &namer{source: s, rev: rev, query: query, majorHasGoMod: make(map[string]bool)}
+	n := &namer{ctx: ctx, source: s, rev: rev, query: query, majorHasGoMod: make(map[string]bool)}
 	version, t, err := n.version(ctx)
 	if n.outage != nil {
 		return nil, n.outage
@@ -182,7 +183,7 @@ func (n *namer) incompatibleOK(v string) bool {
 }
 
 func (n *namer) has(file string) bool {
-	has, err := n.hasFile(n.rev, file)
+	has, err := n.hasFile(n.ctx, n.rev, file)
 	if err != nil {
 		n.outage = err
 	}

@@ -12,18 +12,21 @@ import (
 	"golang.org/x/mod/module"
 	modzip "golang.org/x/mod/zip"
 
+	"github.com/athens-go/athens/fetcher/internal/budget"
 	"github.com/athens-go/athens/fetcher/internal/gitattr"
 )
 
 // zip writes a module's zip. The choice of files and the limits are x/mod/zip's,
 // which the go command uses too; the bytes of each are what git would check out.
 func (s *source) zip(ctx context.Context, w io.Writer, m module.Version, t *tree) error {
-	o, err := s.repo.open()
+	ctx, cancel := context.WithTimeoutCause(ctx, s.repo.f.opts.FetchTimeout, errArchiveTime)
+	defer cancel()
+	o, err := s.repo.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	a := &archive{ctx: ctx, objects: o, attributes: gitattr.New()}
+	a := &archive{objects: o, attributes: gitattr.New(o.job)}
 	if err := a.add(t.rev.tree, t.dir); err != nil {
 		return err
 	}
@@ -36,33 +39,37 @@ func (s *source) zip(ctx context.Context, w io.Writer, m module.Version, t *tree
 			return err
 		}
 	}
-	out := &errorWriter{ctx: ctx, w: w}
+	out := &errorWriter{ctx: ctx, w: w, job: o.job}
 	err = modzip.Create(out, m, a.files)
 	switch {
 	case err == nil, out.err != nil:
 		return out.err
 	case a.err != nil:
 		return a.err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	}
 	return broken{err}
 }
 
+var errArchiveTime = errors.New("making the zip took longer than FetchTimeout")
+
 // An errorWriter tells the receiver's errors from the module's.
 type errorWriter struct {
-	ctx  context.Context
-	w    io.Writer
-	err  error
-	used bool
+	ctx context.Context
+	w   io.Writer
+	job *budget.Job
+	err error
 }
 
 func (e *errorWriter) Write(p []byte) (int, error) {
-	e.used = true
 	if e.err == nil && e.ctx.Err() != nil {
 		e.err = context.Cause(e.ctx)
 	}
 	if e.err != nil {
 		return 0, e.err
 	}
+	e.job.Pause() // the receiver may be slow
 	n, err := e.w.Write(p)
 	e.err = err
 	return n, err
@@ -70,7 +77,6 @@ func (e *errorWriter) Write(p []byte) (int, error) {
 
 // An archive collects the files of a folder of a commit.
 type archive struct {
-	ctx        context.Context
 	objects    *objects
 	attributes *gitattr.Attributes
 	files      []modzip.File
@@ -94,73 +100,91 @@ func (a *archive) add(root, dir string) error {
 		if err != nil {
 			return err
 		}
-		entries, err := a.objects.tree(above.hash)
-		if err != nil {
-			return err
-		}
-		if err := a.readAttributes(at, entries); err != nil {
+		if err := a.readAttributes(at, above.hash); err != nil {
 			return err
 		}
 	}
 	return a.addTree(top.hash, dir, "")
 }
 
-// maxDepth bounds folders in folders, as git does; maxFiles the files of a zip,
-// and its folders; maxNames the paths of all of them together, in bytes.
+// maxDepth bounds folders in folders, as git does.
+const maxDepth = 2048
+
+// What a job's memory is charged for each file of a zip, and for each folder that
+// is still to be read, beside their paths: x/mod/zip and archive/zip keep
+// several copies.
 const (
-	maxDepth = 2048
-	maxFiles = 1_000_000
-	maxNames = 256 << 20
+	zipFileBytes = 800
+	zipNameTimes = 4
+	folderBytes  = 200
 )
 
-// addTree collects the files of one folder: at is its path in the repository,
+// A folder is one that is still to be read: at is its path in the repository,
 // rel its path in the module.
+type folder struct {
+	hash, at, rel string
+	depth         int
+}
+
+func (f *folder) bytes() int64 { return folderBytes + int64(len(f.at)+len(f.rel)) }
+
+// addTree collects the files of a folder and of those below it.
 func (a *archive) addTree(hash, at, rel string) error {
-	type folder struct {
-		hash, at, rel string
-		depth         int
-	}
 	todo := []folder{{hash, at, rel, 0}}
-	folders, names := 0, 0
 	for len(todo) > 0 {
-		if a.ctx.Err() != nil {
-			return context.Cause(a.ctx)
-		}
 		f := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		if folders++; f.depth > maxDepth || max(folders, len(a.files)) > maxFiles || names > maxNames {
-			return brokenf("too many files, too deep folders, or too long names")
+		if f.depth > maxDepth {
+			return brokenf("its folders are more than %d deep", maxDepth)
 		}
-		entries, err := a.objects.tree(f.hash)
-		if err != nil {
+		if err := a.readAttributes(f.at, f.hash); err != nil {
 			return err
 		}
-		if err := a.readAttributes(f.at, entries); err != nil {
-			return err
-		}
-		for _, e := range entries {
-			at, rel := under(f.at, e.name), under(f.rel, e.name)
-			names += len(rel)
-			switch {
-			case e.isForbidden():
-				return brokenf("git does not check out %q", at)
-			case e.isSubmodule():
-			case e.isTree() && rel == "go.mod":
-				return brokenf("go.mod is a folder")
-			case e.isTree():
-				todo = append(todo, folder{e.hash, at, rel, f.depth + 1})
-			default:
-				f := a.file(e, at, rel)
-				if f.conversion.Refused {
-					// This holds for what the module leaves out, too.
-					return brokenf("%s: an encoding is needed, not just that there is one", rel)
-				}
-				a.hasLicense = a.hasLicense || rel == "LICENSE"
-				a.files = append(a.files, f)
+		err := a.objects.tree(f.hash, func(e entry) (bool, error) {
+			below, err := a.addEntry(&f, e)
+			if below != nil {
+				todo = append(todo, *below)
 			}
+			return true, err
+		})
+		if err != nil {
+			return limited(err)
+		}
+		if f.depth > 0 {
+			a.objects.job.Shrink(f.bytes())
 		}
 	}
 	return nil
+}
+
+// addEntry collects a file, or returns a folder to be read.
+func (a *archive) addEntry(f *folder, e entry) (*folder, error) {
+	at, rel := under(f.at, e.name), under(f.rel, e.name)
+	switch {
+	case e.isForbidden():
+		return nil, brokenf("git does not check out %q", printable(at))
+	case e.isSubmodule():
+		return nil, nil
+	case e.isTree() && rel == "go.mod":
+		return nil, brokenf("go.mod is a folder")
+	case e.isTree():
+		below := &folder{e.hash, at, rel, f.depth + 1}
+		return below, a.objects.job.Grow(below.bytes())
+	}
+	if err := a.objects.job.Grow(zipFileBytes + zipNameTimes*int64(len(rel))); err != nil {
+		return nil, err
+	}
+	file, err := a.file(e, at, rel)
+	if err != nil {
+		return nil, err
+	}
+	if file.conversion.Refused {
+		// This holds for what the module leaves out, too.
+		return nil, brokenf("%s: an encoding is needed, not just that there is one", printable(rel))
+	}
+	a.hasLicense = a.hasLicense || rel == "LICENSE"
+	a.files = append(a.files, file)
+	return nil, nil
 }
 
 // under joins a folder and a name without cleaning: a name such as ".." has to
@@ -173,37 +197,37 @@ func under(folder, name string) string {
 }
 
 // readAttributes takes over the .gitattributes of a folder, if it has one.
-func (a *archive) readAttributes(at string, entries []entry) error {
-	for _, e := range entries {
-		if e.name != gitattr.File || e.isTree() || e.isSubmodule() {
-			continue
+func (a *archive) readAttributes(at, tree string) error {
+	var found *entry
+	err := a.objects.tree(tree, func(e entry) (bool, error) {
+		if e.name == gitattr.File && !e.isTree() && !e.isSubmodule() {
+			found = &e
 		}
-		rd, size, err := a.objects.blob(e.hash)
-		if err != nil {
-			return err
-		}
-		defer rd.Close()
-		if size >= gitattr.MaxFileBytes {
-			return nil
-		}
-		data, err := io.ReadAll(rd)
-		if err != nil {
-			return err
-		}
-		a.attributes.Add(at, string(data))
+		return found == nil, nil
+	})
+	if found == nil || err != nil {
+		return err
 	}
-	return nil
+	size, err := a.objects.blobSize(found.hash)
+	if err != nil || size >= gitattr.MaxFileBytes {
+		return err
+	}
+	err = a.attributes.Add(at, found.hash, func() (io.ReadCloser, error) {
+		rd, _, err := a.objects.blob(found.hash)
+		return rd, err
+	})
+	return limited(err)
 }
 
 // file makes the zip's entry of one file.
-func (a *archive) file(e entry, at, rel string) *zipFile {
-	f := &zipFile{archive: a, name: rel, hash: e.hash}
+func (a *archive) file(e entry, at, rel string) (f *zipFile, err error) {
+	f = &zipFile{archive: a, name: rel, hash: e.hash}
 	if e.isSymlink() {
 		f.mode = fs.ModeSymlink
-		return f
+		return f, nil
 	}
-	f.conversion = a.attributes.Conversion(at)
-	return f
+	f.conversion, err = a.attributes.Conversion(at)
+	return f, err
 }
 
 // zipFile is one file on its way into the zip. It opens its blob only when its
@@ -249,7 +273,7 @@ func (f *zipFile) measure() error {
 		return err
 	}
 	defer rd.Close()
-	f.size, err = io.Copy(io.Discard, rd)
+	f.size, err = io.Copy(io.Discard, io.LimitReader(rd, modzip.MaxZipFile+1))
 	return err
 }
 
@@ -276,25 +300,23 @@ func (f *zipFile) open() (io.ReadCloser, error) {
 	if f.data != nil {
 		return io.NopCloser(bytes.NewReader(f.data)), nil
 	}
-	rd, _, err := f.archive.objects.blob(f.hash)
-	if err != nil || f.conversion.None() {
+	open := func() (io.ReadCloser, error) {
+		rd, _, err := f.archive.objects.blob(f.hash)
 		return rd, err
 	}
-	defer rd.Close()
-	data, err := io.ReadAll(rd)
-	if err != nil {
-		return nil, err
+	if f.conversion.None() {
+		return open()
 	}
-	data, err = f.conversion.Apply(data, f.hash)
-	if err != nil {
-		return nil, brokenf("%s: %w", f.name, err)
+	rd, err := f.conversion.Open(f.archive.objects.job, open, f.hash)
+	if errors.As(err, new(*gitattr.Error)) {
+		return nil, brokenf("%s: %w", printable(f.name), err)
 	}
-	return io.NopCloser(bytes.NewReader(data)), nil
+	return rd, err
 }
 
 func (a *archive) fail(err error) {
 	if a.err == nil {
-		a.err = err
+		a.err = limited(err)
 	}
 }
 

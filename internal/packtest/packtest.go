@@ -1,5 +1,8 @@
 // Package packtest makes git packs by hand, for tests: sound ones, and such as
 // no git makes. Its packs are small; what is made of them need not be.
+//
+//   - packtest.go puts objects and deltas into a pack;
+//   - corpus.go makes packs that cost a server as much as they can.
 package packtest
 
 import (
@@ -28,8 +31,8 @@ type Maker struct {
 	z     *zlib.Writer
 }
 
-// Add adds an object that says to have a size; back counts objects to an offset
-// delta's base.
+// Add adds an object that says to have a size; back counts objects back to an offset
+// delta's base: one is the object before it.
 func (p *Maker) Add(kind, size int, content []byte, back int) {
 	offset := p.head(kind, size)
 	if kind == OffsetDelta {

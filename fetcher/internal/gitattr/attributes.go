@@ -1,9 +1,13 @@
 package gitattr
 
 import (
+	"bufio"
+	"io"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/athens-go/athens/fetcher/internal/budget"
 )
 
 // File is the name of the files that hold attributes.
@@ -16,11 +20,22 @@ const MaxFileBytes = 100 << 20
 const maxAttributeLine = 2048
 
 // Attributes are what a commit's .gitattributes files say, by gitattributes(5).
-// Those of the machine and of its user do not count.
+// Those of the machine and of its user do not count. What is kept, and the work
+// of matching, is charged to a job.
 type Attributes struct {
+	job    *budget.Job
+	parsed map[string][]attributeRule // by the file's name as an object: folders often share one
 	rules  map[string][]attributeRule // by folder, in the order of the file
 	macros map[string][]assignment
 }
+
+// What a job's memory is charged for each folder, rule and assignment, beside
+// their text.
+const (
+	folderBytes = 128
+	ruleBytes   = 96
+	setBytes    = 64
+)
 
 // An attributeRule gives attributes to the files that match a pattern.
 type attributeRule struct {
@@ -43,40 +58,87 @@ type attributeValue struct {
 }
 
 // New returns attributes that say nothing yet.
-func New() *Attributes {
+func New(job *budget.Job) *Attributes {
 	return &Attributes{
-		rules: make(map[string][]attributeRule),
+		job:    job,
+		parsed: make(map[string][]attributeRule),
+		rules:  make(map[string][]attributeRule),
 		macros: map[string][]assignment{"binary": {
 			{"diff", attributeValue{state: '-'}}, {"merge", attributeValue{state: '-'}}, {"text", attributeValue{state: '-'}},
 		}},
 	}
 }
 
-// Add takes over the file of one folder; "" is the root.
-func (a *Attributes) Add(folder, text string) {
+// Add takes over the file of one folder; "" is the root. blob is the file's name
+// as an object, and read reads it, unless a file of that name is known.
+func (a *Attributes) Add(folder, blob string, read func() (io.ReadCloser, error)) error {
 	if _, ok := a.rules[folder]; ok {
-		return
+		return nil
 	}
+	if err := a.job.Grow(folderBytes + int64(len(folder))); err != nil {
+		return err
+	}
+	// Only the root's file may define macros, so that it is read by itself.
+	if rules, ok := a.parsed[blob]; ok && folder != "" {
+		a.rules[folder] = rules
+		return nil
+	}
+	rd, err := read()
+	if err != nil {
+		return err
+	}
+	defer rd.Close()
+	rules, err := a.parse(rd, folder == "")
+	if err != nil {
+		return err
+	}
+	a.rules[folder], a.parsed[blob] = rules, rules
+	return nil
+}
+
+// parse reads a file line by line. Where git's own reading ends, so does this.
+func (a *Attributes) parse(rd io.Reader, root bool) ([]attributeRule, error) {
 	rules := []attributeRule{}
-	text, _, _ = strings.Cut(strings.TrimPrefix(text, "\ufeff"), "\x00") // where git's own reading ends
-	for line := range strings.SplitSeq(text, "\n") {
-		if len(line) >= maxAttributeLine {
-			continue
+	lines := bufio.NewReaderSize(rd, 2*maxAttributeLine)
+	for first, long := true, false; ; first = false {
+		text, err := lines.ReadSlice('\n')
+		if err != nil && err != io.EOF && err != bufio.ErrBufferFull {
+			return nil, err
 		}
-		rule, macro, ok := parseAttributeLine(line)
-		switch {
-		case !ok:
-		case macro != "":
-			// Only the root's file may define macros.
-			if folder == "" {
+		skip := long
+		long = err == bufio.ErrBufferFull // the rest of this line comes next
+		line := strings.TrimSuffix(string(text), "\n")
+		if first {
+			line = strings.TrimPrefix(line, "\ufeff")
+		}
+		line, _, ends := strings.Cut(line, "\x00")
+		if !skip && !long && len(line) < maxAttributeLine {
+			rule, macro, ok := parseAttributeLine(line)
+			if ok {
+				cost := ruleBytes + int64(len(line)) + setBytes*int64(len(rule.sets))
+				if err := a.job.Grow(cost); err != nil {
+					return nil, err
+				}
+			}
+			switch {
+			case !ok:
+			case macro == "":
+				rules = append(rules, rule)
+			case root:
 				a.macros[macro] = rule.sets
 			}
-		default:
-			rules = append(rules, rule)
+		}
+		if stepErr := a.job.Step(int64(len(text)) * lineSteps); stepErr != nil {
+			return nil, stepErr
+		}
+		if ends || err == io.EOF {
+			return rules, nil
 		}
 	}
-	a.rules[folder] = rules
 }
+
+// lineSteps are the steps of parsing one byte.
+const lineSteps = 4
 
 const (
 	attributeBlanks = " \t\r"
@@ -197,7 +259,7 @@ func unquoteC(s string) (text, rest string, ok bool) {
 
 // of returns the named attributes of a file, given by its path. The deepest
 // folder's file decides, and in it the last line that matches.
-func (a *Attributes) of(file string, names ...string) map[string]attributeValue {
+func (a *Attributes) of(file string, names ...string) (map[string]attributeValue, error) {
 	found := make(map[string]attributeValue)
 	for folder := path.Dir(file); ; folder = path.Dir(folder) {
 		if folder == "." {
@@ -205,9 +267,16 @@ func (a *Attributes) of(file string, names ...string) map[string]attributeValue 
 		}
 		rules := a.rules[folder]
 		for i := len(rules) - 1; i >= 0; i-- {
-			if rules[i].matches(folder, file) {
-				a.fill(found, rules[i].sets, 0)
+			matches, steps := rules[i].matches(folder, file)
+			if matches {
+				steps += a.fill(found, rules[i].sets, 0)
 			}
+			if err := a.job.Step(int64(steps) * matchSteps); err != nil {
+				return nil, err
+			}
+		}
+		if err := a.job.Step(int64(len(folder)) + matchSteps); err != nil {
+			return nil, err
 		}
 		if folder == "" {
 			break
@@ -218,15 +287,18 @@ func (a *Attributes) of(file string, names ...string) map[string]attributeValue 
 			delete(found, name)
 		}
 	}
-	return found
+	return found, nil
 }
+
+// matchSteps are the job's steps for each one of matching.
+const matchSteps = 8
 
 // maxMacroDepth bounds macros in macros.
 const maxMacroDepth = 100
 
 // fill takes over what is not decided yet, the last assignment first. A macro
-// that is set brings its own.
-func (a *Attributes) fill(found map[string]attributeValue, sets []assignment, depth int) {
+// that is set brings its own. It returns how many there were to look at.
+func (a *Attributes) fill(found map[string]attributeValue, sets []assignment, depth int) (steps int) {
 	for i := len(sets) - 1; i >= 0; i-- {
 		set := sets[i]
 		if _, decided := found[set.name]; decided {
@@ -234,13 +306,15 @@ func (a *Attributes) fill(found map[string]attributeValue, sets []assignment, de
 		}
 		found[set.name] = set.value
 		if macro := a.macros[set.name]; macro != nil && set.value.state == '+' && depth < maxMacroDepth {
-			a.fill(found, macro, depth+1)
+			steps += a.fill(found, macro, depth+1)
 		}
 	}
+	return steps + 4*len(sets)
 }
 
-// matches reports whether a rule of a folder's file is for file.
-func (r *attributeRule) matches(folder, file string) bool {
+// matches reports whether a rule of a folder's file is for file, and how many
+// steps that took.
+func (r *attributeRule) matches(folder, file string) (bool, int) {
 	if r.anywhere {
 		return wildmatch(r.pattern, path.Base(file), false)
 	}
@@ -251,8 +325,11 @@ func (r *attributeRule) matches(folder, file string) bool {
 	// by itself: the rest is then matched as if nothing came before it.
 	n := strings.IndexAny(r.pattern, `*?[\`)
 	if n < 0 {
-		return file == r.pattern
+		return file == r.pattern, 2
 	}
 	rest, ok := strings.CutPrefix(file, r.pattern[:n])
-	return ok && wildmatch(r.pattern[n:], rest, true)
+	if !ok {
+		return false, 2
+	}
+	return wildmatch(r.pattern[n:], rest, true)
 }

@@ -13,9 +13,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/athens-go/athens/fetcher/internal/budget"
 )
 
 // attributeCases is how many random .gitattributes files are compared with git.
@@ -43,10 +46,10 @@ func TestAttributesAsGit(t *testing.T) {
 	files[".gitattributes"] = "[attr]odd eol=crlf ident\n[attr]evil odd -ident\n* text=auto\n"
 	repo := commitFiles(t, files)
 
-	a := New()
+	a := New(nil)
 	for _, name := range sortedKeys(files) {
 		if folder, base := filepath.Split(name); base == File {
-			a.Add(strings.TrimSuffix(folder, "/"), files[name])
+			require.NoError(t, addText(a, strings.TrimSuffix(folder, "/"), files[name]))
 		}
 	}
 	want := archived(t, repo)
@@ -54,7 +57,7 @@ func TestAttributesAsGit(t *testing.T) {
 	require.Len(t, want, len(files))
 	changed := 0
 	for _, name := range sortedKeys(files) {
-		got, err := a.Conversion(name).Apply([]byte(files[name]), blobs[name])
+		got, err := convert(t, nil, a, name, files[name], blobs[name])
 		if errors.Is(err, errors.ErrUnsupported) {
 			continue // an encoding that got its name by chance
 		}
@@ -63,7 +66,7 @@ func TestAttributesAsGit(t *testing.T) {
 			changed++
 		}
 		folder, _, _ := strings.Cut(name, "/")
-		if !assert.Equal(t, want[name], string(got), "%s, by\n%s\nand\n%s", name, files[folder+"/.gitattributes"], files[folder+"/sub/.gitattributes"]) {
+		if !assert.Equal(t, want[name], got, "%s, by\n%s\nand\n%s", name, files[folder+"/.gitattributes"], files[folder+"/sub/.gitattributes"]) {
 			return
 		}
 	}
@@ -180,27 +183,73 @@ func TestEncodings(t *testing.T) {
 		"UTF-32BE":     "\x00\x00\x00\xe9\x00\x01\xf6\x00",
 		"ISO-8859-1":   "é😀", // does not fit
 	} {
-		got, err := encode([]byte("é😀"), encoding)
+		got, err := Conversion{encoding: encoding}.apply(nil, "é😀", "")
 		require.NoError(t, err, encoding)
-		assert.Equal(t, want, string(got), encoding)
+		assert.Equal(t, want, got, encoding)
 	}
-	_, err := encode([]byte("x"), "SHIFT-JIS")
+	_, err := Conversion{encoding: "SHIFT-JIS"}.apply(nil, "x", "")
 	assert.ErrorContains(t, err, "not supported")
 }
 
+// addText adds a file that is given as text.
+func addText(a *Attributes, folder, text string) error {
+	return a.Add(folder, text, func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil })
+}
+
+// apply converts a text. It is read in small parts, too, which must make no
+// difference.
+func (c Conversion) apply(job *budget.Job, text, blob string) (string, error) {
+	var all [2]string
+	for i, wrap := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.OneByteReader} {
+		rd, err := c.Open(job, func() (io.ReadCloser, error) { return io.NopCloser(wrap(strings.NewReader(text))), nil }, blob)
+		if err != nil {
+			return "", err
+		}
+		out, err := io.ReadAll(rd)
+		if err != nil {
+			return "", err
+		}
+		all[i] = string(out)
+	}
+	if all[0] != all[1] {
+		return "", fmt.Errorf("read byte by byte it is %q instead of %q", all[1], all[0])
+	}
+	return all[0], nil
+}
+
+func convert(t testing.TB, job *budget.Job, a *Attributes, file, text, blob string) (string, error) {
+	c, err := a.Conversion(file)
+	require.NoError(t, err)
+	return c.apply(job, text, blob)
+}
+
+// FuzzAttributes converts a file by any attributes: nothing is more than the
+// largest encoding needs, and what a job may use is enough, or is an error.
 func FuzzAttributes(f *testing.F) {
 	f.Add("*.txt text eol=crlf\n[attr]x ident\n\"a b\" x\n", "sub/a.txt", "one\ntwo$Id$\n")
 	f.Add("**/[a-z]*[[:alpha:]]\\* x=y\n", "a/b/c", "")
 	f.Fuzz(func(t *testing.T, text, file, content string) {
-		a := New()
-		a.Add("", text)
-		a.Add("sub", text)
 		if strings.HasPrefix(file, "/") {
 			return
 		}
-		out, err := a.Conversion(file).Apply([]byte(content), strings.Repeat("0", 40))
-		if err == nil && len(out) > 8*len(content)+60*strings.Count(content, "$")+4 {
+		job := budget.New(4<<20, 1<<28).Start(t.Context())
+		defer job.End()
+		a := New(job)
+		for _, folder := range []string{"", "sub"} {
+			if err := addText(a, folder, text); err != nil {
+				return
+			}
+		}
+		c, err := a.Conversion(file)
+		if err != nil {
+			return
+		}
+		out, err := c.apply(job, content, strings.Repeat("0", 40))
+		if err == nil && len(out) > 8*len(content)+8*60*strings.Count(content, "$")+4 {
 			t.Errorf("%d bytes became %d", len(content), len(out))
+		}
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.As(err, new(*budget.LimitError)) {
+			t.Error(err)
 		}
 	})
 }

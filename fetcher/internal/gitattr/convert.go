@@ -1,11 +1,13 @@
 package gitattr
 
 import (
-	"bytes"
+	"bufio"
 	"encoding/binary"
 	"errors"
+	"io"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/athens-go/athens/fetcher/internal/budget"
 )
 
 // A Conversion is what git does to a file's bytes on the way out of a
@@ -24,11 +26,14 @@ func (c Conversion) None() bool { return c == Conversion{} }
 // Conversion returns what happens to a file, given by its path. The go command
 // asks git for line ends as they are stored, so that only an explicit eol=crlf
 // changes them.
-func (a *Attributes) Conversion(file string) Conversion {
+func (a *Attributes) Conversion(file string) (Conversion, error) {
 	if len(a.rules) == 0 {
-		return Conversion{}
+		return Conversion{}, nil
 	}
-	v := a.of(file, "text", "crlf", "eol", "ident", "working-tree-encoding")
+	v, err := a.of(file, "text", "crlf", "eol", "ident", "working-tree-encoding")
+	if err != nil {
+		return Conversion{}, err
+	}
 	c := Conversion{ident: v["ident"].state == '+'}
 	text := textAction(v["text"])
 	if text == textUnknown {
@@ -42,10 +47,10 @@ func (a *Attributes) Conversion(file string) Conversion {
 		c.Refused = true
 	case '=':
 		if upper := strings.ToUpper(e.value); upper != "UTF-8" && upper != "UTF8" {
-			c.encoding = upper
+			c.encoding = strings.Clone(upper)
 		}
 	}
-	return c
+	return c, nil
 }
 
 // What the attribute "text", or its old name "crlf", says.
@@ -68,131 +73,133 @@ func textAction(v attributeValue) int {
 	return textUnknown
 }
 
-// Apply converts a file's content; blob is its hash.
-func (c Conversion) Apply(data []byte, blob string) ([]byte, error) {
+// A Source opens a file's content as it is stored. It is called more than once
+// where the whole content decides what happens to it.
+type Source func() (io.ReadCloser, error)
+
+// Open returns a file's converted content, which is made as it is read; blob is
+// the file's name as an object. Its work and memory are charged to job.
+func (c Conversion) Open(job *budget.Job, open Source, blob string) (io.ReadCloser, error) {
+	stages := make([]stage, 0, 3)
 	if c.ident {
-		data = expandIdent(data, blob)
+		stages = append(stages, func(r io.Reader) io.Reader { return newIdentReader(job, r, blob) })
 	}
-	if c.crlf && wantsCRLF(data, c.auto) {
-		data = toCRLF(data)
+	if c.crlf {
+		var found textStats
+		if err := scan(job, open, stages, found.add); err != nil {
+			return nil, err
+		}
+		if found.wantsCRLF(c.auto) {
+			stages = append(stages, func(r io.Reader) io.Reader { return &crlfReader{r: bufio.NewReader(r)} })
+		}
 	}
-	if c.encoding != "" && len(data) > 0 {
-		return encode(data, c.encoding)
+	if c.encoding != "" {
+		encode, err := c.encoder(job, open, stages)
+		if err != nil {
+			return nil, err
+		}
+		if encode != nil {
+			stages = append(stages, encode)
+		}
 	}
-	return data, nil
+	rd, err := open()
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{through(job, rd, stages), rd}, nil
 }
 
-// expandIdent writes a file's hash into each "$Id$" and "$Id: …$", but not into
-// one with a line end, or with a space that some other system wrote.
-func expandIdent(data []byte, blob string) []byte {
-	var out []byte
+// A stage changes what is read.
+type stage func(io.Reader) io.Reader
+
+func through(job *budget.Job, r io.Reader, stages []stage) io.Reader {
+	for _, s := range stages {
+		r = &steppingReader{job, s(r)}
+	}
+	return r
+}
+
+// convertSteps are the steps of converting one byte.
+const convertSteps = 4
+
+// A steppingReader counts the work of making what it reads.
+type steppingReader struct {
+	job *budget.Job
+	r   io.Reader
+}
+
+func (s *steppingReader) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if stepErr := s.job.Step(convertSteps * int64(n+1)); stepErr != nil {
+		return 0, stepErr
+	}
+	return n, err
+}
+
+// scan shows what stages make of a file to look, until that returns false.
+func scan(job *budget.Job, open Source, stages []stage, look func([]byte) bool) error {
+	rd, err := open()
+	if err != nil {
+		return err
+	}
+	defer rd.Close()
+	r := through(job, rd, stages)
+	buf := make([]byte, 32<<10)
 	for {
-		i := bytes.IndexByte(data, '$')
-		if i < 0 {
-			return append(out, data...)
+		n, err := r.Read(buf)
+		if stepErr := job.Step(convertSteps * int64(n)); stepErr != nil {
+			return stepErr
 		}
-		out = append(out, data[:i+1]...)
-		data = data[i+1:]
-		if len(data) < 3 || string(data[:2]) != "Id" {
-			continue
+		if !look(buf[:n]) || err == io.EOF {
+			return nil
 		}
-		switch data[2] {
-		case '$':
-			data = data[3:]
-		case ':':
-			end := bytes.IndexByte(data[3:], '$')
-			if end < 0 {
-				return append(out, data...)
-			}
-			value := data[3 : 3+end]
-			if bytes.IndexByte(value, '\n') >= 0 {
-				continue
-			}
-			if len(value) > 1 {
-				if space := bytes.IndexByte(value[1:], ' '); space >= 0 && space < len(value)-2 {
-					continue
-				}
-			}
-			data = data[3+end+1:]
-		default:
-			continue
+		if err != nil {
+			return err
 		}
-		out = append(out, "Id: "+blob+" $"...)
 	}
 }
 
-// wantsCRLF reports whether line ends are to be changed: there must be bare
-// ones, and with auto nothing may hint at a binary file, or at a file that has
-// CR LF already.
-func wantsCRLF(data []byte, auto bool) bool {
-	var bareLF, crlf, bareCR, nul, printable, other int
-	for i, c := range data {
-		switch {
-		case c == '\r' && i+1 < len(data) && data[i+1] == '\n':
-			crlf++
-		case c == '\r':
-			bareCR++
-		case c == '\n':
-			if i == 0 || data[i-1] != '\r' {
-				bareLF++
-			}
-		case c == 0:
-			nul++
-			other++
-		case c == '\b', c == '\t', c == '\033', c == '\014':
-			printable++
-		case c < ' ', c == 0x7f:
-			other++
-		default:
-			printable++
+// encoder returns the stage that turns UTF-8 into an encoding. Where the text
+// does not fit, git keeps it as it is; an encoding that is not known here is an
+// error.
+func (c Conversion) encoder(job *budget.Job, open Source, stages []stage) (stage, error) {
+	unit, ok := encodings[c.encoding]
+	if !ok && strings.HasSuffix(c.encoding, "-BOM") {
+		return nil, nil // a name of git's own, for UTF-16 only
+	}
+	fits, empty := true, true
+	var check runes
+	var place [8]byte
+	err := scan(job, open, stages, func(p []byte) bool {
+		empty = empty && len(p) == 0
+		if !ok {
+			return empty
 		}
-	}
-	if len(data) > 0 && data[len(data)-1] == 0x1a {
-		other-- // an end-of-file mark of old is no hint
-	}
-	if bareLF == 0 {
-		return false
-	}
-	return !auto || crlf == 0 && bareCR == 0 && nul == 0 && printable>>7 >= other
-}
-
-func toCRLF(data []byte) []byte {
-	out := make([]byte, 0, len(data)+bytes.Count(data, []byte{'\n'}))
-	for i, c := range data {
-		if c == '\n' && (i == 0 || data[i-1] != '\r') {
-			out = append(out, '\r')
-		}
-		out = append(out, c)
-	}
-	return out
-}
-
-// encode turns UTF-8 into another encoding. Where the text does not fit, git
-// keeps it as it is; an encoding that is not known here is an error.
-func encode(data []byte, encoding string) ([]byte, error) {
-	unit, ok := encodings[encoding]
+		fits = check.each(p, func(r rune) bool { return unit.add(place[:0], r) != nil })
+		return fits
+	})
 	switch {
-	case ok:
-	case strings.HasSuffix(encoding, "-BOM"):
-		return data, nil // a name of git's own, for UTF-16 only
-	default:
-		return nil, errorf("the working-tree-encoding %q is not supported: %w", encoding, errors.ErrUnsupported)
+	case err != nil:
+		return nil, err
+	case empty:
+		return nil, nil
+	case !ok:
+		return nil, errorf("the working-tree-encoding %q is not supported: %w", shown(c.encoding), errors.ErrUnsupported)
+	case !fits || len(check.rest) > 0:
+		return nil, nil
 	}
-	if !utf8.Valid(data) {
-		return data, nil
+	return func(r io.Reader) io.Reader { return &encodeReader{r: r, unit: unit} }, nil
+}
+
+// shown is as much of a name as belongs into an error.
+func shown(name string) string {
+	if len(name) > 40 {
+		return strings.ToValidUTF8(name[:40], "") + "…"
 	}
-	out := make([]byte, 0, 2*len(data))
-	if unit.bom {
-		out = unit.add(out, 0xfeff)
-	}
-	for _, r := range string(data) {
-		next := unit.add(out, r)
-		if next == nil {
-			return data, nil
-		}
-		out = next
-	}
-	return out, nil
+	return name
 }
 
 // A unit writes one character; it returns nil if it can't.

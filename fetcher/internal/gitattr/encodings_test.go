@@ -27,14 +27,14 @@ func TestEncodingsAsGit(t *testing.T) {
 	want := archived(t, commitFiles(t, files))
 	for i, name := range names {
 		for j, text := range texts {
-			a := New()
-			a.Add("", files[fmt.Sprintf("d%03d/.gitattributes", i)])
-			got, err := a.Conversion("x.txt").Apply([]byte(text), "")
+			a := New(nil)
+			require.NoError(t, addText(a, "", files[fmt.Sprintf("d%03d/.gitattributes", i)]))
+			got, err := convert(t, nil, a, "x.txt", text, "")
 			if errors.Is(err, errors.ErrUnsupported) {
 				continue
 			}
 			require.NoError(t, err)
-			assert.Equal(t, want[fmt.Sprintf("d%03d/%d.txt", i, j)], string(got), "%s: %q", name, text)
+			assert.Equal(t, want[fmt.Sprintf("d%03d/%d.txt", i, j)], got, "%s: %q", name, text)
 		}
 	}
 }

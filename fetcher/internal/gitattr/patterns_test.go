@@ -55,14 +55,15 @@ func TestPatternsAsGit(t *testing.T) {
 		words := strings.Split(strings.TrimSpace(line), ": ")
 		want[words[0]+" "+words[1]] = words[2] == "set"
 	}
-	a := New()
-	a.Add("", text.String())
+	a := New(nil)
+	require.NoError(t, addText(a, "", text.String()))
 	names := make([]string, lines)
 	for i := range names {
 		names[i] = fmt.Sprintf("p%d", i)
 	}
 	for _, file := range files {
-		got := a.of(file, names...)
+		got, err := a.of(file, names...)
+		require.NoError(t, err)
 		for i, pattern := range patterns {
 			if !assert.Equal(t, want[file+" "+names[i]], got[names[i]].state == '+', "pattern %s, file %s", pattern, file) {
 				return

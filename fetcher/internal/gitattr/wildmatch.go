@@ -4,10 +4,12 @@ import "strings"
 
 // wildmatch reports whether a pattern of git's matches the whole of text: "?"
 // is one byte, "*" any number, "[…]" a class, and a backslash takes the special
-// meaning away. For a path, only "**" between slashes crosses them.
-func wildmatch(pattern, text string, isPath bool) bool {
+// meaning away. For a path, only "**" between slashes crosses them. It also
+// returns how many steps that took.
+func wildmatch(pattern, text string, isPath bool) (matches bool, steps int) {
 	m := matcher{isPath: isPath, steps: maxMatchSteps}
-	return m.match(pattern, text, true)
+	matches = m.match(pattern, text, true)
+	return matches, maxMatchSteps - m.steps + 2
 }
 
 // maxMatchSteps bounds the work of one match; patterns that need more are

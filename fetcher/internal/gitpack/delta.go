@@ -2,38 +2,11 @@ package gitpack
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
-	"os"
+
+	"github.com/athens-go/athens/fetcher/internal/budget"
 )
-
-// A packContent is an object's content at hand: in memory, or in a temporary
-// file that has no name any more.
-type packContent struct {
-	memory []byte
-	file   *os.File
-	size   int64
-}
-
-// copyTo writes a part of the content to w.
-func (c *packContent) copyTo(w io.Writer, offset, n int64) error {
-	if c.file == nil {
-		_, err := w.Write(c.memory[offset : offset+n])
-		return err
-	}
-	_, err := io.Copy(w, io.NewSectionReader(c.file, offset, n))
-	return err
-}
-
-// Write implements [io.Writer].
-func (c *packContent) Write(p []byte) (int, error) {
-	if c.file == nil {
-		c.memory = append(c.memory, p...)
-		return len(p), nil
-	}
-	return c.file.Write(p)
-}
 
 // A packDelta is an object given as a difference to its base.
 type packDelta struct {
@@ -41,7 +14,7 @@ type packDelta struct {
 	baseSize, size int64
 }
 
-var errDelta = &Error{errors.New("a delta in the pack makes no sense")}
+var errDelta error = &Error{errors.New("a delta in the pack makes no sense")}
 
 func newPackDelta(r *bufio.Reader) (*packDelta, error) {
 	d := &packDelta{r: r}
@@ -68,11 +41,12 @@ func (d *packDelta) number() (n int64, err error) {
 }
 
 // apply writes the object to w.
-func (d *packDelta) apply(ctx context.Context, base *packContent, w io.Writer) error {
+func (d *packDelta) apply(job *budget.Job, base *packContent, w io.Writer) error {
 	if base.size != d.baseSize {
 		return errDelta
 	}
 	var written int64
+	var insert [0x7f]byte
 	for {
 		op, err := d.r.ReadByte()
 		if errors.Is(err, io.EOF) && written == d.size {
@@ -81,28 +55,31 @@ func (d *packDelta) apply(ctx context.Context, base *packContent, w io.Writer) e
 		if err != nil || op == 0 {
 			return errDelta
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if op&0x80 == 0 {
-			if written += int64(op); written > d.size {
-				return errDelta
-			}
-			if _, err := io.CopyN(w, d.r, int64(op)); errors.Is(err, io.EOF) {
-				return errDelta
-			} else if err != nil {
+		var offset int64
+		n := int64(op)
+		if op&0x80 != 0 {
+			if offset, n, err = d.span(op); err != nil {
 				return err
 			}
-			continue
 		}
-		offset, n, err := d.span(op)
-		if err != nil {
-			return err
-		}
-		if written += n; written > d.size || offset+n > base.size {
+		if written += n; written > d.size {
 			return errDelta
 		}
-		if err := base.copyTo(w, offset, n); err != nil {
+		if err := job.Step(n + opSteps); err != nil {
+			return err
+		}
+		switch {
+		case op&0x80 == 0:
+			if _, err := io.ReadFull(d.r, insert[:n]); err != nil {
+				return errDelta
+			}
+			_, err = w.Write(insert[:n])
+		case offset+n > base.size:
+			return errDelta
+		default:
+			err = base.copyTo(w, offset, n)
+		}
+		if err != nil {
 			return err
 		}
 	}

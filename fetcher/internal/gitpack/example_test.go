@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/athens-go/athens/fetcher/internal/budget"
 	"github.com/athens-go/athens/fetcher/internal/gitpack"
 	"github.com/athens-go/athens/internal/packtest"
 )
@@ -30,8 +31,9 @@ func ExampleUnpack() {
 		fmt.Println(err)
 		return
 	}
-	limits := gitpack.Limits{Objects: 10, ObjectBytes: 1 << 20, DiskBytes: 1 << 20, MemoryBytes: 1 << 20, LargeBytes: 1 << 20}
-	pack, err := gitpack.Unpack(context.Background(), file, int64(len(data)), dir, nil, limits)
+	job := budget.New(64<<20, 1<<30).Start(context.Background())
+	defer job.End()
+	pack, err := gitpack.Unpack(job, file, int64(len(data)), dir, nil, gitpack.DefaultLimits())
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -1,26 +1,31 @@
-// Package gitpack does what "git index-pack" does: it checks a pack that a
-// server sent, finds the names of its objects and makes the pack's index. It
-// reads the pack from a file, so that its memory depends on the number of
-// objects and not on their sizes.
+// Package gitpack does what "git index-pack" and "git cat-file" do: it checks a
+// pack that a server sent, finds the names of its objects, makes the pack's
+// index, and reads the objects. It works from files, so that its memory depends
+// on the number of objects and not on their sizes, and all that it does is
+// counted by a [budget.Job].
 //
 // It is written by hand because go-git's packfile parser keeps whole objects in
 // memory: 831 MB for a file of 150 MB and a delta of it, where this package
-// takes 20 MB.
+// takes 20 MB. go-git's reader keeps a pack's index in memory too, and neither
+// can be stopped.
 //
 //   - unpack.go reads a pack once from its beginning to its end (scan.go) and
 //     names the objects that are stored whole;
 //   - resolve.go goes through the deltas (delta.go), each chain to its end;
-//   - index.go writes the index of what stays in the pack.
+//   - index.go writes the index of what stays in the pack;
+//   - store.go finds objects in packs (lookup.go) and in files of their own, and
+//     object.go reads them.
 package gitpack
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/athens-go/athens/fetcher/internal/budget"
 )
 
 // An Error says what is wrong with a pack. No other copy of the same pack would
@@ -45,25 +50,52 @@ type Bases interface {
 	Base(hash plumbing.Hash) (kind plumbing.ObjectType, size int64, content io.ReadCloser, err error)
 }
 
-// Limits bound what a pack may cost.
+// Limits bound what a pack may cost beside its job's memory and steps.
 type Limits struct {
-	Objects     int   // in a pack
 	ObjectBytes int64 // of one object
-	DiskBytes   int64 // of what is kept beside the pack
 	MemoryBytes int64 // of the bases of deltas that are kept in memory
 	LargeBytes  int64 // objects with more than these are never held in memory
+	ChainBytes  int64 // of all objects that a delta is made from, one after the other
+	// Disk is told of bytes that are written beside the pack, and with a
+	// negative number of those that are removed. Nil means no limit.
+	Disk func(n int64) error
 }
+
+// DefaultLimits returns the limits that a [Store] expects of the packs it reads.
+func DefaultLimits() Limits {
+	return Limits{ObjectBytes: 4 << 30, MemoryBytes: 8 << 20, LargeBytes: largeBytes, ChainBytes: 128 << 20}
+}
+
+// largeBytes is the size of the largest object that a Store makes from a delta,
+// and of the largest base.
+const largeBytes = 8 << 20
+
+// What a job's steps and memory are charged for work that is not measured in
+// bytes.
+const (
+	objectSteps = 4 << 10  // for each object that is looked at: it is found and inflated
+	fileSteps   = 32 << 10 // for each file that is made
+	opSteps     = 64       // for each operation of a delta
+	entryBytes  = 64       // of memory, for each object of a pack
+	refBytes    = 24       // of memory, for each delta whose base has a name
+	fileBytes   = 4 << 10  // of disk, for each file beside its content
+)
+
+// minObjectBytes is what the smallest object has in a pack: a byte of head, and
+// nothing deflated.
+const minObjectBytes = 9
 
 // A Pack is a pack whose objects are all known.
 type Pack struct{ u *unpacker }
 
-// Unpack checks a pack of size bytes. Objects larger than Limits.LargeBytes that
-// the pack has as deltas are written below dir, an objects folder, one by one,
-// because readers of deltas keep whole objects in memory. If held is not nil,
-// the pack may be thin, and every object is written there. What an Unpack that
-// fails has written stays; the caller removes dir.
-func Unpack(ctx context.Context, pack *os.File, size int64, dir string, held Bases, limits Limits) (*Pack, error) {
-	u := &unpacker{ctx: ctx, limits: limits, pack: pack, size: size, dir: dir, held: held, thin: held != nil}
+// Unpack checks a pack of size bytes, as a part of job, which is also charged
+// for the Pack that is returned. Objects that readers would have to hold in
+// memory to make more than Limits.LargeBytes, or to make in too many steps, are
+// written below dir, an objects folder, one by one. If held is not nil, the pack
+// may be thin, and every object is written there. The files that a failed Unpack
+// has written stay; the caller removes dir.
+func Unpack(job *budget.Job, pack *os.File, size int64, dir string, held Bases, limits Limits) (*Pack, error) {
+	u := &unpacker{job: job, limits: limits, pack: pack, size: size, dir: dir, held: held, thin: held != nil}
 	if err := u.run(); err != nil {
 		return nil, err
 	}
@@ -75,4 +107,13 @@ func (p *Pack) Sum() []byte { return p.u.packSum }
 
 // WriteIndex writes the index, version 2, of those objects that are not written
 // one by one.
-func (p *Pack) WriteIndex(name string) error { return writePackIndex(name, p.u.list, p.u.packSum) }
+func (p *Pack) WriteIndex(name string) error {
+	n := int64(len(p.u.list))
+	if err := p.u.job.Step(n * objectSteps / 4); err != nil {
+		return err
+	}
+	if err := p.u.space(fileBytes + n*32); err != nil {
+		return err
+	}
+	return writePackIndex(name, p.u.list, p.u.packSum)
+}

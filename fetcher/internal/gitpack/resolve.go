@@ -1,7 +1,6 @@
 package gitpack
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,56 +8,103 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
+// maxChain bounds how many deltas lead to an object. Git makes no longer ones.
+const maxChain = 4096
+
 // A link is an object on the way from a whole object to a delta of a delta of
-// it: what is being resolved.
+// it. Its deltas are resolved one after the other.
 type link struct {
 	entry   int32        // -1 if it is not in the pack
 	content *packContent // nil while it is dropped
-	todo    []int32      // deltas of which it is the base
+	chain   int64        // bytes of this object and of all before it
+	child   int32        // next of the deltas of which it is the base, by offset; or -1
+	refs    []refDelta   // those by name
+}
+
+func (l *link) done() bool { return l.child < 0 && len(l.refs) == 0 }
+
+// newLink takes an object's deltas over, so that no other link has them.
+func (u *unpacker) newLink(i int32, content *packContent, before int64) *link {
+	e := &u.list[i]
+	l := &link{entry: i, content: content, chain: before + e.size, child: e.child, refs: u.refsTo(e.hash)}
+	e.child = -1
+	return l
+}
+
+// next returns a link's next delta that is not resolved yet.
+func (u *unpacker) next(l *link) (i int32, ok bool) {
+	for l.child >= 0 {
+		i, l.child = l.child, u.list[l.child].next
+		if !u.list[i].known {
+			return i, true
+		}
+	}
+	for len(l.refs) > 0 {
+		i, l.refs = l.refs[0].entry, l.refs[1:]
+		if !u.list[i].known {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // resolve finds out what all deltas are that lead to a whole object.
 func (u *unpacker) resolve(root int32) error {
-	todo := u.children(root)
-	if len(todo) == 0 {
+	l := u.newLink(root, nil, 0)
+	if l.done() {
 		return nil
 	}
-	base, err := u.whole(root)
-	if err != nil {
+	if err := u.job.Step(objectSteps); err != nil {
+		return err
+	}
+	var err error
+	if l.content, err = u.whole(root); err != nil {
 		return err
 	}
 	e := u.list[root]
-	return u.chain(&link{root, base, todo}, e.kind, e.single || e.size > u.limits.LargeBytes)
+	return u.chain(l, e.kind, e.single || e.size > u.limits.LargeBytes)
 }
 
 // resolveHeld does so for whole objects that are not in the pack.
 func (u *unpacker) resolveHeld() error {
-	for u.thin && len(u.waiting) > 0 {
-		progress := false
-		for hash, todo := range u.waiting {
-			kind, size, content, err := u.held.Base(hash)
-			if errors.Is(err, plumbing.ErrObjectNotFound) {
+	for progress := u.thin; progress; {
+		progress = false
+		for at := 0; at < len(u.refs); {
+			refs := u.refsTo(u.refs[at].base)
+			at += len(refs)
+			l := &link{entry: -1, child: -1, refs: refs}
+			if _, ok := u.next(l); !ok {
 				continue
 			}
-			if err != nil {
-				return fmt.Errorf("%w: %w", ErrBase, err)
-			}
-			progress = true
-			delete(u.waiting, hash)
-			base, err := u.fill(content, size)
-			content.Close()
+			l.refs = refs
+			found, err := u.resolveBase(l)
 			if err != nil {
 				return err
 			}
-			if err := u.chain(&link{-1, base, todo}, kind, true); err != nil {
-				return err
-			}
-		}
-		if !progress {
-			return nil
+			progress = progress || found
 		}
 	}
 	return nil
+}
+
+// resolveBase resolves the deltas of a base that is held, if it is.
+func (u *unpacker) resolveBase(l *link) (found bool, err error) {
+	if err := u.job.Step(objectSteps); err != nil {
+		return false, err
+	}
+	kind, size, content, err := u.held.Base(l.refs[0].base)
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrBase, err)
+	}
+	l.content, err = u.fill(content, size)
+	content.Close()
+	if err != nil {
+		return false, err
+	}
+	return true, u.chain(l, kind, true)
 }
 
 // whole reads the content of an object that is no delta.
@@ -68,22 +114,6 @@ func (u *unpacker) whole(i int32) (*packContent, error) {
 		return nil, err
 	}
 	return u.fill(rd, u.list[i].size)
-}
-
-func (u *unpacker) fill(rd io.Reader, size int64) (*packContent, error) {
-	c, err := u.newContent(size)
-	if err != nil {
-		return nil, err
-	}
-	n, err := io.Copy(c, &contextReader{u.ctx, rd})
-	if err == nil && n != size {
-		err = fmt.Errorf("%w: it has %d bytes instead of %d", ErrBase, n, size)
-	}
-	if err != nil {
-		u.release(c)
-		return nil, err
-	}
-	return c, nil
 }
 
 // chain goes through all deltas behind one whole object, to the end of each
@@ -97,16 +127,15 @@ func (u *unpacker) chain(root *link, kind plumbing.ObjectType, single bool) erro
 	}()
 	for len(links) > 0 {
 		top := links[len(links)-1]
-		if len(top.todo) == 0 {
+		i, ok := u.next(top)
+		if !ok {
 			u.release(top.content)
 			links = links[:len(links)-1]
 			continue
 		}
-		if u.ctx.Err() != nil {
-			return context.Cause(u.ctx)
+		if err := u.job.Step(2 * objectSteps); err != nil {
+			return err
 		}
-		i := top.todo[0]
-		top.todo = top.todo[1:]
 		if top.content == nil {
 			if err := u.regain(links); err != nil {
 				return err
@@ -114,40 +143,49 @@ func (u *unpacker) chain(root *link, kind plumbing.ObjectType, single bool) erro
 		}
 		e := &u.list[i]
 		e.single = single || top.content.size > u.limits.LargeBytes || top.entry >= 0 && u.list[top.entry].single
-		content, err := u.make(i, top.content, kind)
+		content, err := u.make(i, top, kind)
 		if err != nil {
 			return err
 		}
-		next := &link{i, content, u.children(i)}
-		links = append(links, next)
+		links = append(links, u.newLink(i, content, top.chain))
 		if len(links) > maxChain {
 			return errorf("the pack has a chain of more than %d deltas", maxChain)
 		}
-		u.spare(links)
+		if err := u.spare(links); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // spare drops the contents nearest to the beginning of a chain until the rest
-// fits into memory. They can be made again.
-func (u *unpacker) spare(links []*link) {
-	var memory int64
-	files := 0
-	for i := len(links) - 1; i >= 0; i-- {
-		c := links[i].content
-		if c == nil || links[i].entry < 0 {
-			continue // what is not in the pack can't be made again from it
-		}
-		if c.file != nil {
-			files++
-		} else {
-			memory += c.size
-		}
-		if i < len(links)-1 && (files > maxBaseFiles || memory > u.limits.MemoryBytes || len(links[i].todo) == 0) {
-			u.release(c)
-			links[i].content = nil
+// fits into memory. They can be made again, but for one that is not in the pack.
+func (u *unpacker) spare(links []*link) error {
+	drop := func(l *link) {
+		if l.content != nil && l.entry >= 0 {
+			u.release(l.content)
+			l.content = nil
 		}
 	}
+	last := len(links) - 1
+	if before := links[last-1]; before.done() {
+		drop(before)
+	}
+	if !u.crowded() {
+		return nil
+	}
+	for _, l := range links[:last] {
+		if !u.crowded() {
+			break
+		}
+		drop(l)
+	}
+	return u.job.Step(int64(last) * opSteps)
+}
+
+// crowded reports whether more contents are at hand than should be.
+func (u *unpacker) crowded() bool {
+	return u.files > maxBaseFiles || u.memory > min(u.limits.MemoryBytes, u.granted)
 }
 
 // maxBaseFiles bounds how many contents of a chain are kept in files.
@@ -182,20 +220,20 @@ func (u *unpacker) regain(links []*link) error {
 	return nil
 }
 
-// make finds out what a delta of base is, and returns its content.
-func (u *unpacker) make(i int32, base *packContent, kind plumbing.ObjectType) (*packContent, error) {
+// make finds out what a delta of a link is, and returns its content.
+func (u *unpacker) make(i int32, base *link, kind plumbing.ObjectType) (*packContent, error) {
 	size, err := u.resultSize(i)
 	if err != nil {
 		return nil, err
 	}
 	e := &u.list[i]
-	e.single = e.single || size > u.limits.LargeBytes
+	e.single = e.single || size > u.limits.LargeBytes || base.chain+size > u.limits.ChainBytes
 	named, err := u.newObject(kind, size, e.single)
 	if err != nil {
 		return nil, err
 	}
 	defer named.drop()
-	content, err := u.patch(i, base, named)
+	content, err := u.patch(i, base.content, named)
 	if err != nil {
 		return nil, err
 	}
@@ -230,6 +268,9 @@ func (u *unpacker) resultSize(i int32) (int64, error) {
 
 // patch makes a delta's object of its base, and writes it to w too.
 func (u *unpacker) patch(i int32, base *packContent, w io.Writer) (*packContent, error) {
+	if err := u.job.Step(objectSteps); err != nil {
+		return nil, err
+	}
 	d, err := u.delta(i)
 	if err != nil {
 		return nil, err
@@ -238,7 +279,7 @@ func (u *unpacker) patch(i int32, base *packContent, w io.Writer) (*packContent,
 	if err != nil {
 		return nil, err
 	}
-	if err := d.apply(u.ctx, base, io.MultiWriter(content, w)); err != nil {
+	if err := d.apply(u.job, base, io.MultiWriter(content, w)); err != nil {
 		u.release(content)
 		return nil, err
 	}

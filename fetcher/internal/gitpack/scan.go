@@ -22,6 +22,7 @@ type packScanner struct {
 	sum          hash.Hash // nil where nobody asks for it
 	inflater     io.ReadCloser
 	inflaterFrom zlib.Resetter
+	copying      []byte
 }
 
 func newPackScanner(size int, sum hash.Hash) *packScanner {
@@ -31,6 +32,14 @@ func newPackScanner(size int, sum hash.Hash) *packScanner {
 // reset goes on with r, which begins at an offset of the pack.
 func (s *packScanner) reset(r io.Reader, offset int64) {
 	s.r, s.start, s.at, s.end, s.mark, s.crc = r, offset, 0, 0, 0, 0
+}
+
+// copyBuffer returns a buffer for the copying of what is inflated.
+func (s *packScanner) copyBuffer() []byte {
+	if s.copying == nil {
+		s.copying = make([]byte, 32<<10)
+	}
+	return s.copying
 }
 
 func (s *packScanner) offset() int64 { return s.start + int64(s.at) }

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"compress/zlib"
-	"context"
 	"crypto/sha1"
 	"errors"
 	"fmt"
@@ -15,17 +14,15 @@ import (
 	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/athens-go/athens/fetcher/internal/budget"
 )
 
-// maxChain bounds how many deltas lead to an object. Git makes no longer ones.
-const maxChain = 4096
-
 // An unpacker checks a pack, finds what its objects are called, and makes its
-// index, in memory that depends on the number of objects only. Large objects
-// that the pack has as deltas are written out one by one, because readers of
-// deltas keep whole objects in memory. So is every object of a thin pack.
+// index. Its memory is a packEntry for each object, and the bases of the deltas
+// that are being resolved.
 type unpacker struct {
-	ctx    context.Context
+	job    *budget.Job
 	limits Limits
 	pack   *os.File
 	size   int64
@@ -34,23 +31,39 @@ type unpacker struct {
 	thin   bool
 
 	list    []packEntry
-	waiting map[plumbing.Hash][]int32 // deltas, by the base that is not known yet
+	refs    []refDelta // deltas whose bases are given by name, sorted by it
 	packSum []byte
 
 	scan    *packScanner // for one object at a time
 	buffer  *bufio.Reader
 	deflate *zlib.Writer
-	disk    int64 // bytes written beside the pack
+
+	granted int64 // bytes of memory that contents may have
+	memory  int64 // bytes of contents in memory
+	files   int   // contents in files
 }
+
+// A refDelta is a delta whose base is given by name.
+type refDelta struct {
+	base  plumbing.Hash
+	entry int32
+}
+
+// startBytes of memory are for contents from the beginning.
+const startBytes = 256 << 10
 
 // run does all of the work. What was written stays in dir.
 func (u *unpacker) run() error {
-	u.waiting = make(map[plumbing.Hash][]int32)
+	if err := u.job.Grow(startBytes); err != nil {
+		return err
+	}
+	u.granted = startBytes
 	u.scan = newPackScanner(16<<10, nil)
 	u.buffer = bufio.NewReader(nil)
 	if err := u.first(); err != nil {
 		return err
 	}
+	slices.SortFunc(u.refs, func(a, b refDelta) int { return bytes.Compare(a.base[:], b.base[:]) })
 	for i := range u.list {
 		if u.list[i].known {
 			if err := u.resolve(int32(i)); err != nil {
@@ -72,20 +85,24 @@ func (u *unpacker) run() error {
 // first reads the pack from its beginning to its end.
 func (u *unpacker) first() error {
 	s := newPackScanner(64<<10, sha1.New())
-	s.reset(&contextReader{u.ctx, io.NewSectionReader(u.pack, 0, u.size)}, 0)
+	s.reset(io.NewSectionReader(u.pack, 0, u.size), 0)
 	n, err := s.count()
 	if err != nil {
 		return err
 	}
-	if int64(n) > int64(u.limits.Objects) {
-		return errorf("the pack has %d objects, more than %d", n, u.limits.Objects)
+	if int64(n) > u.size/minObjectBytes {
+		return errorf("the pack says that it has %d objects, more than fit into %d bytes", n, u.size)
 	}
+	if err := u.job.Grow(int64(n) * entryBytes); err != nil {
+		return err
+	}
+	u.list = make([]packEntry, 0, n)
 	for range n {
 		if err := u.firstEntry(s); err != nil {
-			if u.ctx.Err() != nil || errors.As(err, new(*Error)) {
-				return err
+			if damaged := (*damage)(nil); errors.As(err, &damaged) {
+				return fmt.Errorf("the pack ends early or is damaged: %w", damaged.error)
 			}
-			return fmt.Errorf("the pack ends early or is damaged: %w", err)
+			return err
 		}
 	}
 	s.settle()
@@ -100,13 +117,19 @@ func (u *unpacker) first() error {
 	return nil
 }
 
+// A damage is an error of reading the pack itself.
+type damage struct{ error }
+
 func (u *unpacker) firstEntry(s *packScanner) error {
+	if err := u.job.Step(objectSteps); err != nil {
+		return err
+	}
 	s.settle()
 	s.crc = 0
 	e := packEntry{offset: s.offset(), child: -1, next: -1}
 	h, err := s.head()
 	if err != nil {
-		return err
+		return asDamage(err)
 	}
 	if h.size > u.limits.ObjectBytes {
 		return errorf("an object has %d bytes", h.size)
@@ -114,7 +137,7 @@ func (u *unpacker) firstEntry(s *packScanner) error {
 	e.kind, e.size = h.kind, h.size
 	content, err := s.inflate()
 	if err != nil {
-		return err
+		return asDamage(err)
 	}
 	sink := io.Discard
 	var named *objectWriter
@@ -125,7 +148,7 @@ func (u *unpacker) firstEntry(s *packScanner) error {
 		defer named.drop()
 		sink = named
 	}
-	n, err := io.Copy(sink, io.LimitReader(content, h.size+1))
+	n, err := u.copy(sink, content, h.size)
 	if err != nil {
 		return err
 	}
@@ -143,6 +166,35 @@ func (u *unpacker) firstEntry(s *packScanner) error {
 	return u.add(e, h)
 }
 
+func asDamage(err error) error {
+	if errors.As(err, new(*Error)) {
+		return err
+	}
+	return &damage{err}
+}
+
+// copy copies an object's content, and at most one byte more.
+func (u *unpacker) copy(w io.Writer, content io.Reader, size int64) (n int64, err error) {
+	buf := u.scan.copyBuffer()
+	for n <= size {
+		part, err := content.Read(buf[:min(int64(len(buf)), size+1-n)])
+		n += int64(part)
+		if err := u.job.Step(int64(part)); err != nil {
+			return n, err
+		}
+		if _, err := w.Write(buf[:part]); err != nil {
+			return n, err
+		}
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, &damage{err}
+		}
+	}
+	return n, nil
+}
+
 // add takes over an object, and says who its base is.
 func (u *unpacker) add(e packEntry, h packHead) error {
 	self := int32(len(u.list))
@@ -157,21 +209,45 @@ func (u *unpacker) add(e packEntry, h packHead) error {
 		e.next = u.list[at].child
 		u.list[at].child = self
 	case plumbing.REFDeltaObject:
-		u.waiting[h.base] = append(u.waiting[h.base], self)
+		if err := u.addRef(refDelta{h.base, self}); err != nil {
+			return err
+		}
 	}
 	u.list = append(u.list, e)
 	return nil
 }
 
-// children returns the deltas of which an object is the base, once.
-func (u *unpacker) children(i int32) []int32 {
-	list := u.waiting[u.list[i].hash]
-	delete(u.waiting, u.list[i].hash)
-	for c := u.list[i].child; c >= 0; c = u.list[c].next {
-		list = append(list, c)
+func (u *unpacker) addRef(r refDelta) error {
+	if old := cap(u.refs); len(u.refs) == old {
+		size := max(64, 2*old)
+		if err := u.job.Grow(int64(size) * refBytes); err != nil {
+			return err
+		}
+		more := make([]refDelta, len(u.refs), size)
+		copy(more, u.refs)
+		u.refs = more
+		u.job.Shrink(int64(old) * refBytes)
 	}
-	u.list[i].child = -1
-	return list
+	u.refs = append(u.refs, r)
+	return nil
+}
+
+// refsTo returns the deltas whose base has a name.
+func (u *unpacker) refsTo(base plumbing.Hash) []refDelta {
+	if len(u.refs) == 0 {
+		return nil
+	}
+	find := func(from []refDelta, after bool) int {
+		i, _ := slices.BinarySearchFunc(from, base, func(r refDelta, base plumbing.Hash) int {
+			if c := bytes.Compare(r.base[:], base[:]); c != 0 || !after {
+				return c
+			}
+			return -1
+		})
+		return i
+	}
+	first := u.refs[find(u.refs, false):]
+	return first[:find(first, true)]
 }
 
 // open reads an object's content, as the pack has it.
@@ -186,34 +262,10 @@ func (u *unpacker) open(i int32) (io.Reader, error) {
 
 // space counts bytes that are kept beside the pack.
 func (u *unpacker) space(n int64) error {
-	if u.disk+n > u.limits.DiskBytes {
-		return errorf("the pack needs more than %d bytes when it is unpacked", u.limits.DiskBytes)
+	if u.limits.Disk == nil {
+		return nil
 	}
-	u.disk += n
-	return nil
-}
-
-// newContent makes the place for an object's content.
-func (u *unpacker) newContent(size int64) (*packContent, error) {
-	c := &packContent{size: size}
-	if size <= u.limits.LargeBytes {
-		c.memory = make([]byte, 0, size)
-		return c, nil
-	}
-	if err := u.space(size); err != nil {
-		return nil, err
-	}
-	f, err := os.CreateTemp(u.dir, "base-")
-	c.file = f
-	return c, err
-}
-
-func (u *unpacker) release(c *packContent) {
-	if c != nil && c.file != nil {
-		c.file.Close()
-		os.Remove(c.file.Name())
-		u.disk -= c.size
-	}
+	return u.limits.Disk(n)
 }
 
 // An objectWriter finds an object's name, and keeps it on its own if wanted.
@@ -228,7 +280,13 @@ func (u *unpacker) newObject(kind plumbing.ObjectType, size int64, keep bool) (*
 	if !keep {
 		return w, nil
 	}
-	var err error
+	err := u.job.Step(fileSteps)
+	if err == nil {
+		err = u.space(fileBytes)
+	}
+	if err != nil {
+		return nil, err
+	}
 	if w.file, err = os.CreateTemp(u.dir, "object-"); err != nil {
 		return nil, err
 	}
@@ -288,17 +346,4 @@ func (b boundedWriter) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return b.w.Write(p)
-}
-
-// A contextReader fails as soon as its context is done.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c *contextReader) Read(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.r.Read(p)
 }

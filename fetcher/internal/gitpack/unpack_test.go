@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha1"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,27 +21,28 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/athens-go/athens/fetcher/internal/budget"
 	"github.com/athens-go/athens/internal/modtest"
 	"github.com/athens-go/athens/internal/packtest"
 )
 
-var generous = Limits{Objects: 1 << 20, ObjectBytes: 1 << 30, DiskBytes: 1 << 30, MemoryBytes: 32 << 20, LargeBytes: 8 << 20}
+var generous = Limits{ObjectBytes: 1 << 30, MemoryBytes: 32 << 20, LargeBytes: 8 << 20, ChainBytes: 1 << 30}
 
 // unpackBytes unpacks a pack into a folder and returns its index, if it is kept.
-func unpackBytes(t testing.TB, dir string, pack []byte, limits Limits, held Bases) ([]byte, *unpacker, error) {
+func unpackBytes(t testing.TB, job *budget.Job, dir string, pack []byte, limits Limits, held Bases) ([]byte, *unpacker, error) {
 	name := filepath.Join(t.TempDir(), "pack")
 	require.NoError(t, os.WriteFile(name, pack, 0o600))
 	f, err := os.Open(name)
 	require.NoError(t, err)
 	defer f.Close()
-	u := &unpacker{ctx: t.Context(), limits: limits, pack: f, size: int64(len(pack)), dir: dir, held: held, thin: held != nil}
-	if err := u.run(); err != nil {
-		return nil, u, err
+	p, err := Unpack(job, f, int64(len(pack)), dir, held, limits)
+	if err != nil {
+		return nil, nil, err
 	}
-	require.NoError(t, writePackIndex(name+".idx", u.list, u.packSum))
+	require.NoError(t, p.WriteIndex(name+".idx"))
 	index, err := os.ReadFile(name + ".idx")
 	require.NoError(t, err)
-	return index, u, nil
+	return index, p.u, nil
 }
 
 // chained makes a repository whose pack has long chains of deltas.
@@ -73,10 +75,12 @@ func TestUnpackMakesGitsIndex(t *testing.T) {
 	tight := generous
 	tight.MemoryBytes = 0
 	for name, limits := range map[string]Limits{"with bases kept": generous, "with bases made again": tight} {
-		got, u, err := unpackBytes(t, t.TempDir(), pack, limits, nil)
+		disk := gauge{limit: 1 << 40}
+		limits.Disk = disk.add
+		got, _, err := unpackBytes(t, nil, t.TempDir(), pack, limits, nil)
 		require.NoError(t, err, name)
 		assert.True(t, bytes.Equal(want, got), name)
-		assert.Zero(t, u.disk, name)
+		assert.LessOrEqual(t, disk.used, int64(fileBytes+2*len(got)), "%s: no more than the index", name)
 	}
 }
 
@@ -91,7 +95,7 @@ func TestUnpackApart(t *testing.T) {
 		dir := t.TempDir()
 		folder := filepath.Join(dir, "objects", "pack")
 		require.NoError(t, os.MkdirAll(folder, 0o777))
-		index, u, err := unpackBytes(t, filepath.Dir(folder), pack, small, held)
+		index, u, err := unpackBytes(t, nil, filepath.Dir(folder), pack, small, held)
 		require.NoError(t, err, name)
 		if held == nil {
 			base := filepath.Join(folder, fmt.Sprintf("pack-%x", u.packSum))
@@ -202,14 +206,40 @@ func hostilePacks() map[string]func(*packtest.Maker) []byte {
 	}
 }
 
-var smallLimits = Limits{Objects: 10_000, ObjectBytes: 32 << 20, DiskBytes: 4 << 20, MemoryBytes: 1 << 20, LargeBytes: 1 << 20}
+var smallLimits = Limits{ObjectBytes: 32 << 20, MemoryBytes: 1 << 20, LargeBytes: 1 << 20, ChainBytes: 4 << 20}
+
+const smallDisk = 4 << 20
+
+// smallJob is what a hostile pack may use in tests.
+func smallJob(t testing.TB) *budget.Job {
+	job := budget.New(8<<20, 1<<30).Start(t.Context())
+	t.Cleanup(job.End)
+	return job
+}
+
+var errFull = errors.New("too much is written")
+
+// A gauge counts what is written beside a pack.
+type gauge struct{ used, most, limit int64 }
+
+func (g *gauge) add(n int64) error {
+	if g.used+n > g.limit {
+		return errFull
+	}
+	g.used += n
+	g.most = max(g.most, g.used)
+	return nil
+}
 
 func TestHostilePacksAreRefused(t *testing.T) {
 	for name, build := range hostilePacks() {
 		dir := t.TempDir()
-		_, u, err := unpackBytes(t, dir, build(new(packtest.Maker)), smallLimits, nil)
+		disk := gauge{limit: smallDisk}
+		limits := smallLimits
+		limits.Disk = disk.add
+		_, _, err := unpackBytes(t, smallJob(t), dir, build(new(packtest.Maker)), limits, nil)
 		assert.Error(t, err, name)
-		assert.LessOrEqual(t, u.disk, smallLimits.DiskBytes+1<<20, name)
+		assert.LessOrEqual(t, disk.most, int64(smallDisk), name)
 		left, err := filepath.Glob(filepath.Join(dir, "*-*"))
 		require.NoError(t, err)
 		assert.Empty(t, left, "%s: temporary files", name)
@@ -225,8 +255,8 @@ func TestUnpackEndsWithItsContext(t *testing.T) {
 	defer f.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	u := &unpacker{ctx: ctx, limits: generous, pack: f, size: int64(len(pack)), dir: t.TempDir()}
-	assert.ErrorIs(t, u.run(), context.Canceled)
+	_, err = Unpack(budget.New(8<<20, 1<<30).Start(ctx), f, int64(len(pack)), t.TempDir(), nil, generous)
+	assert.ErrorIs(t, err, context.Canceled)
 }
 
 // FuzzUnpack unpacks what a server could send: whatever it is, it ends soon,
@@ -244,7 +274,10 @@ func FuzzUnpack(f *testing.F) {
 			copy(data[len(data)-sha1.Size:], sum[:])
 		}
 		start, dir := time.Now(), t.TempDir()
-		_, _, _ = unpackBytes(t, dir, data, smallLimits, nil)
+		disk := gauge{limit: smallDisk}
+		limits := smallLimits
+		limits.Disk = disk.add
+		_, _, _ = unpackBytes(t, smallJob(t), dir, data, limits, nil)
 		if left, _ := filepath.Glob(filepath.Join(dir, "*-*")); len(left) > 0 {
 			t.Errorf("left: %v", left)
 		}
