@@ -14,21 +14,6 @@ import (
 // that is gone.
 const staleAfter = 24 * time.Hour
 
-// sweep removes what fetches that were killed left behind.
-func (f *Fetcher) sweep() {
-	for _, pattern := range []string{gonePrefix + "*", filepath.Join("*", incomingPrefix+"*")} {
-		names, err := filepath.Glob(filepath.Join(f.dir, pattern))
-		if err != nil {
-			return // only of a folder's name that is a bad pattern
-		}
-		for _, name := range names {
-			if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) > staleAfter {
-				os.RemoveAll(name)
-			}
-		}
-	}
-}
-
 // trim removes the bare repositories that were not used for the longest
 // time, until all of them fit into Options.MaxCacheBytes. keep stays, and so
 // does what a question is being answered from.
@@ -48,12 +33,12 @@ func (f *Fetcher) trim(keep *repo) {
 	var total int64
 	for _, e := range entries {
 		dir := filepath.Join(f.dir, e.Name())
-		info, err := os.Stat(filepath.Join(dir, holdingFile))
-		if err != nil {
-			continue
-		}
 		size := folderSize(dir)
 		total += size
+		info, err := os.Stat(filepath.Join(dir, holdingFile))
+		if err != nil {
+			continue // nothing but what is coming in
+		}
 		list = append(list, kept{dir, size, info.ModTime()})
 	}
 	slices.SortFunc(list, func(a, b kept) int { return cmp.Compare(a.used.UnixNano(), b.used.UnixNano()) })
@@ -61,7 +46,7 @@ func (f *Fetcher) trim(keep *repo) {
 		if total <= f.opts.MaxCacheBytes {
 			return
 		}
-		if k.dir != keep.dir && f.remove(k.dir) {
+		if (keep == nil || k.dir != keep.dir) && f.remove(k.dir) {
 			total -= k.size
 			f.opts.Logger.Info("git repository removed", "dir", k.dir, "bytes", k.size)
 		}

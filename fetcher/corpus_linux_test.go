@@ -1,14 +1,12 @@
 package fetcher_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"os"
 	"os/exec"
-	"slices"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,33 +31,65 @@ func corpusScale() float64 {
 	return 0.02
 }
 
+// A hostileRepo is a pack in a file, and the commit that its references name.
+type hostileRepo struct {
+	pack string
+	tip  string
+}
+
 // corpusHost answers as the repositories of the corpus would, one a host.
-type corpusHost map[string]packtest.Case
+type corpusHost map[string]hostileRepo
+
+// framed reads a pack as a server sends it.
+type framed struct {
+	file *os.File
+	next []byte
+}
+
+func (f *framed) Read(p []byte) (int, error) {
+	if len(f.next) == 0 {
+		part := make([]byte, 60_000)
+		n, err := f.file.Read(part)
+		if n == 0 {
+			return 0, err
+		}
+		f.next = append(fmt.Appendf(nil, "%04x\x01", n+5), part[:n]...)
+	}
+	n := copy(p, f.next)
+	f.next = f.next[n:]
+	return n, nil
+}
 
 func (h corpusHost) RoundTrip(r *http.Request) (*http.Response, error) {
 	c, ok := h[r.URL.Host]
-	body := []byte{}
+	var body io.Reader
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("there is no host %s", r.URL.Host)
 	case r.URL.Query().Has("go-get"):
-		body = fmt.Appendf(nil, `<meta name="go-import" content="%s/m git https://%s/m">`, r.URL.Host, r.URL.Host)
+		body = strings.NewReader(fmt.Sprintf(`<meta name="go-import" content="%s/m git https://%s/m">`, r.URL.Host, r.URL.Host))
 	case strings.HasSuffix(r.URL.Path, "/info/refs"):
-		first := fmt.Sprintf("%x HEAD\x00side-band-64k ofs-delta shallow no-progress\n", c.Tip)
-		tag := fmt.Sprintf("%x refs/tags/v1.0.0\n", c.Tip)
-		body = fmt.Appendf(nil, "001e# service=git-upload-pack\n0000%04x%s%04x%s0000", len(first)+4, first, len(tag)+4, tag)
+		first := fmt.Sprintf("%s HEAD\x00side-band-64k ofs-delta shallow no-progress\n", c.tip)
+		tag := fmt.Sprintf("%s refs/tags/v1.0.0\n", c.tip)
+		body = strings.NewReader(fmt.Sprintf("001e# service=git-upload-pack\n0000%04x%s%04x%s0000", len(first)+4, first, len(tag)+4, tag))
 	default:
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			return nil, err
 		}
-		out := bytes.NewBufferString("00000008NAK\n")
-		for part := range slices.Chunk(c.Pack, 60_000) {
-			fmt.Fprintf(out, "%04x\x01%s", len(part)+5, part)
+		f, err := os.Open(c.pack)
+		if err != nil {
+			return nil, err
 		}
-		out.WriteString("0000")
-		body = out.Bytes()
+		body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(strings.NewReader("00000008NAK\n"), &framed{file: f}, strings.NewReader("0000")), f}
 	}
-	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(body)), Header: http.Header{}, Request: r}, nil
+	closer, ok := body.(io.ReadCloser)
+	if !ok {
+		closer = io.NopCloser(body)
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: closer, Header: http.Header{}, Request: r}, nil
 }
 
 // TestCorpus sends the whole corpus of hostile packs to a Fetcher in a process of
@@ -67,12 +97,17 @@ func (h corpusHost) RoundTrip(r *http.Request) (*http.Response, error) {
 // it. Each ends with a clear answer, the innocent one is answered at once, and
 // the process stays small.
 func TestCorpus(t *testing.T) {
-	if os.Getenv("FETCHER_TEST_CORPUS") != "" {
-		corpusChild(t)
+	if dir := os.Getenv("FETCHER_TEST_CORPUS"); dir != "" {
+		corpusChild(t, dir)
 		return
 	}
+	dir := t.TempDir()
+	for name, build := range packtest.Corpus(corpusScale()) {
+		writeCase(t, dir, name, build())
+	}
+	writeCase(t, dir, "", new(packtest.Maker).Sound())
 	cmd := exec.Command(os.Args[0], "-test.run=^TestCorpus$", "-test.v", "-test.timeout=30m")
-	cmd.Env = append(os.Environ(), "FETCHER_TEST_CORPUS=1")
+	cmd.Env = append(os.Environ(), "FETCHER_TEST_CORPUS="+dir)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	peak := 0
@@ -89,19 +124,31 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-func corpusChild(t *testing.T) {
+func writeCase(t *testing.T, dir, name string, c packtest.Case) {
+	base := filepath.Join(dir, name+"!")
+	require.NoError(t, os.WriteFile(base+"pack", c.Pack, 0o600))
+	require.NoError(t, os.WriteFile(base+"tip", fmt.Appendf(nil, "%x", c.Tip), 0o600))
+}
+
+// corpusChild is the process whose memory counts. The packs are in files, for
+// they would count, too.
+func corpusChild(t *testing.T, packs string) {
 	hosts := corpusHost{}
-	corpus := packtest.Corpus(corpusScale())
-	names := slices.Sorted(maps.Keys(corpus))
 	dir := t.TempDir()
-	var innocent packtest.Maker
-	for i, name := range names {
-		if only := os.Getenv("FETCHER_TEST_CASE"); only != "" && only != name {
-			continue
+	files, err := filepath.Glob(filepath.Join(packs, "*!tip"))
+	require.NoError(t, err)
+	names := map[string]string{}
+	for i, file := range files {
+		tip, err := os.ReadFile(file)
+		require.NoError(t, err)
+		name, host := strings.TrimSuffix(filepath.Base(file), "!tip"), fmt.Sprintf("h%d.test", i)
+		if name == "" {
+			host = "good.test"
+		} else {
+			names[host] = name
 		}
-		hosts[fmt.Sprintf("h%d.test", i)] = corpus[name]()
+		hosts[host] = hostileRepo{strings.TrimSuffix(file, "tip") + "pack", string(tip)}
 	}
-	hosts["good.test"] = innocent.Sound()
 	base := residentMB(t)
 	f, err := fetcher.New(dir, &fetcher.Options{Transport: hosts, Netrc: "none", GitConfig: "none", SSHDir: "none"})
 	require.NoError(t, err)
@@ -115,17 +162,13 @@ func corpusChild(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	ten := make(chan struct{}, 10)
-	for i, name := range names {
-		host := fmt.Sprintf("h%d.test", i)
-		if _, ok := hosts[host]; !ok {
-			continue
-		}
+	for host, name := range names {
 		wg.Go(func() {
 			ten <- struct{}{}
 			defer func() { <-ten }()
 			start := time.Now()
 			err := get(host)
-			fmt.Printf("%s: %d bytes, %v: %v\n", name, len(hosts[host].Pack), time.Since(start).Round(time.Millisecond), err)
+			fmt.Printf("%s: %v: %v\n", name, time.Since(start).Round(time.Millisecond), err)
 			if err != nil && !assert.True(t, isContract(err), "%s: %T %v", name, err, err) {
 				return
 			}

@@ -53,6 +53,7 @@ type Fetcher struct {
 	vcsRules vcsRules
 	places   places
 	work     *budget.Budget
+	incoming *incoming
 	stop     context.CancelFunc
 
 	locating *flight.Calls[string, *place]
@@ -107,6 +108,7 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 		refusals: newMemory(rememberedBytes, nothing),
 		repos:    make(map[string]*repo),
 	}
+	f.incoming = &incoming{limit: o.MaxCacheBytes, trim: func() { f.trim(nil) }}
 	f.sweep()
 	return f, nil
 }

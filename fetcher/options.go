@@ -112,8 +112,12 @@ type Options struct {
 	MaxFetchBytes int64
 
 	// MaxCacheBytes bounds all bare repositories together: above it, those
-	// that were not used for the longest time are removed after a fetch, but
-	// none that is in use. Zero means 20 GiB.
+	// that were not used for the longest time are removed, but none that is in
+	// use. It also bounds what all fetches together write before it is known to
+	// be good, which counts as it arrives: one fetch that needs more is refused
+	// as invalid, and one that others leave no room for is an
+	// [*athens.UnavailableError]. What a fetch that fails has written is
+	// removed. Zero means 20 GiB.
 	MaxCacheBytes int64
 
 	// MaxWorkBytes bounds the memory for what is made of repositories' content,

@@ -63,12 +63,14 @@ func (r *repo) receive(ctx context.Context, rs *refSet, o *order) (int64, error)
 	}
 	defer resp.Close()
 
-	incoming, err := os.MkdirTemp(r.dir, incomingPrefix)
+	incoming, remove, err := r.newIncoming()
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(incoming)
-	n, err := r.unpack(ctx, incoming, pack, o.thin())
+	counted := &arrival{in: r.f.incoming, own: r.f.opts.MaxFetchBytes}
+	defer counted.end()
+	defer remove()
+	n, err := r.unpack(ctx, incoming, pack, o.thin(), counted)
 	if err == nil {
 		err = r.checkArrived(ctx, incoming, o.wants)
 	}
@@ -81,13 +83,13 @@ func (r *repo) receive(ctx context.Context, rs *refSet, o *order) (int64, error)
 // unpack takes a pack over: it is kept as it comes, beside an index. A thin
 // one is taken apart, because its objects can be differences to those that the
 // bare repository has.
-func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin bool) (n int64, err error) {
+func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin bool, counted *arrival) (n int64, err error) {
 	defer guard(&err)
 	folder := filepath.Join(incoming, "objects", "pack")
 	if err := os.MkdirAll(folder, 0o777); err != nil {
 		return 0, err
 	}
-	tmp, n, err := spool(folder, readerWith(ctx, pack))
+	tmp, n, err := spool(folder, counted.counted(readerWith(ctx, pack)))
 	if err != nil || n <= emptyPackBytes {
 		return n, err
 	}
@@ -104,7 +106,9 @@ func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin
 		defer held.close()
 		bases = held.store
 	}
-	done, err := gitpack.Unpack(job, tmp, n, filepath.Dir(folder), bases, r.unpackLimits())
+	limits := gitpack.DefaultLimits()
+	limits.Disk = counted.beside
+	done, err := gitpack.Unpack(job, tmp, n, filepath.Dir(folder), bases, limits)
 	switch {
 	case errors.Is(err, gitpack.ErrBase):
 		return n, damaged(err)
@@ -118,19 +122,6 @@ func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin
 		return n, err
 	}
 	return n, os.Rename(tmp.Name(), name+".pack")
-}
-
-// unpackLimits returns the limits of one pack that is taken over.
-func (r *repo) unpackLimits() gitpack.Limits {
-	limits := gitpack.DefaultLimits()
-	var used int64
-	limits.Disk = func(n int64) error {
-		if used += n; used > r.f.opts.MaxFetchBytes {
-			return brokenf("the pack needs more than %d bytes when it is unpacked; MaxFetchBytes sets this limit", r.f.opts.MaxFetchBytes)
-		}
-		return nil
-	}
-	return limits
 }
 
 // spool writes a pack into a new file and rewinds it. If there is an error, or

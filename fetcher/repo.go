@@ -75,10 +75,13 @@ func (f *Fetcher) borrow(rawURL string, to reach) *repo {
 // touchEvery is how exactly it is known when a repository was last used.
 const touchEvery = 10 * time.Minute
 
-func (r *repo) done() {
+func (r *repo) done() { r.use(-1) }
+
+// use counts users. Until there is none, the bare repository is not removed.
+func (r *repo) use(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.users--
+	r.users += n
 }
 
 // retire closes what is open if nobody uses the repo, and says so. The
@@ -321,6 +324,8 @@ func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*holding) (*orde
 	case <-ctx.Done():
 		return down(r.name, context.Cause(ctx))
 	}
+	r.use(1) // a fetch outlives the question that began it
+	defer r.use(-1)
 	if err := r.init(); err != nil {
 		return err
 	}
@@ -342,6 +347,7 @@ func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*holding) (*orde
 	r.f.opts.Logger.InfoContext(ctx, "git fetch", "url", r.name, "wants", len(o.wants), "depth", o.depth,
 		"bytes", bytes, "ms", time.Since(start).Milliseconds(), "error", err)
 	if err != nil {
+		r.f.discard(r.dir)
 		return down(r.name, cause(err))
 	}
 	done(h, o)
