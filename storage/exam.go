@@ -215,22 +215,19 @@ func (c *exam) lookZip() error {
 	defer r.close()
 	h1, raw, bad := c.hashZip(r)
 	var other error
-	if bad == nil && c.mod != nil {
+	if bad == nil && c.mod != nil && c.want.mod == "" { // nothing else is known of the .mod
 		other = modcheck.GoMod(r, r.size, c.m, c.mod, modzip.MaxZipFile)
 	}
 	if err := r.failed(); err != nil {
 		return err
-	}
-	if bad == nil && other != nil && c.want.mod != "" {
-		bad = other // the .mod is known to be right
 	}
 	if bad != nil {
 		c.add(zipExt, ProblemDamaged, bad)
 		return nil
 	}
 	c.held.zip, c.held.raw = h1, raw
-	if other != nil { // the zip has checksums, and this .mod has none
-		c.add(ext(athens.ModFile), ProblemDamaged, other)
+	if other != nil {
+		c.add(ext(athens.ModFile), ProblemDamaged, fmt.Errorf("there is no record of it, and %w", other))
 		c.held.mod, c.mod = "", nil
 	}
 	if c.said == "" && c.problem(hashExt) == nil {

@@ -83,7 +83,7 @@ func (c *exam) fetch(source athens.Fetcher) error {
 	if err := modcheck.Mod(mod, 1<<30); err != nil {
 		return c.invalid(err)
 	}
-	if c.held.zip != "" { // it is sound, and says more than an unknown .mod
+	if c.held.zip != "" && c.want.mod == "" { // it is sound, and says more than an unknown .mod
 		if err := c.fits(mod); err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (c *exam) fetch(source athens.Fetcher) error {
 	if c.problem(ext(athens.ZipFile)) == nil {
 		return nil
 	}
-	return c.fetchZip(content, mod)
+	return c.fetchZip(source, content, mod)
 }
 
 func (c *exam) invalid(err error) error {
@@ -114,8 +114,9 @@ func (c *exam) fits(mod []byte) error {
 	return nil
 }
 
-// fetchZip gets the zip that belongs to mod and commits it.
-func (c *exam) fetchZip(content athens.Content, mod []byte) (err error) {
+// fetchZip gets the zip and commits it. An upstream's may have another go.mod than
+// mod, as the go command accepts it; what version control has belongs together.
+func (c *exam) fetchZip(source athens.Fetcher, content athens.Content, mod []byte) (err error) {
 	stage, err := c.Stage(c.ctx)
 	if err != nil {
 		return err
@@ -128,7 +129,12 @@ func (c *exam) fetchZip(content athens.Content, mod []byte) (err error) {
 		}
 		return cmp.Or(w.Err(), err)
 	}
-	h1, err := modcheck.Zip(stage, w.Written(), c.m, mod, modzip.MaxZipFile)
+	var h1 string
+	if _, ok := source.(athens.Upstream); ok {
+		h1, err = modcheck.ZipAlone(stage, w.Written(), c.m, modzip.MaxZipFile)
+	} else {
+		h1, err = modcheck.Zip(stage, w.Written(), c.m, mod, modzip.MaxZipFile)
+	}
 	if err != nil {
 		return c.invalid(err)
 	}

@@ -69,10 +69,12 @@ func ZipAlone(r io.ReaderAt, size int64, m module.Version, limit int64) (h1 stri
 	return hash(z)
 }
 
-// GoMod checks what Zip checks beyond ZipAlone: that mod is the zip's go.mod.
+// GoMod checks that mod is the go.mod that the zip of m has, if it has one. The go
+// command compares neither: what a GOPROXY server says of a version whose zip has no
+// go.mod may be more than a module line.
 func GoMod(r io.ReaderAt, size int64, m module.Version, mod []byte, limit int64) error {
 	_, files, err := open(r, size, m, limit)
-	if err != nil {
+	if err != nil || files[goMod(m)] == nil {
 		return err
 	}
 	return checkGoMod(files[goMod(m)], m.Path, mod)

@@ -86,6 +86,7 @@ func TestZipWithoutGoMod(t *testing.T) {
 	assert.NoError(t, err)
 	_, err = check(b, "module example.com/m\n\nrequire example.com/evil v1.0.0\n")
 	assert.ErrorContains(t, err, "no go.mod")
+	assert.NoError(t, GoMod(bytes.NewReader(b), int64(len(b)), mod, []byte("module example.com/m // other\n"), 1<<20))
 }
 
 func TestZipRefuses(t *testing.T) {

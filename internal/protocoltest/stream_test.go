@@ -97,7 +97,7 @@ func TestZipIsFollowedWhileItArrives(t *testing.T) {
 
 func TestBadZipIsCutOff(t *testing.T) {
 	v := modtest.NewVersion(t, "example.com/m", "v1.0.0", map[string]string{"go.mod": "module example.com/m\n", "a.go": "package m\n"})
-	bad := modtest.NewVersion(t, "example.com/m", "v1.0.0", map[string]string{"go.mod": "module example.com/m // other\n", "a.go": "package m\n"})
+	bad := modtest.NewVersion(t, "example.com/m", "v1.0.1", map[string]string{"go.mod": "module example.com/m\n", "a.go": "package m\n"})
 	// A middleware that recovers must not turn the cut into a clean end.
 	recovers := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
