@@ -147,6 +147,9 @@ func TestFullMedium(t *testing.T) {
 		met := f.now >= f.at
 		f.at = 0
 		stateOf(t, s, a)
+		other := storagetest.NewSample("example.com/other", "v1.0.0", "")
+		require.NoError(t, other.Put(t.Context(), s), "after the fault")
+		soundLists(t, s, dir, a.Module.Path, other.Module.Path)
 		require.NoError(t, a.Store(t.Context(), s), "after the fault")
 		require.NoError(t, a.Whole(t.Context(), s))
 		list, err := afero.ReadFile(f.Fs, dir+"/example.com/mod/@v/list")
@@ -154,6 +157,57 @@ func TestFullMedium(t *testing.T) {
 		require.Equal(t, "v1.0.0\n", string(list))
 		return met
 	})
+}
+
+// soundLists wants nothing damaged or outdated in a store, and each module's list to
+// name what is held.
+func soundLists(t *testing.T, s *storage.Store, dir string, paths ...string) {
+	t.Helper()
+	for c, err := range s.Verify(t.Context(), nil) {
+		require.NoError(t, err)
+		require.Empty(t, c.Problems, c.Module)
+	}
+	for _, path := range paths {
+		versions, err := s.Versions(t.Context(), path)
+		require.NoError(t, err)
+		list, err := os.ReadFile(dir + "/" + path + "/@v/list")
+		if dir == "/" { // in memory, where Verify has compared it
+			continue
+		}
+		if len(versions) > 0 || !errors.Is(err, fs.ErrNotExist) {
+			require.NoError(t, err)
+			require.Equal(t, versions, strings.Fields(string(list)), path)
+		}
+	}
+}
+
+// A full disk that lets the store write nothing more leaves notes, which cost the
+// failing writes little and which a probe follows once there is room.
+func TestNotesOfFullDisk(t *testing.T) {
+	f := &faulty{Fs: afero.NewOsFs(), err: syscall.ENOSPC}
+	dir := t.TempDir()
+	s, err := storage.New(f, dir, nil)
+	require.NoError(t, err)
+	a := storagetest.NewSample("example.com/mod", "v1.0.0", "")
+	require.NoError(t, a.Put(t.Context(), s))
+	changes := f.now
+	lists := 0
+	for at := 1; at <= changes; at++ {
+		b := storagetest.NewSample(fmt.Sprintf("example.com/mod%03d", at), "v1.0.0", "")
+		f.at, f.dies = f.now+at, true
+		if b.Put(t.Context(), s) != nil {
+			if _, err := os.Stat(dir + "/" + b.Module.Path + "/@v/list"); err != nil && b.Held(t.Context(), s) == nil {
+				lists++
+			}
+		}
+	}
+	require.Positive(t, lists, "no Put was cut off between its .mod and its list")
+	f.at, f.dies = 0, false
+	require.NoError(t, s.Writable(t.Context()))
+	soundLists(t, s, dir)
+	for _, name := range tree(t, dir+"/.athens/stage") {
+		require.NotContains(t, name, "-list-", "a note is left")
+	}
 }
 
 // TestDeath stops at each change, and wants the next process to find the
@@ -171,6 +225,7 @@ func TestDeath(t *testing.T) {
 		if infos, err := afero.ReadDir(f.Fs, dir+"/.athens/stage"); err == nil {
 			require.Empty(t, infos, "not swept")
 		}
+		soundLists(t, s, dir, a.Module.Path)
 		// The tag has moved meanwhile.
 		switch state := stateOf(t, s, a); state {
 		case "absent":

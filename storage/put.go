@@ -36,11 +36,20 @@ func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mo
 	if err != nil {
 		return s.unlocked(ctx, "put", m, err)
 	}
-	defer unlock()
 	p := put{Store: s, m: m, base: base, lock: n, info: info, mod: mod}
-	held, err := s.exists(base + ext(athens.ModFile))
+	err = p.run(ctx)
+	unlock()
+	if err == nil {
+		s.repairLists()
+	}
+	return p.fault(ctx, err)
+}
+
+// run stores the version, for a caller that has the module's lock.
+func (p *put) run(ctx context.Context) error {
+	held, err := p.exists(p.base + ext(athens.ModFile))
 	if err != nil {
-		return fault("put", m, err)
+		return err
 	}
 	if held {
 		err = p.again(ctx)
@@ -50,7 +59,10 @@ func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mo
 	if err == nil {
 		err = p.finish()
 	}
-	return p.fault(ctx, err)
+	if p.noted {
+		p.dropNote(p.lock, p.m.Path, err)
+	}
+	return err
 }
 
 // finish brings the list up to date, and puts it and the record on the medium.
@@ -84,6 +96,7 @@ type put struct {
 	mod  []byte
 
 	loose bool // a file was renamed and the folder not synced yet
+	noted bool // there is a note that the list is to be looked at
 }
 
 // fault dresses err, unless it is one that the contract names.
@@ -112,6 +125,10 @@ func (p *put) first(ctx context.Context) error {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p.noted = true
+	if err := p.noteList(p.lock, p.m.Path); err != nil {
 		return err
 	}
 	if err := p.writeFile(p.lock, p.base+ext(athens.ModFile), p.mod); err != nil {

@@ -90,7 +90,13 @@ func (c *exam) unmended() bool {
 // quarantine moves what is damaged, for a caller that has lock n. First it writes
 // down what the version is known to be, so that it is that or a conflict ever after.
 // In the end it restores what the record can restore.
-func (c *exam) quarantine(n int) error {
+func (c *exam) quarantine(n int) (err error) {
+	if c.problem(ext(athens.ModFile)) != nil { // the list will have to change
+		defer func() { c.dropNote(n, c.m.Path, err) }()
+		if err := c.noteList(n, c.m.Path); err != nil {
+			return err
+		}
+	}
 	rec := c.want.with(c.held)
 	if rec.zip == "" {
 		rec.zip = c.said

@@ -166,6 +166,7 @@ func (st *stage) Commit(ctx context.Context, m module.Version, h1 string) error 
 	switch {
 	case err == nil:
 		st.fail = errors.New("storage: the stage was committed")
+		st.s.repairLists()
 		return nil
 	case errors.Is(err, errNotPut):
 		return absent(m, athens.ModFile)

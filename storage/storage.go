@@ -24,8 +24,11 @@
 // before it gets its name, and its name before the next step, so a process that
 // is killed anywhere leaves a version absent, held without zip, or whole. The
 // record follows what it is about, so that nothing binds that was never held. The
-// list comes last; a crash can leave it one version short until the next Put
-// to the module, which matters to users of file:// only.
+// list comes last. What a process that was killed, or a full disk, left of it is
+// brought up to date by the next New, and by the next write that succeeds (a note in
+// DIR/.athens/stage says where). After a power cut it can be one version short until
+// the next Put to the module, which matters to users of file:// only, and which Verify
+// calls outdated.
 //
 // # Bit rot
 //
@@ -103,6 +106,7 @@ type Store struct {
 	known  memo
 	small  *smallFiles  // nil: none are kept
 	swept  atomic.Int64 // when, in Unix nanoseconds
+	noted  atomic.Bool  // a note may lie in the stage folder that this store has left
 	sums   sums
 }
 

@@ -15,7 +15,7 @@ import (
 
 // Files on their way in lie in the stage folder. A small one has the number of
 // a lock in front of its name, NN-…, and whoever made it has that lock for as
-// long as it lies there. A zip takes longer than a module may be locked: its
+// long as it lies there; a note (see listNote) may stay longer. A zip takes longer than a module may be locked: its
 // name begins with zipPrefix, and its writer has a lock on the file itself.
 const zipPrefix = "zip-"
 
@@ -108,8 +108,8 @@ func (s *Store) sweep() {
 	for _, name := range names {
 		if strings.HasPrefix(name, zipPrefix) {
 			s.sweepZip(filepath.Join(s.inside(stageDir), name))
-		} else if n, ok := lockIn(name); ok {
-			s.sweepSmall(filepath.Join(s.inside(stageDir), name), n)
+		} else if n, ok := lockIn(name); ok && !s.sweepSmall(filepath.Join(s.inside(stageDir), name), n) && isNote(name) {
+			s.noted.Store(true)
 		}
 	}
 }
@@ -131,13 +131,18 @@ func lockIn(name string) (n int, ok bool) {
 	return n, ok && err == nil && n >= 0 && n < lockCount
 }
 
-func (s *Store) sweepSmall(name string, n int) {
+// sweepSmall removes a small file whose maker is dead, and follows it if it is a note. It
+// reports whether the file is gone: not if its lock is taken.
+func (s *Store) sweepSmall(name string, n int) bool {
 	unlock, err := s.locks.tryLock(n)
 	if unlock == nil || err != nil {
-		return
+		return false
 	}
 	defer unlock()
-	_ = s.fs.Remove(name)
+	if isNote(filepath.Base(name)) {
+		return s.repairList(n, name) == nil
+	}
+	return s.fs.Remove(name) == nil
 }
 
 func (s *Store) sweepZip(name string) {

@@ -52,9 +52,12 @@ type Checked struct {
 	Problems []Problem
 }
 
-// Damaged reports whether there is a problem that is not mended, strays apart.
+// Damaged reports whether a file is damaged or missing and was not repaired. Strays and
+// an outdated list are no damage.
 func (c *Checked) Damaged() bool {
-	return slices.ContainsFunc(c.Problems, func(p Problem) bool { return !p.Repaired && p.Kind != ProblemStray })
+	return slices.ContainsFunc(c.Problems, func(p Problem) bool {
+		return !p.Repaired && (p.Kind == ProblemDamaged || p.Kind == ProblemMissing)
+	})
 }
 
 // Problem is what is wrong with one file.
@@ -75,6 +78,9 @@ const (
 	ProblemDamaged ProblemKind = "damaged" // it is not what was stored, or can't be right
 	ProblemMissing ProblemKind = "missing" // it was stored once, and may be in quarantine
 	ProblemStray   ProblemKind = "stray"   // it is no file of a held version; it stays where it is
+	// The list lacks versions that are held. A crash can leave that, and no version
+	// is damaged; only readers of the file tree (GOPROXY=file://) miss them.
+	ProblemOutdated ProblemKind = "outdated"
 )
 
 // Verify walks over the whole store and compares each version with its record;
@@ -252,6 +258,13 @@ func (v *verifier) list(n int, modPath, dir string, c *Checked) error {
 		return err
 	}
 	p := Problem{File: listName, Kind: ProblemDamaged, Err: errors.New("does not name the versions that are held")}
+	list, err := v.readSmall(filepath.Join(dir, listName), int64(len(want)))
+	if err != nil && !isAbsent(err) {
+		return err
+	}
+	if outdated(list, want) {
+		p.Kind, p.Err = ProblemOutdated, errors.New("lacks versions that are held, as after a power cut; the next Put to the module repairs it")
+	}
 	if v.writes() {
 		if p.Failed = v.writeFile(n, filepath.Join(dir, listName), want); p.Failed == nil {
 			p.Repaired = true

@@ -414,3 +414,35 @@ func TestVerifyEnds(t *testing.T) {
 		assert.Equal(t, time.Second, time.Since(start))
 	})
 }
+
+// What a crash can leave of a list is no damage: one that lacks versions, the last one or
+// all, is outdated, and a version that never came to be held needs no list. Anything else
+// is.
+func TestVerifyLists(t *testing.T) {
+	m := medium{afero.NewMemMapFs(), "/store"}
+	m.write(t, "/store/example.com/half/@v/v1.0.0.info", []byte(`{"Version":"v1.0.0"}`))
+	s := m.open(t)
+	require.Empty(t, problems(t, s, nil))
+	for _, v := range []string{"v1.0.0", "v1.1.0", "v1.10.0"} {
+		require.NoError(t, storagetest.NewSample("example.com/mod", v, "").Put(t.Context(), s))
+	}
+	list := "/store/example.com/mod/@v/list"
+	const right = "v1.0.0\nv1.1.0\nv1.10.0\n"
+	for content, kind := range map[string]storage.ProblemKind{
+		"v1.0.0\nv1.1.0\n": storage.ProblemOutdated, "v1.10.0\n": storage.ProblemOutdated, "": storage.ProblemOutdated,
+		"v1.0.0\nv1.1.0\nv1.1": storage.ProblemDamaged, "v1.1.0\nv1.0.0\n": storage.ProblemDamaged, right + right: storage.ProblemDamaged,
+		"v1.0.0\nv1.2.0\n": storage.ProblemDamaged, "\n": storage.ProblemDamaged, "\x00\x00\x00": storage.ProblemDamaged, "v1.1\n": storage.ProblemDamaged,
+	} {
+		m.write(t, list, []byte(content))
+		for c, err := range s.Verify(t.Context(), nil) {
+			require.NoError(t, err)
+			if c.Module.Version == "" && c.Module.Path == "example.com/mod" {
+				require.Len(t, c.Problems, 1, "%q", content)
+				assert.Equal(t, kind, c.Problems[0].Kind, "%q", content)
+				assert.Equal(t, kind == storage.ProblemDamaged, c.Damaged(), "%q", content)
+			}
+		}
+		require.Len(t, problems(t, s, &storage.VerifyOptions{Quarantine: true}), 1)
+		require.Equal(t, right, string(m.read(t, list)))
+	}
+}

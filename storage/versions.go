@@ -3,7 +3,6 @@ package storage
 import (
 	"bytes"
 	"context"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -86,27 +85,16 @@ func (s *Store) writeList(n int, path, dir string) (written bool, err error) {
 
 // listed returns what the list of a module is to be, and whether it is. As in the
 // go command's own cache it names all versions held, pseudo-versions too: @latest
-// of file:// is found among them.
+// of file:// is found among them. A module without versions needs no list.
 func (s *Store) listed(path, dir string) (same bool, data []byte, err error) {
 	versions, err := s.versions(path, dir)
 	if err != nil {
 		return false, nil, err
 	}
 	data = []byte(strings.Join(append(versions, ""), "\n"))
-	same, err = s.sameContent(filepath.Join(dir, listName), data)
-	return same, data, err
-}
-
-// sameContent reports whether the file has these bytes.
-func (s *Store) sameContent(name string, data []byte) (bool, error) {
-	f, err := s.fs.Open(name)
+	list, err := s.readSmall(filepath.Join(dir, listName), int64(len(data)))
 	if isAbsent(err) {
-		return false, nil
+		return len(versions) == 0, data, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	held, err := io.ReadAll(io.LimitReader(f, int64(len(data))+1))
-	return bytes.Equal(held, data), err
+	return bytes.Equal(list, data), data, err
 }

@@ -8,7 +8,9 @@ import (
 )
 
 // Writable returns an error if the store can't take anything now: it writes a
-// small file, syncs it and removes it. A server asks it for its readiness.
+// small file, syncs it and removes it. A server asks it for its
+// readiness, so that lists which a full disk left behind are brought up to date soon
+// after there is room.
 func (s *Store) Writable(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -28,5 +30,6 @@ func (s *Store) Writable(ctx context.Context) error {
 	if err != nil {
 		return fault("probe", module.Version{}, err)
 	}
+	s.repairLists()
 	return nil
 }
