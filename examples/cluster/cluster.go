@@ -159,7 +159,7 @@ func s3(bin, dir string) (*member, string, error) {
 	}
 	access, secret := "cluster", rand.Text()
 	m := &member{
-		name: "s3", addr: addr, bin: bin, mute: true,
+		name: "bucket", addr: addr, bin: bin, mute: true,
 		args: []string{"--port", addr, "--quiet", "posix", "--sidecar", metadata, objects},
 		env: []string{ // for the server, and for those who log in
 			"ROOT_ACCESS_KEY=" + access, "ROOT_SECRET_KEY=" + secret,

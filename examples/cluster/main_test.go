@@ -72,8 +72,15 @@ func TestCluster(t *testing.T) {
 	for _, s := range all {
 		names[s.Name] = s.Killed
 	}
-	assert.Equal(t, map[string]int{"s3": 0, "queue": 0, "proxy-1": 1, "proxy-2": 1}, names)
+	assert.Equal(t, map[string]int{"bucket": 0, "queue": 0, "proxy-1": 1, "proxy-2": 1}, names)
+
+	page, err := os.ReadFile("../../docs/cluster.md")
+	require.NoError(t, err)
+	for name := range names {
+		assert.Contains(t, string(page), "`"+name+"`", "docs/cluster.md names the processes")
+	}
 
 	stop()
 	require.NoError(t, <-ended, log.String())
+	assert.Contains(t, log.String(), "building the proxy and the queue")
 }
