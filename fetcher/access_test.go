@@ -235,12 +235,12 @@ func TestTokensExpire(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, renewed.Load(), "at the list")
 
-	n.Break("git.test/simple/git-upload-pack", modtest.First(1, func(next http.Handler) http.Handler {
+	n.Break("git.test/simple/git-upload-pack", modtest.AtPack(modtest.First(1, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			valid.Store(3)
 			http.Error(w, "token expired", http.StatusUnauthorized)
 		})
-	}))
+	})))
 	_, err = modtest.FetchAll(t, f, "git.test/simple", "v1.0.0")
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, renewed.Load(), "at the pack")
@@ -296,8 +296,8 @@ func TestSecretsStayInside(t *testing.T) {
 		"denied":   func(n *modtest.Internet) { n.Break("git.test/simple/info", echo(403)) },
 		"missing":  func(n *modtest.Internet) { n.Break("git.test/simple/info", echo(404)) },
 		"down":     func(n *modtest.Internet) { n.Break("git.test/simple/info", echo(500)) },
-		"pack":     func(n *modtest.Internet) { n.Break("git.test/simple/git-upload-pack", echo(401)) },
-		"pack 500": func(n *modtest.Internet) { n.Break("git.test/simple/git-upload-pack", echo(500)) },
+		"pack":     func(n *modtest.Internet) { n.Break("git.test/simple/git-upload-pack", modtest.AtPack(echo(401))) },
+		"pack 500": func(n *modtest.Internet) { n.Break("git.test/simple/git-upload-pack", modtest.AtPack(echo(500))) },
 		"cut":      func(n *modtest.Internet) { n.Break("git.test", modtest.Cut()) },
 		"garbage":  func(n *modtest.Internet) { n.Break("git.test/simple/info", modtest.Body("0000 "+secret)) },
 		"redirect": func(n *modtest.Internet) {
@@ -373,7 +373,7 @@ func TestGitProtocol(t *testing.T) {
 	got, err := modtest.FetchAll(t, f, "git.test/simple", "v1.1.0")
 	require.NoError(t, err)
 	assert.Equal(t, "git://"+l.Addr().String()+"/some/repo", got.Info.Origin.URL)
-	assert.Equal(t, "git-upload-pack /some/repo\x00host="+l.Addr().String()+"\x00", <-lines)
+	assert.Equal(t, "git-upload-pack /some/repo\x00host="+l.Addr().String()+"\x00\x00version=2\x00", <-lines, "as git asks for version 2")
 }
 
 // The variables that say which requests take a proxy. Go reads them once a

@@ -37,7 +37,9 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/fetcher/internal/budget"
+	"github.com/athens-go/athens/internal/cache"
 	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/limit"
 )
 
 // Fetcher is an [athens.Fetcher] of git repositories.
@@ -60,6 +62,9 @@ type Fetcher struct {
 	paging   *flight.Calls[string, importPage]
 	listings *flight.Calls[string, *refSet]
 	fetches  *flight.Calls[string, struct{}]
+
+	lists      *cache.Cache[string, *refSet]
+	largeLists *limit.Semaphore // lists of references that are large and being read
 
 	located  memory[*place]
 	pages    memory[importPage]
@@ -94,19 +99,21 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	f := &Fetcher{
 		dir: dir, opts: o, stop: stop,
-		routes:   newRoutes(&o),
-		vcsRules: rules,
-		places:   newPlaces(o.Concurrency),
-		work:     budget.New(o.MaxWorkBytes, o.MaxWorkSteps),
-		locating: flight.NewCalls[string, *place](ctx),
-		paging:   flight.NewCalls[string, importPage](ctx),
-		listings: flight.NewCalls[string, *refSet](ctx),
-		fetches:  flight.NewCalls[string, struct{}](ctx),
-		located:  newMemory(rememberedBytes, (*place).size),
-		pages:    newMemory(rememberedBytes, importPage.size),
-		plain:    newMemory(rememberedBytes, nothing),
-		refusals: newMemory(rememberedBytes, nothing),
-		repos:    make(map[string]*repo),
+		routes:     newRoutes(&o),
+		vcsRules:   rules,
+		places:     newPlaces(o.Concurrency),
+		work:       budget.New(o.MaxWorkBytes, o.MaxWorkSteps),
+		locating:   flight.NewCalls[string, *place](ctx),
+		paging:     flight.NewCalls[string, importPage](ctx),
+		listings:   flight.NewCalls[string, *refSet](ctx),
+		fetches:    flight.NewCalls[string, struct{}](ctx),
+		lists:      cache.New(o.RefsCacheBytes, func(key string, rs *refSet) int64 { return int64(len(key)) + rs.bytes() }),
+		largeLists: limit.NewSemaphore(1),
+		located:    newMemory(rememberedBytes, (*place).size),
+		pages:      newMemory(rememberedBytes, importPage.size),
+		plain:      newMemory(rememberedBytes, nothing),
+		refusals:   newMemory(rememberedBytes, nothing),
+		repos:      make(map[string]*repo),
 	}
 	f.incoming = &incoming{limit: o.MaxCacheBytes, trim: func() { f.trim(nil) }}
 	f.sweep()

@@ -53,14 +53,22 @@ func TestOneAdvertisementForManyQuestions(t *testing.T) {
 	assert.Equal(t, 1, net.Count(series+"/info/refs"))
 	assert.Equal(t, 1, net.Packs(series))
 
-	before := net.Requests(series + "/git-upload-pack")[0].Sent
+	packs := func() (list []modtest.Request) {
+		for _, r := range net.Requests(series + "/git-upload-pack") {
+			if r.Pack {
+				list = append(list, r)
+			}
+		}
+		return list
+	}
+	before := packs()[0].Sent
 	for i := range 9 {
 		_, err := modtest.FetchAll(t, f, series, fmt.Sprintf("v1.%d.0", i))
 		require.NoError(t, err)
 	}
 	assert.Equal(t, 1, net.Count(series+"/info/refs"))
 	assert.Equal(t, 10, net.Packs(series))
-	for _, r := range net.Requests(series + "/git-upload-pack")[1:] {
+	for _, r := range packs()[1:] {
 		assert.Less(t, r.Sent, before/4, "what is here already was sent again")
 	}
 	_, err = modtest.FetchAll(t, f, series, "v1.3.0")
@@ -179,32 +187,45 @@ func TestOutages(t *testing.T) {
 		"pack side error":  {series + "/git-upload-pack", modtest.Body("0008NAK\n000c\x03oh no0000")},
 		"pack lengths off": {series + "/git-upload-pack", modtest.Body("fffeNAK\n0001")},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			net := modtest.NewInternet(t, seriesRepo(t))
-			dir := t.TempDir()
-			f, err := fetcher.New(dir, &fetcher.Options{
-				Transport: net.Transport(), Insecure: modtest.Insecure, Netrc: "none", MissTTL: time.Nanosecond,
-				PageTimeout: 20 * time.Second, FetchTimeout: 20 * time.Second, MaxRefsBytes: 1 << 20,
+		for _, version := range []int{0, 2} {
+			t.Run(fmt.Sprintf("%s in version %d", name, version), func(t *testing.T) {
+				t.Parallel()
+				net := modtest.NewInternet(t, seriesRepo(t))
+				if version == 0 {
+					net.Break(series+"/info/refs", modtest.OldGit())
+				}
+				if strings.HasPrefix(name, "pack") {
+					fault.fault = modtest.AtPack(fault.fault)
+				}
+				outage(t, net, name, fault.where, fault.fault)
 			})
-			require.NoError(t, err)
-			defer f.Close()
-			mend := net.Break(fault.where, fault.fault)
-			_, err = modtest.FetchAll(t, f, series, "v1.9.0")
-			require.Error(t, err)
-			assert.NotErrorAs(t, err, new(*athens.MissingError))
-			if strings.Contains(name, "401") || strings.Contains(name, "403") {
-				assert.ErrorContains(t, err, "credentials")
-			}
-			left, err := filepath.Glob(filepath.Join(dir, "*", "incoming-*"))
-			require.NoError(t, err)
-			assert.Empty(t, left)
-			mend()
-			if name != "refs oversized" {
-				_, err = modtest.FetchAll(t, f, series, "v1.9.0")
-				assert.NoError(t, err, "after the end of the outage")
-			}
-		})
+		}
+	}
+}
+
+// outage breaks what is asked for a version, and then mends it.
+func outage(t *testing.T, net *modtest.Internet, name, where string, fault modtest.Fault) {
+	dir := t.TempDir()
+	f, err := fetcher.New(dir, &fetcher.Options{
+		Transport: net.Transport(), Insecure: modtest.Insecure, Netrc: "none", MissTTL: time.Nanosecond,
+		PageTimeout: 20 * time.Second, FetchTimeout: 20 * time.Second, MaxRefsBytes: 1 << 20,
+	})
+	require.NoError(t, err)
+	defer f.Close()
+	mend := net.Break(where, fault)
+	_, err = modtest.FetchAll(t, f, series, "v1.9.0")
+	require.Error(t, err)
+	assert.NotErrorAs(t, err, new(*athens.MissingError))
+	if strings.Contains(name, "401") || strings.Contains(name, "403") {
+		assert.ErrorContains(t, err, "credentials")
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*", "incoming-*"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+	mend()
+	if name != "refs oversized" {
+		_, err = modtest.FetchAll(t, f, series, "v1.9.0")
+		assert.NoError(t, err, "after the end of the outage")
 	}
 }
 
@@ -212,7 +233,7 @@ func TestSlowSourceIsATimeout(t *testing.T) {
 	net := modtest.NewInternet(t, seriesRepo(t))
 	release := make(chan struct{})
 	defer close(release)
-	net.Break(series+"/git-upload-pack", modtest.Hang(release))
+	net.Break(series+"/git-upload-pack", modtest.AtPack(modtest.Hang(release)))
 	f := newFetcher(t, net, func(o *fetcher.Options) { o.FetchTimeout = 200 * time.Millisecond })
 	_, err := f.Fetch(t.Context(), module.Version{Path: series, Version: "v1.9.0"})
 	var outage *athens.UnavailableError

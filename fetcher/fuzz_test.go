@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens/fetcher/internal/gitwire"
 )
 
 func FuzzGoImports(f *testing.F) {
@@ -50,14 +52,11 @@ func FuzzVersions(f *testing.F) {
 	f.Add("gopkg.in/m.v1", "v1", "v1.0.0+meta\nv1")
 	f.Add("corp.test/m", "v1.2.3-0.20200101000000-abcdefabcdef", "v1.2.2\nv1.2.3-pre.0")
 	f.Fuzz(func(t *testing.T, path, query, tags string) {
-		rs := &refSet{commits: map[string]string{}, tips: map[string]string{}}
+		var list refList
 		for tag := range strings.SplitSeq(tags, "\n") {
-			name := tagsPrefix + tag
-			if rs.commits[name] == "" {
-				rs.names = append(rs.names, name)
-			}
-			rs.commits[name] = strings.Repeat("0", hashDigits)
+			list.add([]byte(tagsPrefix+tag), gitwire.ID{}, gitwire.ID{})
 		}
+		rs := &refSet{list: list.sorted()}
 		s, err := newSource(&place{root: strings.TrimSuffix(path, "/v2")}, path, &repo{name: "https://corp.test/m"}, rs)
 		if err != nil {
 			return

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/fetcher/internal/gitwire"
 	"github.com/athens-go/athens/internal/flight"
 )
 
@@ -74,13 +75,14 @@ func garbage(add func(list, pack []byte)) {
 type server struct{ list, pack []byte }
 
 func (s server) RoundTrip(r *http.Request) (*http.Response, error) {
-	body := s.pack
+	body, header := s.pack, http.Header{}
 	if r.Method == http.MethodGet {
+		header.Set("Content-Type", "application/x-git-upload-pack-advertisement")
 		body = append([]byte(pkt(goodPrefix, "")), s.list...)
 	} else if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		return nil, err
 	}
-	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(body)), Header: http.Header{}, Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(body)), Header: header, Request: r}, nil
 }
 
 // sound fails the test on a panic, and on an error that is none of the
@@ -131,7 +133,7 @@ type memoryStream struct{ io.Reader }
 
 func (memoryStream) Write(p []byte) (int, error) { return len(p), nil }
 func (memoryStream) Close() error                { return nil }
-func (memoryStream) said() string                { return "bye\x1b[31m\nnow" }
+func (memoryStream) Said() string                { return "bye\x1b[31m\nnow" }
 
 // FuzzStream does the same to what comes by ssh.
 func FuzzStream(f *testing.F) {
@@ -144,21 +146,22 @@ func FuzzStream(f *testing.F) {
 		defer git.Close()
 		r := git.borrow("ssh://git.test/m", reach{})
 		defer r.done()
-		s := &streamSession{r, func(context.Context) (stream, error) {
+		client := &gitwire.Client{Link: gitwire.Streams{Dial: func(context.Context) (gitwire.Stream, error) {
 			return memoryStream{io.MultiReader(bytes.NewReader(list), bytes.NewReader(pack))}, nil
-		}}
-		adv, err := s.AdvertisedReferencesContext(t.Context())
+		}}}
+		rs := &refSet{}
+		b := &listBuilder{f: git, ctx: t.Context(), rs: rs}
+		rs.server, err = client.List(t.Context(), wantedRefs, b.add)
 		if err != nil {
-			if strings.ContainsFunc(printable(err.Error()), isControl) {
+			if err := r.wireError(err); strings.ContainsFunc(printable(err.Error()), isControl) {
 				t.Errorf("%q", err)
 			}
 			return
 		}
-		rs := newRefSet(adv)
-		rs.session = s
-		for _, name := range rs.names {
-			if strings.ContainsFunc(name, isControl) {
-				t.Errorf("a reference called %q", name)
+		rs.list = b.list.sorted()
+		for ref := range rs.all() {
+			if strings.ContainsFunc(ref.name, isControl) {
+				t.Errorf("a reference called %q", ref.name)
 			}
 		}
 		if err := r.init(); err != nil {

@@ -50,9 +50,10 @@ type hostileHost struct {
 }
 
 func (h hostileHost) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer := h.page
+	answer, header := h.page, http.Header{}
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/info/refs"):
+		header.Set("Content-Type", "application/x-git-upload-pack-advertisement")
 		answer = h.list
 	case r.Method == http.MethodPost:
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
@@ -60,7 +61,7 @@ func (h hostileHost) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		answer = h.pack
 	}
-	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(answer()), Header: http.Header{}, Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(answer()), Header: header, Request: r}, nil
 }
 
 func text(s string) func() io.Reader { return func() io.Reader { return strings.NewReader(s) } }
@@ -96,8 +97,8 @@ func TestHostileHosts(t *testing.T) {
 			return fmt.Sprintf(`<meta name="go-import" content="corp.test/m%d git https://corp.test/m">`, i)
 		})}, 2, 64},
 		"page's tag":   {hostileHost{page: endless(`<meta name="go-import" content="`, repeated("x"))}, 2, 64},
-		"references":   {hostileHost{page: text(page), list: endless(pkt(goodPrefix, "", someHash+" HEAD"+someCaps+"\n"), func(i int) string { return pkt(fmt.Sprintf("%s refs/tags/v1.0.%d\n", someHash, i)) })}, 70, 1 << 10},
-		"same ones":    {hostileHost{page: text(page), list: endless(pkt(goodPrefix, "", someHash+" HEAD"+someCaps+"\n"), repeated(pkt(someHash+" refs/tags/v1.0.0\n")))}, 70, 1 << 10},
+		"references":   {hostileHost{page: text(page), list: endless(pkt(goodPrefix, "", someHash+" HEAD"+someCaps+"\n"), func(i int) string { return pkt(fmt.Sprintf("%s refs/tags/v1.0.%d\n", someHash, i)) })}, 110, 1 << 10},
+		"same ones":    {hostileHost{page: text(page), list: endless(pkt(goodPrefix, "", someHash+" HEAD"+someCaps+"\n"), repeated(pkt(someHash+" refs/tags/v1.0.0\n")))}, 110, 1 << 10},
 		"capabilities": {hostileHost{page: text(page), list: endless("fff0"+someHash+" HEAD\x00", repeated("a=b "))}, 70, 256},
 		"shallows":     {hostileHost{page: text(page), list: text(good), pack: endless("", repeated(pkt("shallow "+someHash+"\n")))}, 18, 256},
 		"acknowledged": {hostileHost{page: text(page), list: text(good), pack: endless(pkt("shallow "+someHash+"\n", ""), repeated(pkt("ACK "+someHash+"\n")))}, 18, 256},

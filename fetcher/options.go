@@ -97,9 +97,16 @@ type Options struct {
 	// MaxPageBytes bounds a go-import page; zero means 1 MiB.
 	MaxPageBytes int64
 
-	// MaxRefsBytes bounds a repository's list of references; zero means
-	// 64 MiB.
+	// MaxRefsBytes bounds what is kept of a repository's list of references: the
+	// names of branches and tags, and 24 bytes for each, or 48 for an annotated tag.
+	// What else there is, such as pull requests, is dropped while the list is read,
+	// of which 16 times as many bytes may be sent. Zero means 64 MiB.
 	MaxRefsBytes int64
+
+	// RefsCacheBytes bounds the lists of all repositories that are kept for
+	// RefsTTL; zero means 128 MiB. A list that is larger is asked for anew for each
+	// question.
+	RefsCacheBytes int64
 
 	// MaxModBytes bounds a go.mod, which is held in memory; zero means 32 MiB,
 	// as in [athens.Options]. A zip's is bounded by 16 MiB in any case.
@@ -187,6 +194,7 @@ func (o *Options) numbers() error {
 		orDefault(&o.FetchTimeout, 15*time.Minute),
 		orDefault(&o.MaxPageBytes, 1<<20),
 		orDefault(&o.MaxRefsBytes, 64<<20),
+		orDefault(&o.RefsCacheBytes, 128<<20),
 		orDefault(&o.MaxModBytes, 32<<20),
 		orDefault(&o.MaxFetchBytes, 4<<30),
 		orDefault(&o.MaxCacheBytes, 20<<30),

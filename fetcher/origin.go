@@ -38,11 +38,12 @@ func (s *source) listOrigin(prefix string) *athens.Origin {
 func (rs *refSet) tagSum(prefix string) string {
 	folder := prefix[:strings.LastIndex(prefix, "/")+1]
 	h := sha256.New()
-	for _, tag := range rs.tags(prefix) {
+	for r := range rs.under(tagsPrefix + prefix) {
+		tag := r.name[len(tagsPrefix):]
 		version := strings.TrimPrefix(tag, folder)
 		c := semver.Canonical(version)
 		if c != "" && strings.HasPrefix(version, c) && !module.IsPseudoVersion(version) {
-			fmt.Fprintf(h, "%q %s\n", tag, rs.commits[tagsPrefix+tag])
+			fmt.Fprintf(h, "%q %s\n", tag, r.commit)
 		}
 	}
 	return "t1:" + base64.StdEncoding.EncodeToString(h.Sum(nil))

@@ -14,12 +14,10 @@ import (
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 
 	"github.com/athens-go/athens/fetcher/internal/gitpack"
+	"github.com/athens-go/athens/fetcher/internal/gitwire"
 	"github.com/athens-go/athens/internal/durable"
 )
 
@@ -57,11 +55,11 @@ func (r *repo) receive(ctx context.Context, rs *refSet, o *order) (int64, error)
 		return 0, err
 	}
 	defer release()
-	resp, pack, err := r.request(ctx, rs, o)
+	pack, err := r.request(ctx, rs, o)
 	if err != nil {
 		return 0, err
 	}
-	defer resp.Close()
+	defer pack.Close()
 
 	incoming, remove, err := r.newIncoming()
 	if err != nil {
@@ -153,44 +151,27 @@ const (
 	emptyPackBytes = 12 + 20 // header and checksum, no objects
 )
 
-// request sends an order and returns the response, and its pack alone.
-func (r *repo) request(ctx context.Context, rs *refSet, o *order) (io.Closer, io.Reader, error) {
-	req := packp.NewUploadPackRequestFromCapabilities(rs.caps)
-	req.Wants = hashes(o.wants)
-	req.Haves = hashes(o.haves)
-	if o.depth > 0 {
-		req.Depth = packp.DepthCommits(o.depth)
-		req.Shallows = hashes(o.shallows)
-		if err := req.Capabilities.Set(capability.Shallow); err != nil {
-			return nil, nil, err
-		}
-	}
-	if o.thin() {
-		if err := req.Capabilities.Set(capability.ThinPack); err != nil {
-			return nil, nil, err
-		}
-	}
-	if rs.caps.Supports(capability.NoProgress) {
-		if err := req.Capabilities.Set(capability.NoProgress); err != nil {
-			return nil, nil, err
-		}
-	}
-	var before talk
-	resp, err := rs.session.UploadPack(context.WithValue(ctx, talkKey{}, &before), req)
-	if before.size > maxTalk {
-		return nil, nil, brokenf("what %s says before its pack is too large", r.name)
-	}
+// request sends an order and returns the pack on its way.
+func (r *repo) request(ctx context.Context, rs *refSet, o *order) (*gitwire.Pack, error) {
+	pack, err := rs.server.Fetch(ctx, &gitwire.Request{
+		Wants: ids(o.wants), Haves: ids(o.haves), Shallows: ids(o.shallows), Depth: o.depth, Thin: o.thin(),
+	})
 	if err != nil {
-		return nil, nil, listed(r.name, r.listError(err))
+		return nil, r.wireError(err)
 	}
-	before.over.Store(true)
-	switch {
-	case req.Capabilities.Supports(capability.Sideband64k):
-		return resp, sideband.NewDemuxer(sideband.Sideband64k, resp), nil
-	case req.Capabilities.Supports(capability.Sideband):
-		return resp, sideband.NewDemuxer(sideband.Sideband, resp), nil
+	if pack.Cut {
+		pack.Close()
+		return nil, r.cutError()
 	}
-	return resp, resp, nil
+	inner := pack.Reader
+	pack.Reader = readFunc(func(b []byte) (int, error) {
+		n, err := inner.Read(b)
+		if err != nil && err != io.EOF {
+			err = listed(r.name, r.wireError(err))
+		}
+		return n, err
+	})
+	return pack, nil
 }
 
 // checkArrived makes sure that what was asked for is in the pack, or was here
@@ -261,10 +242,10 @@ func boolInt(b bool) int {
 	return 0
 }
 
-func hashes(list []string) []plumbing.Hash {
-	out := make([]plumbing.Hash, len(list))
-	for i, h := range list {
-		out[i] = plumbing.NewHash(h)
+func ids(list []string) []gitwire.ID {
+	out := make([]gitwire.ID, len(list))
+	for i, text := range list {
+		out[i], _ = gitwire.ParseID(text) // they came from a list of references
 	}
 	return out
 }

@@ -35,9 +35,12 @@ func (p places) acquire(ctx context.Context, host string) (release func(), err e
 }
 
 // host is where the repository is, for the places of requests.
-func (r *repo) host() string {
-	if u, err := url.Parse(r.url); err == nil {
+func (r *repo) host() string { return hostOf(r.url) }
+
+// hostOf is the host, with its port, of a repository's URL.
+func hostOf(rawURL string) string {
+	if u, err := url.Parse(rawURL); err == nil && u.Host != "" {
 		return u.Host
 	}
-	return r.name
+	return withoutLogin(rawURL)
 }

@@ -3,33 +3,25 @@ package fetcher
 import (
 	"context"
 	"errors"
-	"fmt"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
-	"github.com/go-git/go-git/v5/plumbing/transport"
-	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+	"github.com/athens-go/athens/fetcher/internal/gitwire"
 )
 
 // A refSet is what a repository said of its references: HEAD, branches and
 // tags. It does not change, so that one question is answered from one state.
 type refSet struct {
 	asked   time.Time
-	names   []string          // sorted, in full: "refs/tags/v1.0.0"
-	commits map[string]string // by name: the object meant, annotated tags followed
-	tips    map[string]string // by name: the object named, such as an annotated tag
-	head    string            // what HEAD means; as "HEAD" the go command knows the object named
-
-	session transport.UploadPackSession // for fetching; it knows where redirects led
-	caps    *capability.List
+	list    *refList
+	head    string // what HEAD means; as "HEAD" the go command knows the object named
+	server  *gitwire.Server
 	shallow bool // the server can leave history out
 	cut     bool // the server has no more than a part of the history itself
 }
+
+// bytes is what the set takes in memory.
+func (rs *refSet) bytes() int64 { return 1<<10 + rs.list.bytes() }
 
 // refs returns the references, asking for them if what is known is older than
 // maxAge; zero means Options.RefsTTL.
@@ -37,10 +29,7 @@ func (r *repo) refs(ctx context.Context, maxAge time.Duration) (*refSet, error) 
 	if maxAge == 0 {
 		maxAge = r.f.opts.RefsTTL
 	}
-	r.mu.Lock()
-	known := r.known
-	r.mu.Unlock()
-	if known != nil && time.Since(known.asked) <= maxAge {
+	if known, ok := r.f.lists.Get(r.key); ok && time.Since(known.asked) <= maxAge {
 		return known, nil
 	}
 	if _, err, ok := r.f.refusals.get(r.key); ok {
@@ -54,12 +43,27 @@ func (r *repo) refs(ctx context.Context, maxAge time.Duration) (*refSet, error) 
 			}
 			return nil, err
 		}
-		r.mu.Lock()
-		r.known = rs
-		r.mu.Unlock()
+		r.f.lists.Put(r.key, rs)
 		return rs, nil
 	})
 }
+
+// wantedRefs are the references that the go command looks at.
+var wantedRefs = []string{headName, headsPrefix, tagsPrefix}
+
+const (
+	headName    = "HEAD"
+	headsPrefix = "refs/heads/"
+	tagsPrefix  = "refs/tags/"
+)
+
+// A list is read as it comes, and only what is wanted of it is kept. Lists that are
+// large are read one at a time, so that they bound each other's memory.
+const (
+	largeList   = 1 << 20 // in bytes of memory
+	listFactor  = 16      // times Options.MaxRefsBytes may be sent in all
+	listPatient = 15 * time.Second
+)
 
 // askRefs asks the server for its references.
 func (r *repo) askRefs(ctx context.Context) (*refSet, error) {
@@ -70,65 +74,61 @@ func (r *repo) askRefs(ctx context.Context) (*refSet, error) {
 		return nil, down(r.name, err)
 	}
 	defer release()
-	session, err := r.session(ctx)
+	client, err := r.client(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var seen sniff
-	asked := time.Now()
-	adv, err := session.AdvertisedReferencesContext(context.WithValue(ctx, sniffKey{}, &seen))
-	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
-		return &refSet{asked: asked}, nil
+	rs := &refSet{asked: time.Now()}
+	b := &listBuilder{f: r.f, ctx: ctx, rs: rs}
+	defer b.done()
+	if rs.server, err = client.List(ctx, wantedRefs, b.add); err != nil {
+		return nil, r.wireError(err)
 	}
-	if err != nil {
-		if seen.contains("object-format=sha256") {
-			return nil, brokenf("%s is a SHA-256 repository: %w", r.name, errors.ErrUnsupported)
-		}
-		if seen.matches(dumbList) {
-			return nil, brokenf("%s is served as files, not by a git server: %w", r.name, errors.ErrUnsupported)
-		}
-		return nil, r.listError(err)
-	}
-	rs := newRefSet(adv)
-	rs.asked, rs.session = asked, session
+	rs.list = b.list.sorted()
+	rs.shallow, rs.cut = rs.server.Deepens, rs.server.Cut
 	return rs, nil
 }
 
-// dumbList is how a list of references begins that "git update-server-info" made.
-var dumbList = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?\trefs/`)
+// A listBuilder collects references.
+type listBuilder struct {
+	f     *Fetcher
+	ctx   context.Context
+	rs    *refSet
+	list  refList
+	size  int64
+	large bool // the one large list that is read now
+}
 
-// newRefSet takes over the references that the go command looks at.
-func newRefSet(adv *packp.AdvRefs) *refSet {
-	rs := &refSet{
-		commits: make(map[string]string),
-		tips:    make(map[string]string),
-		caps:    adv.Capabilities,
-		shallow: adv.Capabilities.Supports(capability.Shallow),
-		cut:     len(adv.Shallows) > 0,
+func (b *listBuilder) add(r gitwire.Ref) error {
+	name, ok := refName(string(r.Name))
+	if !ok || name != headName && !strings.HasPrefix(name, headsPrefix) && !strings.HasPrefix(name, tagsPrefix) {
+		return nil
 	}
-	if adv.Head != nil {
-		rs.commits["HEAD"], rs.tips["HEAD"] = adv.Head.String(), adv.Head.String()
-		rs.head = adv.Head.String()
-		if peeled, ok := adv.Peeled["HEAD"]; ok {
-			rs.head = peeled.String()
+	if name == headName {
+		b.rs.head = r.Peeled.String()
+		r.Peeled = r.Target
+	}
+	b.size += int64(len(name)) + refBytes
+	if r.Peeled != r.Target {
+		b.size += tagBytes
+	}
+	if b.size > b.f.opts.MaxRefsBytes {
+		return &gitwire.TooLarge{What: "the list of branches and tags"}
+	}
+	if b.size > largeList && !b.large {
+		if err := b.f.largeLists.Acquire(b.ctx); err != nil {
+			return err
 		}
+		b.large = true
 	}
-	for name, hash := range adv.References {
-		name, ok := refName(name)
-		if ok && (strings.HasPrefix(name, headsPrefix) || strings.HasPrefix(name, tagsPrefix)) {
-			rs.commits[name], rs.tips[name] = hash.String(), hash.String()
-		}
+	b.list.add([]byte(name), r.Peeled, r.Target)
+	return nil
+}
+
+func (b *listBuilder) done() {
+	if b.large {
+		b.f.largeLists.Release()
 	}
-	for name, hash := range adv.Peeled {
-		if _, ok := rs.commits[name]; ok && name != "HEAD" {
-			rs.commits[name] = hash.String()
-		}
-	}
-	for name := range rs.commits {
-		rs.names = append(rs.names, name)
-	}
-	slices.Sort(rs.names)
-	return rs
 }
 
 // refName is how the go command reads a name in a list of references: as a word
@@ -141,55 +141,59 @@ func refName(name string) (string, bool) {
 	return words[0], true
 }
 
-const (
-	headsPrefix = "refs/heads/"
-	tagsPrefix  = "refs/tags/"
-)
-
-// tags returns the names of the tags that begin with prefix, sorted.
-func (rs *refSet) tags(prefix string) []string {
-	var list []string
-	for _, name := range rs.names {
-		if tag, ok := strings.CutPrefix(name, tagsPrefix); ok && strings.HasPrefix(tag, prefix) {
-			list = append(list, tag)
-		}
-	}
-	return list
-}
-
-// tagsOf returns the names of the tags of a commit, sorted.
-func (rs *refSet) tagsOf(commit string) []string {
-	var list []string
-	for _, name := range rs.names {
-		if tag, ok := strings.CutPrefix(name, tagsPrefix); ok && rs.commits[name] == commit {
-			list = append(list, tag)
-		}
-	}
-	return list
-}
-
-// listError says what it means that a repository's references can't be had.
-func (r *repo) listError(err error) error {
+// wireError says what it means that a repository can't be asked.
+func (r *repo) wireError(err error) error {
 	var (
-		status     *githttp.Err
-		unexpected *plumbing.UnexpectedError
-		permanent  *plumbing.PermanentError
+		status *gitwire.StatusError
+		large  *gitwire.TooLarge
+		words  *gitwire.RemoteError
 	)
-	if errors.As(err, &unexpected) {
-		err = unexpected.Err
-	} else if errors.As(err, &permanent) {
-		err = permanent.Err
-	}
 	switch {
-	case errors.Is(err, transport.ErrRepositoryNotFound):
-		return absentf("there is no repository at %s", r.name)
-	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed):
-		return down(r.name, fmt.Errorf("the repository asks for credentials: none are known, or they do not suffice"))
+	case errors.As(err, new(absent)), errors.As(err, new(broken)):
+		return err
 	case errors.As(err, &status):
-		return statusError(answer{url: r.name, status: status.StatusCode()})
+		a := answerOf(status.Response.Request.URL, status.Response)
+		a.elsewhere = !sameSite(a.host, hostOf(r.url))
+		if status.Posted {
+			return listed(r.name, statusError(a))
+		}
+		return statusError(a)
+	case errors.Is(err, gitwire.ErrSHA256):
+		return brokenf("%s is a SHA-256 repository: %w", r.name, errors.ErrUnsupported)
+	case errors.Is(err, gitwire.ErrDumb):
+		return brokenf("%s is served as files, not by a git server: %w", r.name, errors.ErrUnsupported)
+	case errors.As(err, &large):
+		return brokenf("what %s sends: %w; Options.MaxRefsBytes and MaxFetchBytes say how large it may be", r.name, err)
+	case errors.As(err, &words):
+		return down(r.name, serverSays{printable(words.Words)})
 	}
-	if err = cause(err); len(err.Error()) > maxWords && !errors.As(err, new(broken)) {
-		err = errors.New(printable(err.Error())) // it repeats what the server sent
+	if err = cause(err); len(err.Error()) > maxWords {
+		err = shortened{err} // it may repeat what the server sent
 	}
 	return down(r.name, err)
 }
+
+// shortened is an error whose text is no longer than what is shown of a server's words.
+type shortened struct{ err error }
+
+func (e shortened) Error() string { return printable(e.err.Error()) }
+func (e shortened) Unwrap() error { return e.err }
+
+// A serverSays is a server's refusal in its own words. That may be that there is no
+// such repository; but servers say so too where a key does not suffice, and the go
+// command does not take it for a definite answer either.
+type serverSays struct{ words string }
+
+func (e serverSays) Error() string { return "the server says: " + e.words }
+
+// printable is the beginning of what a server said, in one line.
+func printable(text string) string {
+	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool { return r == ' ' || isControl(r) }), " ")
+	if len(text) > maxWords {
+		text = strings.ToValidUTF8(text[:maxWords], "") + "…"
+	}
+	return text
+}
+
+// maxWords is how much of what a server says is shown, in bytes.
+const maxWords = 300

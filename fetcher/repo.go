@@ -40,8 +40,7 @@ type repo struct {
 	mu         sync.Mutex
 	users      int // questions being answered from it
 	touched    time.Time
-	known      *refSet // last list of references
-	generation int     // counts the packs added by this process
+	generation int // counts the packs added by this process
 	idle       []*objects
 	wanted     map[string]string // commits that a fetch is to bring along, and their tips
 }
@@ -258,9 +257,13 @@ func (r *repo) orderTips(rs *refSet, h *holding, tips map[string]string) *order 
 // a one depends on what it has already.
 func (r *repo) whole(rs *refSet) error {
 	if rs.cut {
-		return brokenf("%s is a shallow repository, which lacks history: %w", r.name, errors.ErrUnsupported)
+		return r.cutError()
 	}
 	return nil
+}
+
+func (r *repo) cutError() error {
+	return brokenf("%s is a shallow repository, which lacks history: %w", r.name, errors.ErrUnsupported)
 }
 
 // needHistory makes sure that all branches and tags are there with all their
@@ -276,10 +279,10 @@ func (r *repo) needHistory(ctx context.Context, rs *refSet, head bool) error {
 				known[tip] = true
 			}
 			var wants []string
-			for _, name := range rs.names {
-				if tip := rs.tips[name]; (name != "HEAD" || head) && !known[tip] {
-					known[tip] = true
-					wants = append(wants, tip)
+			for ref := range rs.all() {
+				if (ref.name != headName || head) && !known[ref.tip] {
+					known[ref.tip] = true
+					wants = append(wants, ref.tip)
 				}
 			}
 			if len(wants) == 0 {

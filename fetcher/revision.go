@@ -47,19 +47,19 @@ func (r *repo) stat(ctx context.Context, rs *refSet, rev string) (*revision, err
 	var ref string
 	isHash := len(rev) >= minHashDigits && len(rev) <= hashDigits && allHex(rev)
 	switch {
-	case rs.commits[tagsPrefix+rev] != "":
+	case rs.commit(tagsPrefix+rev) != "":
 		ref = tagsPrefix + rev
-	case rs.commits[headsPrefix+rev] != "":
+	case rs.commit(headsPrefix+rev) != "":
 		ref = headsPrefix + rev
-	case rev == "HEAD" && rs.commits["HEAD"] != "":
-		ref = "HEAD"
+	case rev == headName && rs.commit(headName) != "":
+		ref = headName
 	case isHash:
-		for _, name := range rs.names {
-			switch h := rs.commits[name]; {
-			case !strings.HasPrefix(h, rev):
+		commit := ""
+		for r := range rs.withHash(rev) {
+			switch {
 			case ref == "":
-				ref = name
-			case h != rs.commits[ref]:
+				ref, commit = r.name, r.commit
+			case r.commit != commit:
 				return nil, absentf("ambiguous revision %s", rev)
 			}
 		}
@@ -69,11 +69,12 @@ func (r *repo) stat(ctx context.Context, rs *refSet, rev string) (*revision, err
 	if ref == "" {
 		return r.statHash(ctx, rs, rev)
 	}
-	hash := rs.commits[ref]
-	if ref == "HEAD" {
+	meant := rs.get(ref)
+	hash := meant.commit
+	if ref == headName {
 		hash = rs.head
 	}
-	if err := r.need(ctx, rs, hash, rs.tips[ref]); err != nil {
+	if err := r.need(ctx, rs, hash, meant.tip); err != nil {
 		return nil, err
 	}
 	found, err := r.describe(ctx, rs, hash)
@@ -83,9 +84,9 @@ func (r *repo) stat(ctx context.Context, rs *refSet, rev string) (*revision, err
 	if err != nil {
 		return nil, err
 	}
-	found.tip = rs.tips[ref]
+	found.tip = meant.tip
 	switch {
-	case ref != "HEAD":
+	case ref != headName:
 		found.ref = ref
 	case hash != found.tip:
 		found.ref = found.tip
@@ -230,7 +231,7 @@ func (r *repo) ancestry(ctx context.Context, rs *refSet, rev *revision, visit fu
 	if !errors.Is(err, errCut) {
 		return err
 	}
-	if err := r.needHistory(ctx, rs, rev.tip == rs.tips["HEAD"]); err != nil {
+	if err := r.needHistory(ctx, rs, rev.tip == rs.get(headName).tip); err != nil {
 		return err
 	}
 	if err = walk(); errors.Is(err, errCut) {
@@ -242,7 +243,7 @@ func (r *repo) ancestry(ctx context.Context, rs *refSet, rev *revision, visit fu
 // descends reports whether a tag is a revision or one of its ancestors.
 func (r *repo) descends(ctx context.Context, rs *refSet, rev *revision, tag string) (bool, error) {
 	// git takes "tags/v1.0.0" for the tag v1.0.0, and "heads/v1.0.0" for a branch.
-	meant := cmp.Or(rs.commits["refs/"+tag], rs.commits[tagsPrefix+tag])
+	meant := cmp.Or(rs.commit("refs/"+tag), rs.commit(tagsPrefix+tag))
 	found := false
 	err := r.ancestry(ctx, rs, rev, func(hash string) bool {
 		found = found || hash == meant
@@ -274,7 +275,7 @@ func (r *repo) recentTag(ctx context.Context, rs *refSet, rev *revision, prefix 
 	byCommit := make(map[string][]string)
 	for _, tag := range rs.tags(prefix) {
 		if allowed(tag) {
-			hash := rs.commits[tagsPrefix+tag]
+			hash := rs.commit(tagsPrefix + tag)
 			byCommit[hash] = append(byCommit[hash], tag)
 		}
 	}

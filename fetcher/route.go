@@ -5,16 +5,13 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/go-git/go-git/v5/plumbing/transport"
-	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
-
 	"github.com/athens-go/athens/internal/netguard"
 )
 
 // A route is how requests of one reach travel.
 type route struct {
-	client *http.Client        // for pages; without TLS's checks where the reach is insecure
-	git    transport.Transport // for repositories by HTTP
+	client *http.Client // for pages; without TLS's checks where the reach is insecure
+	git    *http.Client // for repositories by HTTP
 }
 
 // newRoutes makes a route for each reach. None shares a connection with one
@@ -27,15 +24,9 @@ func newRoutes(o *Options) map[reach]*route {
 			judged = func(base http.RoundTripper) http.RoundTripper { return base }
 		}
 		verified := judged(o.Transport)
-		git := githttp.NewClient(&http.Client{
-			Transport: &limitedTransport{base: verified, refs: o.MaxRefsBytes, packs: o.MaxFetchBytes},
-			CheckRedirect: func(_ *http.Request, via []*http.Request) error {
-				return tooManyRedirects(via, o.MaxRedirects)
-			},
-		})
-		routes[reach{private: private}] = &route{newClient(verified, false, o.MaxRedirects), git}
+		routes[reach{private: private}] = &route{newClient(verified, false, o.MaxRedirects), newClient(verified, false, o.MaxRedirects)}
 		routes[reach{private: private, insecure: true}] = &route{
-			newClient(judged(insecureTransport(o.Transport)), true, o.MaxRedirects), git,
+			newClient(judged(insecureTransport(o.Transport)), true, o.MaxRedirects), newClient(verified, true, o.MaxRedirects),
 		}
 	}
 	return routes
@@ -68,11 +59,25 @@ func newClient(transport http.RoundTripper, insecure bool, redirects int) *http.
 			if downgraded && !insecure {
 				return fmt.Errorf("redirected from https to %s, which Options.Insecure (GOINSECURE) does not allow for this path", shown(req.URL))
 			}
+			if first.Method != http.MethodGet {
+				return http.ErrUseLastResponse // git follows none of these either
+			}
 			if downgraded || req.URL.Host != first.URL.Host {
-				req.Header = http.Header{}
+				withoutLogins(req.Header)
 			}
 			return tooManyRedirects(via, redirects)
 		},
+	}
+}
+
+// withoutLogins leaves only the headers that say what is asked for.
+func withoutLogins(h http.Header) {
+	for name := range h {
+		switch name {
+		case "Accept", "Git-Protocol", "Pragma", "User-Agent":
+		default:
+			delete(h, name)
+		}
 	}
 }
 

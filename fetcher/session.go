@@ -2,23 +2,21 @@ package fetcher
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
+	"time"
 
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
-	"github.com/go-git/go-git/v5/plumbing/transport"
-
+	"github.com/athens-go/athens/fetcher/internal/gitwire"
 	"github.com/athens-go/athens/internal/gitconfig"
 )
 
-// session opens a session with the repository's server. What git's
-// configuration says is read anew, as netrc is.
-func (r *repo) session(ctx context.Context) (transport.UploadPackSession, error) {
+// client reaches the repository's server. What git's configuration says is read anew,
+// as netrc is.
+func (r *repo) client(ctx context.Context) (*gitwire.Client, error) {
 	cfg, err := r.f.gitConfig()
 	if err != nil {
 		return nil, down(r.name, fmt.Errorf("git's configuration: %w", err))
@@ -27,15 +25,29 @@ func (r *repo) session(ctx context.Context) (transport.UploadPackSession, error)
 	if err != nil {
 		return nil, err
 	}
+	c := &gitwire.Client{Limits: gitwire.Limits{
+		ListBytes: listFactor * r.f.opts.MaxRefsBytes, PackBytes: r.f.opts.MaxFetchBytes,
+		FirstByte: listPatient, Idle: idleTimeout,
+	}}
 	switch to.scheme {
 	case "ssh":
-		return &streamSession{r, func(ctx context.Context) (stream, error) { return r.dialSSH(ctx, to) }}, nil
+		c.Link = gitwire.Streams{Dial: func(ctx context.Context) (gitwire.Stream, error) { return r.dialSSH(ctx, to) }}
 	case "git":
-		return &streamSession{r, func(ctx context.Context) (stream, error) { return r.dialGit(ctx, to) }}, nil
+		c.Link = gitwire.Streams{Dial: func(ctx context.Context) (gitwire.Stream, error) { return r.dialGit(ctx, to) }}
+	default:
+		s := &httpSession{repo: r, url: to.url, cfg: cfg}
+		if err := s.login(ctx); err != nil {
+			return nil, err
+		}
+		bare := *to.url
+		bare.User = nil
+		c.Link = &gitwire.HTTP{URL: &bare, Do: s.do}
 	}
-	s := &httpSession{repo: r, url: to.url, cfg: cfg}
-	return s, s.login(ctx)
+	return c, nil
 }
+
+// idleTimeout is how long a server may send nothing in the middle of an answer.
+const idleTimeout = time.Minute
 
 func (f *Fetcher) gitConfig() (*gitconfig.Config, error) {
 	switch f.opts.GitConfig {
@@ -47,93 +59,64 @@ func (f *Fetcher) gitConfig() (*gitconfig.Config, error) {
 	return gitconfig.LoadFile(f.opts.GitConfig)
 }
 
-// An httpSession is a session of go-git's that logs in again, once, when the
+// An httpSession sends requests to a repository. It logs in again, once, when the
 // server says that the login is not good any more and there is a new one.
 type httpSession struct {
 	repo *repo
 	url  *url.URL
 	cfg  *gitconfig.Config
 
-	mu    sync.Mutex
-	inner transport.UploadPackSession
-	sent  http.Header
+	mu   sync.Mutex
+	sent http.Header
 }
 
-// login begins a session anew, with the login of now.
+// login finds the login of now.
 func (s *httpSession) login(ctx context.Context) error {
 	header, err := s.repo.f.gitHeaders(ctx, s.cfg, s.url, s.repo.reach)
 	if err != nil {
 		return down(s.repo.name, fmt.Errorf("credentials: %w", err))
 	}
-	bare := *s.url
-	bare.User = nil
-	ep, err := transport.NewEndpoint(bare.String())
-	if err != nil {
-		return absentf("the repository's URL %s is not valid", s.repo.name)
-	}
-	inner, err := s.repo.f.routes[s.repo.reach].git.NewUploadPackSession(ep, logins(header))
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.inner, s.sent = inner, header
+	s.sent = header
 	return nil
 }
 
-func (s *httpSession) current() (transport.UploadPackSession, http.Header) {
+func (s *httpSession) current() http.Header {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.inner, s.sent
+	return s.sent
 }
 
-// again reports whether there is a new login after an error, and uses it.
-func (s *httpSession) again(ctx context.Context, err error, sent http.Header) bool {
-	if !errors.Is(err, transport.ErrAuthenticationRequired) {
-		return false
+// do sends a request, logged in if it goes to the repository's own host.
+func (s *httpSession) do(req *http.Request) (*http.Response, error) {
+	req = req.WithContext(s.withProxy(req.Context()))
+	client := s.repo.f.routes[s.repo.reach].git
+	own := req.URL.Host == s.url.Host && req.URL.Scheme == s.url.Scheme
+	send := func(login http.Header) (*http.Response, error) {
+		again := req.Clone(req.Context())
+		if req.GetBody != nil {
+			var err error
+			if again.Body, err = req.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+		if own {
+			logins(login).SetAuth(again)
+		}
+		return client.Do(again)
 	}
-	if s.login(withRefused(ctx)) != nil {
-		return false
-	}
-	_, now := s.current()
-	return !sameHeader(sent, now)
-}
-
-// AdvertisedReferences is never called without a context.
-func (s *httpSession) AdvertisedReferences() (*packp.AdvRefs, error) {
-	return s.AdvertisedReferencesContext(context.Background())
-}
-
-// AdvertisedReferencesContext asks for the list of references.
-func (s *httpSession) AdvertisedReferencesContext(ctx context.Context) (*packp.AdvRefs, error) {
-	ctx = s.withProxy(ctx)
-	inner, sent := s.current()
-	adv, err := inner.AdvertisedReferencesContext(ctx)
-	if err != nil && s.again(ctx, err, sent) {
-		inner, _ = s.current()
-		return inner.AdvertisedReferencesContext(ctx)
-	}
-	return adv, err
-}
-
-// UploadPack asks for a pack.
-func (s *httpSession) UploadPack(ctx context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error) {
-	ctx = s.withProxy(ctx)
-	inner, sent := s.current()
-	resp, err := inner.UploadPack(ctx, req)
-	if err == nil || !s.again(ctx, err, sent) {
+	old := s.current()
+	resp, err := send(old)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || !own {
 		return resp, err
 	}
-	// The list is asked for once more, for it says where redirects lead.
-	inner, _ = s.current()
-	if _, err := inner.AdvertisedReferencesContext(ctx); err != nil {
-		return nil, err
+	if s.login(withRefused(req.Context())) != nil || sameHeader(old, s.current()) {
+		return resp, nil
 	}
-	return inner.UploadPack(ctx, req)
+	resp.Body.Close()
+	return send(s.current())
 }
-
-// Close has nothing to do.
-func (s *httpSession) Close() error { return nil }
 
 // gitHeaders returns the headers that git's requests to u carry: a login, and
 // what git's configuration adds. Where both set one, the Credentials option

@@ -15,13 +15,14 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"github.com/athens-go/athens/fetcher/internal/gitwire"
 	"github.com/athens-go/athens/internal/sshconfig"
 )
 
 const sshPort = "22"
 
 // dialSSH starts git-upload-pack on a server that is reached by ssh.
-func (r *repo) dialSSH(ctx context.Context, to *remote) (stream, error) {
+func (r *repo) dialSSH(ctx context.Context, to *remote) (gitwire.Stream, error) {
 	conf, err := r.f.sshConfig(to)
 	if err != nil {
 		return nil, err
@@ -90,7 +91,7 @@ func explainLogin(err error, conf *sshHost, keys *keyring) error {
 }
 
 // startUploadPack runs git-upload-pack for a path in a session of a client.
-func startUploadPack(ctx context.Context, client *ssh.Client, path string) (stream, error) {
+func startUploadPack(ctx context.Context, client *ssh.Client, path string) (gitwire.Stream, error) {
 	stop := context.AfterFunc(ctx, func() { client.Close() })
 	defer stop()
 	session, err := client.NewSession()
@@ -105,7 +106,12 @@ func startUploadPack(ctx context.Context, client *ssh.Client, path string) (stre
 		return nil, err
 	}
 	session.Stderr = &s.errors
-	return s, session.Start("git-upload-pack " + quote(path))
+	// A server that does not take the variable answers in version 0.
+	variable := ssh.Marshal(struct{ Name, Value string }{"GIT_PROTOCOL", "version=2"})
+	if _, err := session.SendRequest("env", false, variable); err != nil {
+		return nil, err
+	}
+	return s, session.Start(gitwire.UploadPack + " " + quote(path))
 }
 
 // quote puts a text in quotes for a POSIX shell, as git does: servers that run
@@ -129,8 +135,8 @@ func (s *sshStream) Write(p []byte) (int, error) { return s.in.Write(p) }
 // Close ends the connection, with all that runs in it.
 func (s *sshStream) Close() error { return s.client.Close() }
 
-// said waits for the command's end, which comes after all it said.
-func (s *sshStream) said() string {
+// Said waits for the command's end, which comes after all it said.
+func (s *sshStream) Said() string {
 	_ = s.session.Wait()
 	return s.errors.String()
 }

@@ -15,6 +15,7 @@ import (
 // An answer is what a server's answer says before its body is read.
 type answer struct {
 	url        string // where it came from in the end, without credentials
+	host       string // of url, with its port
 	status     int
 	elsewhere  bool          // another host answered than the one that was asked
 	retryAfter time.Duration // what the server asks to wait; zero if it does not say
@@ -24,7 +25,7 @@ type answer struct {
 func answerOf(u *url.URL, resp *http.Response) answer {
 	from := resp.Request.URL
 	return answer{
-		url: shown(from), status: resp.StatusCode, elsewhere: !sameSite(u.Host, from.Host),
+		url: shown(from), host: from.Host, status: resp.StatusCode, elsewhere: !sameSite(u.Host, from.Host),
 		retryAfter: retryAfterOf(resp.Header, time.Now()),
 	}
 }

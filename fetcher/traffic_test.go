@@ -89,7 +89,7 @@ func TestProbesShareWhatTheyNeed(t *testing.T) {
 	}
 	assert.Equal(t, 1, net.Count(host+":443"), "that https does not work is remembered")
 	assert.Equal(t, 1, net.Count(series+"/info/refs"))
-	assert.Len(t, net.Requests(""), 6, "%v", net.Requests(""))
+	assert.Len(t, net.Requests(""), 7, "%v", net.Requests(""))
 }
 
 // TestRepositoryThatIsDownIsAskedOnce asks for a path whose root is another

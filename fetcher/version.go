@@ -37,7 +37,7 @@ func (s *source) find(ctx context.Context, query string) (*finding, error) {
 
 // head names the commit of the default branch.
 func (s *source) head(ctx context.Context) (*finding, error) {
-	hash := s.refs.commits["HEAD"]
+	hash := s.refs.commit(headName)
 	if hash == "" {
 		return nil, absentf("the repository has no commits")
 	}

@@ -1,6 +1,7 @@
 package modtest
 
 import (
+	"bytes"
 	"crypto/subtle"
 	"io"
 	"net/http"
@@ -213,6 +214,27 @@ func Only(which func(*http.Request) bool, f Fault) Fault {
 				f(next).ServeHTTP(w, r)
 				return
 			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// AtPack makes only the requests for a pack meet the fault, and none for references,
+// which in version 2 of git's protocol go to the same path.
+func AtPack(f Fault) Fault {
+	return Only(func(r *http.Request) bool {
+		body, err := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		return err != nil || !bytes.Contains(body, []byte("command=ls-refs"))
+	}, f)
+}
+
+// OldGit is the fault of a server that knows only version 0 of git's protocol.
+func OldGit() Fault {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r = r.Clone(r.Context())
+			r.Header.Del("Git-Protocol")
 			next.ServeHTTP(w, r)
 		})
 	}

@@ -1,0 +1,270 @@
+// Package gitwire speaks git's protocol to a git-upload-pack: it lists references and
+// fetches packs, in the versions 0, 1 and 2, over smart HTTP and over streams such as
+// ssh.
+//
+// A [Client] asks one repository through a [Link]. It asks for version 2, in which the
+// server leaves out the references that nobody wants, and takes what the server
+// answers. Its requests announce what git announces, because some servers answer
+// nothing else.
+//
+// What a server sends is never kept as a whole: references are given to a function one
+// by one, and a pack is read as it comes. [Limits] bound the bytes and the waiting.
+// Errors never repeat what a server sent, except for a [RemoteError], which its user
+// must make printable.
+package gitwire
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io"
+	"time"
+)
+
+// ID is the SHA-1 hash of an object.
+type ID [20]byte
+
+// ParseID parses 40 hexadecimal digits in lower or upper case.
+func ParseID(text string) (id ID, ok bool) {
+	if len(text) != hexLength {
+		return id, false
+	}
+	_, err := hex.Decode(id[:], []byte(text))
+	return id, err == nil
+}
+
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// UploadPack is the command that serves a repository.
+const UploadPack = "git-upload-pack"
+
+const (
+	hexLength       = 40
+	hexLengthSHA256 = 64
+)
+
+// Agent is the name under which requests are made. Some servers answer only what looks
+// like git.
+const Agent = "git/2.45.2"
+
+// Errors that say what is at the other end instead of a server for SHA-1 repositories.
+var (
+	ErrSHA256 = errors.New("the repository has SHA-256 hashes")
+	ErrDumb   = errors.New("the repository is served as files, not by a git server")
+	ErrNotGit = errors.New("the server does not speak git's protocol")
+	// ErrSilent says that a server sent nothing for as long as [Limits] allow.
+	ErrSilent = errors.New("the server stays silent")
+)
+
+// RemoteError is what a server says in its own words instead of an answer.
+type RemoteError struct{ Words string }
+
+func (e *RemoteError) Error() string { return "the server says: " + e.Words }
+
+// Limits bound what one request may cost. Zero means none.
+type Limits struct {
+	ListBytes int64 // of a list of references as it is sent, whether or not they are wanted
+	PackBytes int64 // of a pack
+	// FirstByte is how long a server may take until its first answer, which includes
+	// the connection.
+	FirstByte time.Duration
+	// Idle is how long it may then send nothing.
+	Idle time.Duration
+}
+
+// maxTalk bounds what a server says before a pack, in bytes.
+const maxTalk = 16 << 20
+
+// TooLarge says that an answer exceeds a limit.
+type TooLarge struct{ What string }
+
+func (e *TooLarge) Error() string { return e.What + " is too large" }
+
+// Ref is one reference that a server lists.
+type Ref struct {
+	Name   []byte // valid until the function that got it returns
+	Target ID     // the object that it names, such as an annotated tag
+	Peeled ID     // the object that this one is about in the end; Target if it is no tag
+}
+
+// A Link reaches the git-upload-pack of one repository.
+type Link interface {
+	// Open begins a conversation by asking for the server's advertisement.
+	Open(ctx context.Context) (Conversation, error)
+	// Resume begins one in which the advertisement is known. It may be sent again
+	// all the same.
+	Resume(ctx context.Context) (Conversation, error)
+}
+
+// A Conversation is one exchange with a server. It ends with its context.
+type Conversation interface {
+	// Advertisement is what the server says first; nil if it says nothing.
+	Advertisement() io.Reader
+	// Ask sends a request, made for a version of the protocol, and returns the answer,
+	// or nil if that follows the advertisement.
+	Ask(version int, request []byte) (io.Reader, error)
+	// Explain adds to an error what the server said beside the protocol.
+	Explain(err error) error
+	Close() error
+}
+
+// Client asks one repository. It is safe for concurrent use if its Link is.
+type Client struct {
+	Link   Link
+	Limits Limits
+}
+
+// Server is what a repository's server can do, as it said when it listed its
+// references.
+type Server struct {
+	Version  int  // of the protocol
+	Empty    bool // there are no references at all
+	Deepens  bool // it can leave history out
+	Cut      bool // it has no more than a part of the history itself, and says so
+	client   *Client
+	caps     capabilities
+	features string // of version 2's fetch
+}
+
+// List gives each reference of the repository to visit, in the order in which the
+// server sends them, and ends with the first error of visit. The prefixes are what is
+// wanted; what a server sends beyond them is read and dropped.
+func (c *Client) List(ctx context.Context, prefixes []string, visit func(Ref) error) (*Server, error) {
+	ctx, patience := newPatience(ctx, c.Limits)
+	defer patience.end()
+	conv, err := c.Link.Open(ctx)
+	if err != nil {
+		return nil, patience.explain(err)
+	}
+	defer conv.Close()
+	s, err := c.list(conv, patience, prefixes, visit)
+	if err != nil {
+		return nil, patience.explain(conv.Explain(err))
+	}
+	return s, nil
+}
+
+func (c *Client) list(conv Conversation, patience *patience, prefixes []string, visit func(Ref) error) (*Server, error) {
+	s := &Server{client: c}
+	wanted := wantedBy(prefixes, visit)
+	in := newPackets(patience.reader(conv.Advertisement(), c.Limits.ListBytes, listWords))
+	if err := s.advertisement(in, wanted); err != nil || s.Version < 2 {
+		return s, err
+	}
+	if err := in.ask(conv, patience, 2, s.lsRefs(prefixes)); err != nil {
+		return nil, err
+	}
+	in.limit(c.Limits.ListBytes, listWords)
+	return s, s.listed(in, wanted)
+}
+
+// What is too large, in an error.
+const (
+	listWords = "the list of references"
+	talkWords = "what the server says before its pack"
+)
+
+// wantedBy leaves out what has none of the prefixes.
+func wantedBy(prefixes []string, visit func(Ref) error) func(Ref) error {
+	return func(r Ref) error {
+		for _, p := range prefixes {
+			if len(r.Name) >= len(p) && string(r.Name[:len(p)]) == p {
+				return visit(r)
+			}
+		}
+		return nil
+	}
+}
+
+// Request is what one fetch asks a server for.
+type Request struct {
+	Wants    []ID
+	Haves    []ID // need not be sent again
+	Shallows []ID // are held without their history
+	Depth    int  // of the history that is sent; zero is all of it
+	Thin     bool // the pack may hold differences to what is held
+}
+
+// Pack is a pack on its way. It must be closed.
+type Pack struct {
+	io.Reader
+	// Cut says that the server left history out although the request did not ask for
+	// that: it does not have it itself.
+	Cut   bool
+	close func()
+}
+
+// Close ends the conversation, whether or not the pack was read to its end.
+func (p *Pack) Close() error {
+	p.close()
+	return nil
+}
+
+// Fetch asks for a pack. The context must live until the pack is closed.
+func (s *Server) Fetch(ctx context.Context, req *Request) (*Pack, error) {
+	limits := s.client.Limits
+	// A server may have to look for what it sends before its first byte.
+	limits.FirstByte = max(limits.FirstByte, limits.Idle)
+	ctx, patience := newPatience(ctx, limits)
+	conv, err := s.client.Link.Resume(ctx)
+	if err != nil {
+		patience.end()
+		return nil, patience.explain(err)
+	}
+	end := func() {
+		conv.Close()
+		patience.end()
+	}
+	pack, err := s.fetch(conv, patience, req)
+	if err != nil {
+		err = patience.explain(conv.Explain(err))
+		end()
+		return nil, err
+	}
+	pack.close = end
+	inner := pack.Reader
+	pack.Reader = readFunc(func(b []byte) (int, error) {
+		n, err := inner.Read(b)
+		if err != nil && err != io.EOF {
+			err = patience.explain(err)
+		}
+		return n, err
+	})
+	return pack, nil
+}
+
+func (s *Server) fetch(conv Conversation, patience *patience, req *Request) (*Pack, error) {
+	limits := s.client.Limits
+	in := newPackets(patience.reader(nil, limits.ListBytes, listWords))
+	if hello := conv.Advertisement(); hello != nil {
+		again := &Server{client: s.client}
+		in = newPackets(patience.reader(hello, limits.ListBytes, listWords))
+		if err := again.advertisement(in, func(Ref) error { return nil }); err != nil {
+			return nil, err
+		}
+		s = again
+	}
+	if err := in.ask(conv, patience, s.Version, s.request(req)); err != nil {
+		return nil, err
+	}
+	in.limit(maxTalk, talkWords)
+	pack := &Pack{Reader: in.r}
+	var err error
+	if s.Version == 2 {
+		pack.Cut, err = sections(in, req)
+	} else {
+		err = acknowledged(in, req)
+	}
+	if err != nil {
+		return nil, err
+	}
+	in.limit(limits.PackBytes, "the pack")
+	if s.Version == 2 || s.caps.has("side-band-64k") || s.caps.has("side-band") {
+		pack.Reader = &band{in: in}
+	}
+	return pack, nil
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
