@@ -1,9 +1,10 @@
 package gitwire_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/athens-go/athens/internal/modtest"
 )
 
-func TestMain(m *testing.M) { modtest.Main(m) }
+func TestMain(m *testing.M) { os.Exit(modtest.Main(m)) }
