@@ -31,13 +31,18 @@ type answer struct {
 	body     []byte   // sumdb, proved
 	missing  error    // the definite "not found"
 
-	at     time.Time // when it was said
-	failed time.Time // when the source was last asked in vain
-	err    error     // why that failed
+	at      time.Time // when it was said
+	failed  time.Time // when the source was last asked in vain
+	err     error     // why that failed
+	retryAt time.Time // when the source may be asked again after that
 }
 
 // good reports whether the source ever answered.
 func (a *answer) good() bool { return !a.at.IsZero() }
+
+// usable reports whether the source ever answered with something that outlives its
+// time: "not found" does not.
+func (a *answer) usable() bool { return a.good() && a.missing == nil }
 
 // size is the memory in bytes that a question and its answer refer to. Errors hold
 // more than their text, and an .info more than its strings.
@@ -67,6 +72,7 @@ type answers struct {
 	opts  *Options
 	calls *flight.Calls[questionKey, answer]
 	known *cache.Cache[question, answer]
+	quiet *cache.Cache[string, struct{}] // sources that have kept somebody waiting, see ask
 }
 
 // questionKey keeps questions of servers out of the flights of clients, as
@@ -81,6 +87,7 @@ func newAnswers(ctx context.Context, opts *Options) *answers {
 		opts:  opts,
 		calls: flight.NewCalls[questionKey, answer](ctx),
 		known: cache.New(opts.AnswerCacheBytes, func(q question, a answer) int64 { return a.size(q) }),
+		quiet: cache.New(1<<20, func(source string, _ struct{}) int64 { return int64(len(source)) }),
 	}
 }
 
@@ -95,9 +102,10 @@ func (as *answers) put(q question, a answer) {
 	as.known.Put(q, a)
 }
 
-// missing returns the remembered "not found" for q, if there is one.
+// missing returns the remembered "not found" for q, if there is one that no other
+// answer has contradicted.
 func (as *answers) missing(q question) error {
-	if a := as.get(q); a.missing != nil && time.Since(a.at) < as.opts.MissingTTL {
+	if a := as.get(q); a.missing != nil && time.Since(a.at) < as.opts.MissingTTL && !as.contradicted(q, a.at) {
 		return a.missing
 	}
 	return nil
@@ -130,42 +138,6 @@ func (as *answers) fetchedLately(m module.Version) bool {
 	return a.good() && time.Since(a.at) < as.opts.FetchTimeout
 }
 
-// ask returns the source's answer to q: a fresh one from memory, else from ask,
-// which is called once however many want it. For a while the last good answer
-// is given at once, while ask runs. If the source fails, that answer serves,
-// however old; a "not found" serves for its time only, and nothing against a
-// refusal. The result is good, or its err says why not.
-func (as *answers) ask(ctx context.Context, q question, chain string, ask func(context.Context) (answer, error)) answer {
-	last := as.get(q)
-	ttl, stale := as.opts.ListTTL, as.opts.MaxStale
-	if last.missing != nil {
-		ttl, stale = as.opts.MissingTTL, 0
-	}
-	if last.good() && time.Since(last.at) < ttl || !last.failed.IsZero() && time.Since(last.failed) < as.opts.DownTTL {
-		return last
-	}
-	call := as.calls.Start(questionKey{q, chain}, func(ctx context.Context) (answer, error) {
-		ctx, cancel := context.WithTimeout(ctx, as.opts.FetchTimeout)
-		defer cancel()
-		if a := as.get(q); a.at.After(last.at) || a.failed.After(last.failed) {
-			return a, nil // learned since the caller looked
-		}
-		a, err := ask(ctx)
-		return as.learn(q, a, err)
-	})
-	if last.good() && time.Since(last.at) < ttl+stale {
-		return last
-	}
-	now, err := call.Wait(ctx)
-	if err != nil {
-		if last.good() && last.missing == nil && !refused(err) && ctx.Err() == nil {
-			return last
-		}
-		return answer{err: err}
-	}
-	return now
-}
-
 // standIn lets what is kept in the store answer q at once, while the source is
 // asked, when its own last answer is too old for that or there is none. A
 // refusal stands.
@@ -179,43 +151,6 @@ func (as *answers) standIn(q question, body []byte) {
 	}
 	a.at = time.Now().Add(-as.opts.ListTTL)
 	as.put(q, a)
-}
-
-// learn remembers what a source said, or that it could not be asked. It returns
-// what is known now; the error is a refusal.
-func (as *answers) learn(q question, a answer, err error) (answer, error) {
-	switch e := outermost(err).(type) {
-	case nil:
-	case *MissingError:
-		a, err = answer{missing: e}, nil
-	case *LoopError:
-		return answer{}, err // for this chain of servers only
-	case *BlockedError, *InvalidError: // not an outage: what was said before is no more
-		as.put(q, answer{failed: time.Now(), err: err})
-		return answer{}, err
-	}
-	if err == nil {
-		a.at = time.Now()
-	} else {
-		a = as.get(q) // perhaps good, but old
-		if a.missing != nil {
-			a = answer{} // an old "not found" says nothing about now
-		}
-		a.failed, a.err = time.Now(), err
-	}
-	as.put(q, a)
-	return a, nil
-}
-
-// failure is why there is no answer, or that it was "not found".
-func (a *answer) failure() error {
-	switch {
-	case a.missing != nil:
-		return a.missing
-	case a.good():
-		return nil
-	}
-	return a.err
 }
 
 // refused reports whether err is a source's answer rather than its absence: what

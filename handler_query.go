@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -17,8 +18,8 @@ import (
 	"github.com/athens-go/athens/internal/protocol"
 )
 
-// serveList answers @v/list: the source's versions and the held ones, without
-// what is blocked.
+// serveList answers @v/list: the source's versions without what is blocked, or the
+// held ones while the source can't be asked.
 func (x *exchange) serveList() error {
 	versions, err := x.list()
 	if err != nil {
@@ -32,45 +33,67 @@ func (x *exchange) serveList() error {
 	return x.serveAnswer("text/plain; charset=utf-8", x.maxAge(), []byte(b.String()))
 }
 
-// list returns the versions that may be listed.
+// list returns the versions that may be listed. What its source lists no longer is
+// served to those who pin it, and chosen by nobody else.
 func (x *exchange) list() ([]string, error) {
 	path := x.req.Module.Path
 	if x.route.Blocked != "" {
 		x.outcome = OutcomeBlocked
 		return nil, nil // none is left; an error would end a "go list -m -u all" of a graph that mentions one
 	}
-	held, err := x.held()
+	held := sync.OnceValues(x.held)
+	versions, err := x.sourceList(func() bool { versions, err := held(); return err == nil && len(versions) > 0 })
 	if err != nil {
-		return nil, err
-	}
-	src, err := x.h.sourceOf(x.req.Module, x.route)
-	var a answer
-	if err == nil {
-		x.source = src.name
-		a = x.h.answers.ask(x.r.Context(), question{op: OpList, path: path}, x.chainTo(src), func(ctx context.Context) (a answer, err error) {
-			op := x.h.opts.begin(x.h.onward(ctx, src, x.chainTo(src)), OpList, src.name, x.req.Module)
-			defer func() { op.end(err) }()
-			a.versions, err = src.Versions(op.ctx, path)
-			return a, err
-		})
-		err = a.failure()
-	}
-	if err != nil {
-		if len(held) == 0 || refused(err) {
+		if refused(err) {
 			return nil, err
 		}
-		x.source, x.outcome = SourceStore, OutcomeHeld
-	} else {
-		// The source leaves some of these out on purpose: whether they count
-		// depends on the go.mod of others.
-		held = slices.DeleteFunc(held, func(v string) bool { return strings.HasSuffix(v, "+incompatible") })
+		known, heldErr := held()
+		if heldErr != nil {
+			return nil, heldErr
+		}
+		if len(known) == 0 {
+			return nil, err
+		}
+		versions, x.source, x.outcome = known, SourceStore, OutcomeHeld
 	}
-	all := slices.Concat(a.versions, held)
+	all := slices.Clone(versions)
 	semver.Sort(all)
 	listed := slices.DeleteFunc(slices.Compact(all), func(v string) bool {
 		return !protocol.Canonical(module.Version{Path: path, Version: v}) || module.IsPseudoVersion(v) || x.mayNotServe(v)
 	})
 	return listed, x.policy
+}
+
+// sourceList returns the versions that the source lists.
+func (x *exchange) sourceList(spare func() bool) ([]string, error) {
+	m := x.req.Module
+	src, err := x.h.sourceOf(m, x.route)
+	if err != nil {
+		return nil, err
+	}
+	x.source = src.name
+	a := x.ask(src, question{op: OpList, path: m.Path}, spare, func(ctx context.Context) (a answer, err error) {
+		op := x.h.opts.begin(x.h.onward(ctx, src, x.chainTo(src)), OpList, src.name, m)
+		defer func() { op.end(err) }()
+		a.versions, err = src.Versions(op.ctx, m.Path)
+		if err == nil && len(a.versions) == 0 && src.vcs {
+			// No tags: a module all the same, or no module at all?
+			_, latestErr := src.Resolve(op.ctx, m.Path, "latest")
+			if missing, ok := outermost(latestErr).(*MissingError); ok {
+				err = &MissingError{Path: m.Path, Err: missing.Err}
+			}
+		}
+		return a, err
+	})
+	return a.versions, a.failure()
+}
+
+// ask puts a question about the module to its source. Spare, which may be nil, reports
+// whether the store can answer instead.
+func (x *exchange) ask(src source, q question, spare func() bool, ask func(context.Context) (answer, error)) answer {
+	return x.h.answers.ask(x.r.Context(), inquiry{
+		question: q, chain: x.chainTo(src), source: src.host(q.path), spare: spare, anew: noCache(x.r.Header),
+	}, ask)
 }
 
 // held returns the versions that are held of the module.
@@ -112,16 +135,20 @@ func (x *exchange) serveLatest() error {
 	if x.route.Blocked != "" {
 		return &BlockedError{Path: x.req.Module.Path, Version: "latest", Reason: x.route.Blocked}
 	}
-	info, err := x.resolve(OpLatest, "latest")
+	held := sync.OnceValues(x.held)
+	choose := func(versions []string) string {
+		return highest(versions, func(v string) bool { return !x.mayNotServe(v) })
+	}
+	info, err := x.resolve(OpLatest, "latest", func() bool { versions, err := held(); return err == nil && choose(versions) != "" })
 	if err != nil {
 		if refused(err) {
 			return err
 		}
-		held, heldErr := x.held()
+		versions, heldErr := held()
 		if heldErr != nil {
 			return heldErr
 		}
-		best := highest(held, func(v string) bool { return !x.mayNotServe(v) })
+		best := choose(versions)
 		if x.policy != nil {
 			return x.policy
 		}
@@ -167,7 +194,8 @@ func (x *exchange) serveQuery() error {
 			return &BlockedError{Path: m.Path, Version: m.Version, Reason: "a version query must not name a private path"}
 		}
 	}
-	info, err := x.resolve(OpQuery, m.Version)
+	held := sync.OnceValues(x.held)
+	info, err := x.resolve(OpQuery, m.Version, func() bool { versions, err := held(); return err == nil && heldFor(versions, m.Version) != "" })
 	var version string
 	if err == nil {
 		version = info.Version
@@ -175,11 +203,11 @@ func (x *exchange) serveQuery() error {
 		if refused(err) {
 			return err
 		}
-		held, heldErr := x.held()
+		versions, heldErr := held()
 		if heldErr != nil {
 			return heldErr
 		}
-		if version = heldFor(held, m.Version); version == "" {
+		if version = heldFor(versions, m.Version); version == "" {
 			return err
 		}
 	}
@@ -189,15 +217,16 @@ func (x *exchange) serveQuery() error {
 	return x.serveVersion(version, info)
 }
 
-// resolve asks the source which version a query means.
-func (x *exchange) resolve(op, query string) (*Info, error) {
+// resolve asks the source which version a query means. Spare reports whether the store
+// can tell.
+func (x *exchange) resolve(op, query string, spare func() bool) (*Info, error) {
 	m := module.Version{Path: x.req.Module.Path, Version: query}
 	src, err := x.h.sourceOf(m, x.route)
 	if err != nil {
 		return nil, err
 	}
 	x.source, x.outcome = src.name, OutcomeFetch
-	a := x.h.answers.ask(x.r.Context(), question{op, m.Path, query}, x.chainTo(src), func(ctx context.Context) (a answer, err error) {
+	a := x.ask(src, question{op, m.Path, query}, spare, func(ctx context.Context) (a answer, err error) {
 		span := x.h.opts.begin(x.h.onward(ctx, src, x.chainTo(src)), op, src.name, m)
 		defer func() { span.end(err) }()
 		a.info, err = src.Resolve(span.ctx, m.Path, query)
@@ -225,7 +254,7 @@ func (x *exchange) serveVersion(version string, info *Info) error {
 			return err
 		}
 		x.source, x.outcome = src.name, OutcomeFetch
-		a := x.h.answers.ask(x.r.Context(), question{OpQuery, m.Path, version}, x.chainTo(src), func(ctx context.Context) (answer, error) {
+		a := x.ask(src, question{OpQuery, m.Path, version}, nil, func(ctx context.Context) (answer, error) {
 			ctx = x.h.onward(ctx, src, x.chainTo(src))
 			content, err := src.Fetch(ctx, m)
 			if err != nil {

@@ -80,7 +80,7 @@ func (h *Handler) askSumDB(ctx context.Context, q sumDBQuestion, check func(cont
 		defer func() { op.event.Bytes = int64(len(body)); op.end(err) }()
 		return up.SumDB(op.ctx, q.path)
 	}
-	a := h.answers.ask(ctx, question{op: "sumdb", path: q.path}, q.chain, func(ctx context.Context) (a answer, err error) {
+	a := h.answers.ask(ctx, inquiry{question: question{op: OpSumDB, path: q.path}, chain: q.chain, source: SourceUpstream}, func(ctx context.Context) (a answer, err error) {
 		a.body, err = ask(ctx)
 		if err == nil && check != nil {
 			a.body, err = check(ctx, a.body)

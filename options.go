@@ -83,15 +83,22 @@ type Options struct {
 	ListTTL time.Duration
 	// MaxStale is how long after its ListTTL an answer to list, @latest or a
 	// query is still given at once, while the source is asked in the
-	// background. Zero means 5 minutes; a negative one means that clients
+	// background. Zero means 15 seconds; a negative one means that clients
 	// wait for the source.
 	MaxStale time.Duration
+	// StaleAfter is how long a client waits for the source of such an answer
+	// when there is an older one, or the store can tell: that is given then,
+	// while the source is still asked. Zero means one second; a negative one
+	// means that clients wait until the source answers or fails.
+	StaleAfter time.Duration
 	// MissingTTL is how long a definite "not found" is remembered. Zero means
 	// one minute; a negative one means not at all.
 	MissingTTL time.Duration
 	// DownTTL is how long a source that failed to answer list, @latest or a
-	// query, or refused to, is not asked the same again. Zero means 5 seconds; a negative one
-	// means that it is asked each time.
+	// query, or refused to, is not asked the same again; a source that said
+	// for how long (Retry-After) is not asked for as long, up to an hour. Zero
+	// means 5 seconds; a negative one means that it is asked each time, unless
+	// it said otherwise.
 	DownTTL time.Duration
 	// AnswerCacheBytes bounds the memory for remembered answers, in bytes, what was
 	// proved of checksum databases included. Zero means 64 MiB.
@@ -194,13 +201,16 @@ func noNilPointers(parts map[string]any) error {
 
 // timesWithDefaults makes each zero time its default, and each negative one zero.
 func (o *Options) timesWithDefaults() {
+	if o.StaleAfter == 0 {
+		o.StaleAfter = time.Second // a negative one stays
+	}
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
 	}{
 		{&o.FillAfter, 10 * time.Second},
 		{&o.ListTTL, time.Minute},
-		{&o.MaxStale, 5 * time.Minute},
+		{&o.MaxStale, 15 * time.Second},
 		{&o.MissingTTL, time.Minute},
 		{&o.DownTTL, 5 * time.Second},
 		{&o.FetchTimeout, 10 * time.Minute},

@@ -2,6 +2,7 @@ package athens
 
 import (
 	"context"
+	"strings"
 
 	"golang.org/x/mod/module"
 
@@ -55,6 +56,16 @@ type source struct {
 	Route
 	name string // for errors and logs
 	vcs  bool   // version control: stored before it is answered, and whole
+}
+
+// host is what is silent when a question about a module is not answered: the
+// upstream, or the host that the module is on.
+func (s source) host(path string) string {
+	if !s.vcs {
+		return s.name
+	}
+	host, _, _ := strings.Cut(path, "/")
+	return s.name + " of " + host
 }
 
 // sourceOf returns where a module of that route comes from: an Upstream for what

@@ -122,6 +122,9 @@ func (c *client) request(ctx context.Context, at *url.URL, auth string) *http.Re
 	if chain := athens.Via(ctx); chain != "" {
 		header.Set("Via", chain)
 	}
+	if athens.NoCache(ctx) {
+		header.Set("Cache-Control", "no-cache")
+	}
 	if auth != "" {
 		header.Set("Authorization", auth)
 	}

@@ -34,7 +34,11 @@ func (s *sharing) do(ctx context.Context, key string, fn func(context.Context) (
 	s.mu.Lock()
 	c, ok := s.calls[key]
 	if !ok {
-		work, cancel := context.WithCancel(via.With(context.Background(), chain))
+		work := via.With(context.Background(), chain)
+		if athens.NoCache(ctx) {
+			work = athens.WithNoCache(work)
+		}
+		work, cancel := context.WithCancel(work)
 		c = &call{cancel: cancel}
 		s.calls[key] = c
 		c.answer = flight.Start(func() ([]byte, error) {

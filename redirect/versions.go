@@ -38,7 +38,7 @@ func (u *Upstream) list(ctx context.Context, path string) (listing, error) {
 		return listing{}, q.invalid(err)
 	}
 	body, err := u.share(ctx, q, func(shared context.Context) ([]byte, error) {
-		if err := u.absent.get(path); err != nil {
+		if err := u.absent.get(path); err != nil && !athens.NoCache(shared) {
 			return nil, err
 		}
 		body, err := u.client.get(shared, q)

@@ -186,6 +186,8 @@ func Failure(ctx context.Context, source, how string, m module.Version) error {
 		return &athens.UnavailableError{Source: source, Err: errors.New("connection refused")}
 	case "busy":
 		return &athens.UnavailableError{Source: source, RetryAfter: 6500 * time.Millisecond, Err: errors.New("429 Too Many Requests")}
+	case "busy-long":
+		return &athens.UnavailableError{Source: source, RetryAfter: 2 * time.Minute, Err: errors.New("429 Too Many Requests")}
 	case "slow":
 		return &athens.UnavailableError{Source: source, Err: context.DeadlineExceeded}
 	case "missing":
@@ -219,6 +221,8 @@ func Failure(ctx context.Context, source, how string, m module.Version) error {
 func (f *Source) Versions(ctx context.Context, path string) ([]string, error) {
 	if how, err := f.question(ctx, "list", module.Version{Path: path}); err != nil {
 		return nil, err
+	} else if how == "empty" {
+		return []string{}, nil
 	} else if how == "garbage" {
 		return []string{"v1.0.0\nv6.6.6", "../../etc/passwd", "<html>", "v1", "v1.0.0+meta", ""}, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing/synctest"
+	"time"
 	"unicode"
 
 	"github.com/stretchr/testify/require"
@@ -19,6 +20,7 @@ import (
 // command.
 //
 //	status CODE
+//	took DURATION                 until the whole answer was there
 //	refused                       an error, or the connection cut: never a whole body
 //	header NAME VALUE; header NAME ~ REGEXP; no-header NAME
 //	body is TEXT; body contains TEXT; body lacks TEXT; body ~ REGEXP
@@ -37,6 +39,10 @@ func (s *script) expect(name string, args []string) bool {
 	switch name {
 	case "status":
 		s.equal(args[0], fmt.Sprint(s.got.Code))
+	case "took":
+		want, err := time.ParseDuration(args[0])
+		require.NoError(s.t, err, s.where)
+		s.equal(want.String(), s.took.String())
 	case "refused":
 		if !s.cut && s.got.Code < 400 {
 			s.fatalf("it was not refused")

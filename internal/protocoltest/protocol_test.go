@@ -102,8 +102,9 @@ type script struct {
 	traced  []string          // operations since the last request
 	traceMu sync.Mutex        //
 	got     *httptest.ResponseRecorder
-	cut     bool  // the last response was
-	err     error // of the last fill
+	cut     bool          // the last response was
+	took    time.Duration // of the last request
+	err     error         // of the last fill
 }
 
 func newScript(t *testing.T) *script {
@@ -202,6 +203,7 @@ func (s *script) version(word string) module.Version {
 //	sumdb knows M@V [zip|mod]; sumdb lies M@V; sumdb down
 //	sumdb key|other-key                    its key is known, or another one
 //	tls                                    the next requests come by https
+//	refresh PATH
 //	wait DURATION
 //	send NAME VALUE                        a header of the next request; $NAME is that of the last response
 func (s *script) setUp(name string, args []string) bool {
@@ -242,6 +244,8 @@ func (s *script) setUp(name string, args []string) bool {
 		s.checksums(args)
 	case "tls":
 		s.tls = true
+	case "refresh":
+		s.handler.Refresh(args[0])
 	case "wait":
 		d, err := time.ParseDuration(args[0])
 		require.NoError(s.t, err, s.where)
@@ -287,7 +291,8 @@ func (s *script) wire(name string, args []string) {
 func (s *script) option(name, value string) {
 	durations := map[string]*time.Duration{
 		"ListTTL": &s.opts.ListTTL, "MaxStale": &s.opts.MaxStale, "MissingTTL": &s.opts.MissingTTL, "DownTTL": &s.opts.DownTTL,
-		"FillAfter": &s.opts.FillAfter, "FetchTimeout": &s.opts.FetchTimeout,
+		"StaleAfter": &s.opts.StaleAfter,
+		"FillAfter":  &s.opts.FillAfter, "FetchTimeout": &s.opts.FetchTimeout,
 	}
 	sizes := map[string]*int64{"MaxModBytes": &s.opts.MaxModBytes, "MaxZipBytes": &s.opts.MaxZipBytes, "AnswerCacheBytes": &s.opts.AnswerCacheBytes}
 	var err error
@@ -347,7 +352,9 @@ func (s *script) request(method string, args []string) {
 				s.cut = true
 			}
 		}()
+		start := time.Now()
 		s.handler.ServeHTTP(s.got, r)
+		s.took = time.Since(start)
 	}()
 	s.last = s.got.Result().Header
 	s.said = append(s.said, fmt.Sprint(s.last, s.got.Body))

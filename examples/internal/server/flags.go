@@ -36,7 +36,7 @@ type Flags struct {
 }
 
 // ttls are how long answers hold, each as its flag says: zero means not at all.
-type ttls struct{ list, stale, missing, down time.Duration }
+type ttls struct{ list, stale, patience, missing, down time.Duration }
 
 // NewFlags defines the flags of a server whose default address is addr.
 func NewFlags(name, addr string) *Flags {
@@ -51,7 +51,8 @@ func NewFlags(name, addr string) *Flags {
 	f.StringVar(&f.Ops, "ops", "", "serve operators on this `address`: /fills, and /readyz with reasons; empty means nowhere")
 	f.BoolVar(&f.version, "version", false, "print the version and do nothing else; not given means serve")
 	f.DurationVar(&f.ttl.list, "list-ttl", time.Minute, "give an answer to list, @latest or a query again for this `duration` without asking its source; 0 means ask each time")
-	f.DurationVar(&f.ttl.stale, "max-stale", 5*time.Minute, "after -list-ttl, give it for this `duration` at once while its source is asked again; 0 means that clients wait")
+	f.DurationVar(&f.ttl.stale, "max-stale", 15*time.Second, "after -list-ttl, give it for this `duration` at once while its source is asked again; 0 means that clients wait")
+	f.DurationVar(&f.ttl.patience, "stale-after", time.Second, "give an older answer, or what is held, after waiting for the source of list, @latest or a query for this `duration`;\n0 means wait until it answers or fails")
 	f.DurationVar(&f.ttl.missing, "missing-ttl", time.Minute, "remember \"not found\" for this `duration`; 0 means not at all")
 	f.DurationVar(&f.ttl.down, "down-ttl", 5*time.Second, "don't ask a source that has failed for this `duration`; 0 means ask each time")
 	return f
@@ -59,7 +60,7 @@ func NewFlags(name, addr string) *Flags {
 
 // checkTTLs refuses negative ones.
 func (f *Flags) checkTTLs() error {
-	for name, d := range map[string]time.Duration{"list-ttl": f.ttl.list, "max-stale": f.ttl.stale, "missing-ttl": f.ttl.missing, "down-ttl": f.ttl.down} {
+	for name, d := range map[string]time.Duration{"list-ttl": f.ttl.list, "max-stale": f.ttl.stale, "stale-after": f.ttl.patience, "missing-ttl": f.ttl.missing, "down-ttl": f.ttl.down} {
 		if d < 0 {
 			return fmt.Errorf("-%s is %v, less than zero", name, d)
 		}
@@ -70,7 +71,7 @@ func (f *Flags) checkTTLs() error {
 // freshness sets how long answers hold.
 func (f *Flags) freshness(o *athens.Options) {
 	for to, d := range map[*time.Duration]time.Duration{
-		&o.ListTTL: f.ttl.list, &o.MaxStale: f.ttl.stale, &o.MissingTTL: f.ttl.missing, &o.DownTTL: f.ttl.down,
+		&o.ListTTL: f.ttl.list, &o.MaxStale: f.ttl.stale, &o.StaleAfter: f.ttl.patience, &o.MissingTTL: f.ttl.missing, &o.DownTTL: f.ttl.down,
 	} {
 		if *to = d; d == 0 {
 			*to = -1 // zero would mean the default
