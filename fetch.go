@@ -1,7 +1,6 @@
 package athens
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/limit"
 	"github.com/athens-go/athens/internal/modcheck"
 )
 
@@ -33,9 +33,10 @@ func (h *Handler) joinMeta(src source, m module.Version, chain string, since tim
 	key := src.key(m, chain)
 	for {
 		a := h.metaFetches.Join(key, func() *metaFetch { return newMetaFetch(since) }, func(ctx context.Context, a *metaFetch) {
+			a.failing = failing{h.answers, m, func() { h.metaFetches.Forget(key, a) }}
 			ctx, cancel := context.WithTimeout(h.onward(ctx, src, chain), h.opts.FetchTimeout)
 			defer cancel()
-			a.end(h.fetchMeta(ctx, src, m, a, settles(h.answers, h.metaFetches, key, a)))
+			a.end(h.fetchMeta(ctx, src, m, a))
 		}, (*metaFetch).end)
 		if a.want(wanted...) {
 			return a
@@ -45,37 +46,29 @@ func (h *Handler) joinMeta(src source, m module.Version, chain string, since tim
 }
 
 // fetchMeta gets .info and .mod, checks and stores them.
-func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, a *metaFetch, settle settling) (err error) {
-	defer func() { settle(err) }()
+func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, a *metaFetch) (err error) {
+	defer func() { a.settle(err) }()
 	// Somebody may have stored them since the caller looked.
 	if held, err := h.holds(ctx, m, InfoFile, ModFile); held || err != nil {
 		return err
 	}
 	content, err := src.Fetch(ctx, m)
 	if err != nil {
-		settle(err, fileQuestion(m, InfoFile), fileQuestion(m, ModFile))
+		a.settle(err, InfoFile, ModFile)
 		return err
 	}
 	a.content.Set(content, nil)
 	// An upstream's answer is passed on before it is stored, if nothing must vouch for it.
-	early := !src.vcs && h.opts.Checksums == nil
-	infoLater := part(ctx, h.answers, a, m, InfoFile, func() (*Info, error) {
+	a.early = !src.vcs && h.opts.Checksums == nil
+	infoLater := part(ctx, a, InfoFile, a.info, func() (*Info, error) {
 		return h.getInfo(ctx, src, content, m)
-	}, settle, func(info *Info, err error) {
-		if early || err != nil {
-			a.info.Set(info, err)
-		}
 	})
-	modLater := part(ctx, h.answers, a, m, ModFile, func() ([]byte, error) {
+	modLater := part(ctx, a, ModFile, a.mod, func() ([]byte, error) {
 		mod, err := h.getMod(ctx, src, content, m)
 		if err == nil {
 			h.prefetch.follow(m, mod) // before the client can act on the answer
 		}
 		return mod, err
-	}, settle, func(mod []byte, err error) {
-		if early || err != nil {
-			a.mod.Set(mod, err)
-		}
 	})
 	info, err := infoLater.Wait(context.WithoutCancel(ctx)) // both have ctx
 	mod, modErr := modLater.Wait(context.WithoutCancel(ctx))
@@ -88,7 +81,7 @@ func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, a
 		}
 		return modErr
 	}
-	return h.keep(ctx, src, m, info, mod, early)
+	return h.keep(ctx, src, m, info, mod, a.early)
 }
 
 // keep stores .info and .mod that were fetched.
@@ -103,7 +96,7 @@ func (h *Handler) keep(ctx context.Context, src source, m module.Version, info *
 	}
 	if err := h.put(ctx, m, info, mod); err != nil {
 		if answered && !Final(err) { // otherwise there is an answer to say it, or an alarm
-			h.opts.Logger.Warn("not stored", "module", m.Path, "version", m.Version, "error", printable(err.Error(), maxErrorBody))
+			warn(h.opts.Logger, "fetched version not stored", m, err)
 		}
 		return err
 	}
@@ -113,24 +106,182 @@ func (h *Handler) keep(ctx context.Context, src source, m module.Version, info *
 	return nil
 }
 
-// part gets a file as soon as it is wanted and tells of it.
-func part[V any](ctx context.Context, as *answers, a *metaFetch, m module.Version, f File, get func() (V, error), settle settling, tell func(V, error)) *flight.Future[V] {
-	q := fileQuestion(m, f)
-	return flight.Start(func() (v V, err error) {
-		select {
-		case <-a.wanted[f]:
-		case <-a.over:
-			if !isClosed(a.wanted[f]) {
-				return v, errUnasked
-			}
-		case <-ctx.Done():
-			return v, context.Cause(ctx)
+// scheduleZip has the zip of a version from version control fetched although no
+// client asked for it, because the repository may vanish.
+func (h *Handler) scheduleZip(src source, m module.Version) {
+	switch {
+	case src.Blocked != "":
+		return // its .mod is all that may be served
+	case h.opts.Fills != nil:
+		h.fills.schedule(h.ctx, Fill{Module: m, Zip: true}, 0) // it has to be there before the .mod is
+		return
+	}
+	h.background.start(jobZip, m, func(ctx context.Context) {
+		if err := h.storeZip(ctx, src, m); err != nil {
+			warn(h.opts.Logger, "zip not stored", m, err)
 		}
-		if err = as.missingSince(q, a.since); err == nil {
+	})
+}
+
+// joinZip joins or starts the fetch of the zip of m, after its .info and .mod.
+func (h *Handler) joinZip(src source, m module.Version, chain string, since time.Time) *zipFetch {
+	key := src.key(m, chain)
+	return h.zipFetches.Join(key, newZipFetch, func(ctx context.Context, a *zipFetch) {
+		a.failing = failing{h.answers, m, func() { h.zipFetches.Forget(key, a) }}
+		ctx, cancel := context.WithTimeout(h.onward(ctx, src, chain), h.opts.FetchTimeout)
+		defer cancel()
+		if err := h.answers.missingSince(fileQuestion(m, ZipFile), since); err != nil {
+			a.end(err)
+			return
+		}
+		a.end(h.fetchZip(ctx, src, m, chain, a))
+	}, (*zipFetch).end)
+}
+
+// storeZip makes the store hold the zip of m.
+func (h *Handler) storeZip(ctx context.Context, src source, m module.Version) error {
+	_, err := h.joinZip(src, m, "", time.Now()).stored.Wait(ctx)
+	return err
+}
+
+// fetchZip gets, checks and stores a zip.
+func (h *Handler) fetchZip(ctx context.Context, src source, m module.Version, chain string, a *zipFetch) (err error) {
+	defer func() { a.settle(err, ZipFile) }()
+	if held, err := h.holds(ctx, m, ZipFile); held || err != nil {
+		return err
+	}
+	content, metaStored, err := h.bind(ctx, src, m, chain)
+	if err != nil {
+		return err
+	}
+	stage, err := h.storage.Stage(ctx)
+	if err != nil {
+		return &storeError{err}
+	}
+	sp := newSpool(stage)
+	defer sp.leave()
+	verdict := errCrashed
+	defer func() {
+		a.settle(verdict, ZipFile)
+		sp.end(verdict)
+	}()
+	if !src.vcs { // what comes from version control is stored before it is answered
+		a.spool.Set(sp, nil)
+	}
+	size, err := h.getZip(ctx, src, content, m, &firstWrite{w: sp, then: metaStored.start})
+	if err == nil {
+		err = metaStored.wait(ctx)
+	}
+	if err == nil {
+		err = h.commit(ctx, src, stage, size, m)
+	}
+	verdict = err
+	return err
+}
+
+// commit checks a staged zip and stores it.
+func (h *Handler) commit(ctx context.Context, src source, stage Stage, size int64, m module.Version) (err error) {
+	h1, err := h.checkZip(ctx, src, stage, size, m)
+	if err != nil {
+		return err
+	}
+	if err := h.vouch(src, m, "", h1); err != nil {
+		return err
+	}
+	op := h.opts.begin(ctx, OpCommit, SourceStore, m)
+	defer func() { op.end(err) }()
+	op.event.Bytes = size
+	return h.stored(m, stage.Commit(op.ctx, m, h1))
+}
+
+// checkZip checks a staged zip and returns its hash. What comes from version control
+// has the go.mod that is held. From an upstream the go command accepts any: a zip
+// without a go.mod, or with another one, has a .mod of its own, and each its hash.
+func (h *Handler) checkZip(ctx context.Context, src source, stage Stage, size int64, m module.Version) (h1 string, err error) {
+	if !src.vcs {
+		h1, err = modcheck.ZipAlone(stage, size, m, h.opts.MaxZipBytes)
+	} else {
+		var mod []byte
+		if mod, err = h.read(ctx, m, ModFile, h.opts.MaxModBytes); err != nil {
+			return "", err
+		}
+		h1, err = modcheck.Zip(stage, size, m, mod, h.opts.MaxZipBytes)
+	}
+	if err != nil {
+		return "", &InvalidError{m.Path, m.Version, err}
+	}
+	return h1, nil
+}
+
+// bind returns the content whose zip belongs to the stored .info and .mod.
+func (h *Handler) bind(ctx context.Context, src source, m module.Version, chain string) (Content, meta, error) {
+	held, err := h.holds(ctx, m, InfoFile, ModFile)
+	if err != nil {
+		return nil, meta{}, err
+	}
+	if !held && !src.vcs {
+		content, err := src.Fetch(ctx, m)
+		return content, meta{func() *metaFetch { return h.joinMeta(src, m, chain, time.Now(), InfoFile, ModFile) }}, err
+	}
+	if !held {
+		a := h.joinMeta(src, m, chain, time.Now())
+		// A zip whose .info is refused is not worth making.
+		if _, err := a.stored.Wait(ctx); err != nil {
+			return nil, meta{}, err
+		}
+		if content, err := a.content.Wait(ctx); content != nil || err != nil {
+			return content, meta{}, err
+		}
+		// Somebody stored them meanwhile, so nothing was fetched.
+	}
+	content, err := src.Fetch(ctx, m)
+	if err != nil {
+		return nil, meta{}, err
+	}
+	if src.vcs || !h.answers.fetchedLately(m) {
+		// A tag may have moved since: its zip could pass every other check.
+		err = h.sameCommit(ctx, src, content, m)
+	}
+	return content, meta{}, err
+}
+
+// sameCommit checks that content has the .info that is held.
+func (h *Handler) sameCommit(ctx context.Context, src source, content Content, m module.Version) error {
+	got, err := h.getInfo(ctx, src, content, m)
+	if err != nil {
+		return err
+	}
+	b, err := h.read(ctx, m, InfoFile, maxInfo)
+	if err != nil {
+		return err
+	}
+	var held Info
+	if err := json.Unmarshal(b, &held); err != nil {
+		return &storeError{fmt.Errorf("held .info of %s: %w", m, err)}
+	}
+	heldValue, gotValue := compareInfos(&held, got)
+	if heldValue == gotValue {
+		return nil
+	}
+	conflict := &ConflictError{Module: m, File: InfoFile, Held: heldValue, Got: gotValue}
+	h.alarm(m, conflict)
+	return conflict
+}
+
+// part gets a file as soon as it is wanted. Those that wait for told alone learn of
+// a failure, and of the file if it may be passed on early.
+func part[V any](ctx context.Context, a *metaFetch, f File, told *flight.Future[V], get func() (V, error)) *flight.Future[V] {
+	return flight.Start(func() (v V, err error) {
+		if err := a.await(ctx, f); err != nil {
+			return v, err
+		}
+		if err = a.answers.missingSince(fileQuestion(a.module, f), a.since); err == nil {
 			v, err = flight.Try(get)
 		}
-		settle(err, q)
-		tell(v, err)
+		a.settle(err, f)
+		if a.early || err != nil {
+			told.Set(v, err)
+		}
 		a.got(err)
 		return v, err
 	})
@@ -150,22 +301,10 @@ func (h *Handler) getInfo(ctx context.Context, src source, content Content, m mo
 	if info.Version != m.Version {
 		return nil, &InvalidError{m.Path, m.Version, fmt.Errorf("the source's .info names version %.80q", info.Version)}
 	}
-	return info, checkInfo(m, info)
-}
-
-// maxInfo is the longest .info in bytes.
-const maxInfo = 1 << 20
-
-// checkInfo checks that an .info can be written down.
-func checkInfo(m module.Version, info *Info) error {
-	b, err := json.Marshal(info)
-	if err == nil && len(b) > maxInfo {
-		err = fmt.Errorf("the source's .info has %d bytes, more than %d", len(b), maxInfo)
+	if err := checkInfo(info); err != nil {
+		return nil, &InvalidError{m.Path, m.Version, err}
 	}
-	if err != nil {
-		return &InvalidError{m.Path, m.Version, err}
-	}
-	return nil
+	return info, nil
 }
 
 // getMod gets the .mod and checks it.
@@ -183,6 +322,22 @@ func (h *Handler) getMod(ctx context.Context, src source, content Content, m mod
 	return mod, nil
 }
 
+// getZip writes the zip to the stage and returns its size.
+func (h *Handler) getZip(ctx context.Context, src source, content Content, m module.Version, stage io.Writer) (size int64, err error) {
+	op := h.opts.begin(ctx, OpZip, src.name, m)
+	defer func() { op.end(err) }()
+	w := limit.NewWriter(stage, h.opts.MaxZipBytes) // a source may well report another error than the stage's
+	err = content.Zip(op.ctx, w)
+	op.event.Bytes = w.Written()
+	switch {
+	case w.Exceeded():
+		return 0, &InvalidError{m.Path, m.Version, fmt.Errorf("zip has more than %d bytes", h.opts.MaxZipBytes)}
+	case w.Err() != nil:
+		return 0, &storeError{w.Err()}
+	}
+	return w.Written(), err
+}
+
 // holds reports whether all of the files are held.
 func (h *Handler) holds(ctx context.Context, m module.Version, files ...File) (bool, error) {
 	for _, f := range files {
@@ -196,20 +351,17 @@ func (h *Handler) holds(ctx context.Context, m module.Version, files ...File) (b
 }
 
 // read reads a small file that is held.
-func (h *Handler) read(ctx context.Context, m module.Version, f File, limit int64) ([]byte, error) {
+func (h *Handler) read(ctx context.Context, m module.Version, f File, most int64) ([]byte, error) {
 	obj, err := h.storage.Open(ctx, m, f)
 	if err != nil {
 		return nil, &storeError{err}
 	}
 	defer obj.Body.Close()
-	var b bytes.Buffer
-	if _, err := b.ReadFrom(io.LimitReader(obj.Body, limit+1)); err != nil {
-		return nil, &storeError{err}
+	b, err := limit.ReadAll(obj.Body, most)
+	if err != nil {
+		return nil, &storeError{fmt.Errorf("%s.%s: %w", m, f, err)}
 	}
-	if int64(b.Len()) > limit {
-		return nil, &storeError{fmt.Errorf("%s.%s has more than %d bytes", m, f, limit)}
-	}
-	return b.Bytes(), nil
+	return b, nil
 }
 
 // put stores .info and .mod.
@@ -232,20 +384,8 @@ func (h *Handler) stored(m module.Version, err error) error {
 	return &storeError{err}
 }
 
-// settling is what comes before anybody hears of a failure: who then asks again
-// must neither join the flight that failed nor ask for what is known to be
-// missing.
-type settling func(err error, about ...question)
-
-// settles returns how a flight of the group ends.
-func settles[K, T comparable](as *answers, g *flight.Group[K, T], key K, t T) settling {
-	return func(err error, about ...question) {
-		if err == nil {
-			return
-		}
-		for _, q := range about {
-			as.remember(q, err)
-		}
-		g.Forget(key, t)
-	}
+// alarm raises the alarm that a source offered other content than is held.
+func (h *Handler) alarm(m module.Version, err error) {
+	h.conflicts.Add(1)
+	h.opts.Logger.Error("conflict", "module", m.Path, "version", m.Version, "error", printable(err.Error(), maxErrorBody))
 }

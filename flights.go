@@ -6,18 +6,22 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/mod/module"
+
 	"github.com/athens-go/athens/internal/flight"
 )
 
 // metaFetch is the .info and .mod of a version on their way from a source to the
 // store. It stays joinable until they are stored, so nobody asks again.
 type metaFetch struct {
+	failing
 	content *flight.Future[Content]
 	info    *flight.Future[*Info]    // nil without error: look into the store
 	mod     *flight.Future[[]byte]   // the same
 	stored  *flight.Future[struct{}] // both are held
 
 	since time.Time // what was learned after it need not be asked
+	early bool      // each file is passed on before both are stored
 
 	// What is wanted first is asked for first, and the rest when that was
 	// there: a version that does not exist costs one question.
@@ -87,23 +91,59 @@ func (a *metaFetch) got(err error) {
 	}
 }
 
+// await waits until a file is asked for.
+func (a *metaFetch) await(ctx context.Context, f File) error {
+	select {
+	case <-a.wanted[f]:
+		return nil
+	case <-a.over:
+		if isClosed(a.wanted[f]) {
+			return nil
+		}
+		return errUnasked
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // errUnasked says that nobody wanted a file before the other failed.
 var errUnasked = errors.New("not asked for")
 
 // zipFetch is a zip on its way from a source into the store.
 type zipFetch struct {
+	failing
 	spool  *flight.Future[*spool] // to follow; nil without error: look into the store
 	stored *flight.Future[struct{}]
 }
 
 func newZipFetch() *zipFetch {
-	return &zipFetch{flight.NewFuture[*spool](), flight.NewFuture[struct{}]()}
+	return &zipFetch{spool: flight.NewFuture[*spool](), stored: flight.NewFuture[struct{}]()}
 }
 
 // end sets what was not set yet.
 func (a *zipFetch) end(err error) {
 	a.spool.Set(nil, err)
 	a.stored.Set(struct{}{}, err)
+}
+
+// failing is how the fetch of a version fails.
+type failing struct {
+	answers *answers
+	module  module.Version
+	forget  func() // keeps others from joining the fetch
+}
+
+// settle is called before anybody hears of an error, which may be nil. A client that
+// then asks again must neither join the fetch that failed, nor cause another for a
+// file that is known to be missing.
+func (f *failing) settle(err error, about ...File) {
+	if err == nil {
+		return
+	}
+	for _, file := range about {
+		f.answers.remember(fileQuestion(f.module, file), err)
+	}
+	f.forget()
 }
 
 // errCrashed is the verdict of a spool whose writer panicked.

@@ -27,21 +27,15 @@ type Handler struct {
 	metaFetches *flight.Group[flightKey, *metaFetch]
 	zipFetches  *flight.Group[flightKey, *zipFetch]
 	answers     *answers
-	sums        *sumDBs                                                 // nil: the store keeps nothing of checksum databases
-	pendingZips *flight.Group[module.Version, *flight.Future[struct{}]] // zips without a FillScheduler
-	rechecks    *flight.Group[module.Version, *flight.Future[struct{}]] // versions that the store looks at again
-	slots       chan struct{}                                           // one for each of these two that may run
+	sums        *sumDBs // nil: the store keeps nothing of checksum databases
+	fills       *scheduling
+	background  *background
+	prefetch    *prefetcher // nil: nothing is fetched ahead
 
-	enqueued     *flight.Group[Fill, *flight.Future[struct{}]] // fills on their way to the FillScheduler
-	enqueueSlots chan struct{}                                 // one for each of them
-
-	prefetch      *prefetcher // nil: nothing is fetched ahead
-	ctx           context.Context
-	cancel        context.CancelFunc
-	conflicts     atomic.Uint64
-	dropped       atomic.Uint64
-	schedulerSlow atomic.Bool // the latest fill was not scheduled in time
-	damaged       atomic.Uint64
+	ctx       context.Context // of all work that requests share
+	cancel    context.CancelFunc
+	conflicts atomic.Uint64
+	damaged   atomic.Uint64
 }
 
 // flightKey is what makes two candidates one flight.
@@ -68,19 +62,16 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &Handler{
-		storage:      storage,
-		opts:         o,
-		id:           "athens-" + strings.ToLower(rand.Text()),
-		metaFetches:  flight.NewGroup[flightKey, *metaFetch](ctx),
-		zipFetches:   flight.NewGroup[flightKey, *zipFetch](ctx),
-		answers:      newAnswers(ctx, &o),
-		pendingZips:  flight.NewGroup[module.Version, *flight.Future[struct{}]](ctx),
-		rechecks:     flight.NewGroup[module.Version, *flight.Future[struct{}]](ctx),
-		slots:        make(chan struct{}, o.MaxDetached),
-		enqueued:     flight.NewGroup[Fill, *flight.Future[struct{}]](ctx),
-		enqueueSlots: make(chan struct{}, o.MaxScheduling),
-		ctx:          ctx,
-		cancel:       cancel,
+		storage:     storage,
+		opts:        o,
+		id:          "athens-" + strings.ToLower(rand.Text()),
+		metaFetches: flight.NewGroup[flightKey, *metaFetch](ctx),
+		zipFetches:  flight.NewGroup[flightKey, *zipFetch](ctx),
+		answers:     newAnswers(ctx, &o),
+		fills:       newScheduling(ctx, &o),
+		background:  newBackground(ctx, o.MaxDetached),
+		ctx:         ctx,
+		cancel:      cancel,
 	}
 	if h.sums, err = newSumDBs(h); err != nil {
 		return nil, err
@@ -107,7 +98,7 @@ type Stats struct {
 
 // Stats returns the counts so far.
 func (h *Handler) Stats() Stats {
-	return Stats{Conflicts: h.conflicts.Load(), DroppedFills: h.dropped.Load(), Damaged: h.damaged.Load()}
+	return Stats{Conflicts: h.conflicts.Load(), DroppedFills: h.fills.dropped.Load(), Damaged: h.damaged.Load()}
 }
 
 // cutWait is how long Shutdown waits for what it has cut off. A store or source that
@@ -123,10 +114,9 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		h.enqueued.Wait()
+		h.fills.calls.Wait()
 		h.prefetch.stop()
-		h.rechecks.Wait()
-		h.pendingZips.Wait() // each kind of work may still want the next
+		h.background.jobs.Wait() // each kind of work may still want the next
 		h.zipFetches.Wait()
 		h.metaFetches.Wait()
 		h.sums.wait()

@@ -7,13 +7,10 @@ import (
 	"io/fs"
 	"math"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/athens-go/athens/internal/flight"
 	"github.com/athens-go/athens/internal/protocol"
@@ -39,7 +36,7 @@ func (e *requestError) Unwrap() error { return e.err }
 func (x *exchange) fail(err error) {
 	status, retry := Status(err)
 	x.failure, x.err, x.outcome = x.describe(err), err, outcomeOf(err)
-	x.h.logPanic(err)
+	logPanic(x.h.opts.Logger, err)
 	if x.w.answered() {
 		// Without the deadline, a middleware that recovers would let the
 		// body end cleanly.
@@ -155,28 +152,6 @@ func (x *exchange) describe(err error) string {
 		why = what + ": " + why
 	}
 	return printable(why, maxErrorBody-1)
-}
-
-// userinfo finds credentials in URLs, whoever put them into an error; the user's
-// name may be a mail address.
-var userinfo = regexp.MustCompile(`://[^/\s"']+@`)
-
-// printable makes s one line of printable characters, without credentials and
-// of at most limit bytes.
-func printable(s string, limit int) string {
-	s = userinfo.ReplaceAllString(s, "://") // before anything is cut, which could hide the @
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
-		return r == utf8.RuneError || !unicode.IsPrint(r) || r == ' '
-	}), " ")
-	if len(s) <= limit {
-		return s
-	}
-	const dots = "…"
-	s = s[:limit-len(dots)]
-	for !utf8.ValidString(s) {
-		s = s[:len(s)-1]
-	}
-	return s + dots
 }
 
 // storageError tells "not held", which is nil, from a store that failed.

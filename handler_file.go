@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/mod/module"
 
-	"github.com/athens-go/athens/internal/flight"
 	"github.com/athens-go/athens/internal/protocol"
 )
 
@@ -119,22 +118,16 @@ func (h *Handler) recheck(m module.Version) {
 	if !ok {
 		return
 	}
-	h.rechecks.Join(m, flight.NewFuture[struct{}], func(ctx context.Context, _ *flight.Future[struct{}]) {
-		select {
-		case h.slots <- struct{}{}:
-			defer func() { <-h.slots }()
-		case <-ctx.Done():
-			return
-		}
+	h.background.start(jobRecheck, m, func(ctx context.Context) {
 		damaged, err := store.Recheck(ctx, m)
 		if damaged {
 			h.damaged.Add(1)
 			h.opts.Logger.Error("stored version is damaged", "module", m.Path, "version", m.Version)
 		}
 		if err != nil {
-			h.opts.Logger.Warn("could not recheck stored version", "module", m.Path, "version", m.Version, "error", printable(err.Error(), maxErrorBody))
+			warn(h.opts.Logger, "could not recheck stored version", m, err)
 		}
-	}, func(f *flight.Future[struct{}], err error) { f.Set(struct{}{}, err) })
+	})
 }
 
 // locateZip redirects a client that wants a whole zip to the store's URL for it, if
@@ -147,7 +140,7 @@ func (x *exchange) locateZip(m module.Version) bool {
 	}
 	location, err := locator.ZipURL(x.r.Context(), m)
 	if err != nil {
-		x.h.opts.Logger.Warn("could not get a URL for the zip from the store", "module", m.Path, "version", m.Version, "error", printable(err.Error(), maxErrorBody))
+		warn(x.h.opts.Logger, "could not get a URL for the zip from the store", m, err)
 		return false
 	}
 	if location == "" || !x.leadsAway(location) {
@@ -231,7 +224,7 @@ func (x *exchange) redirect(m module.Version, f File) (bool, error) {
 	if err == nil && !x.leadsAway(location) {
 		return false, nil
 	}
-	x.h.enqueue(Fill{Module: m, Zip: x.fillsZip(f)}, x.h.opts.FillAfter)
+	x.h.fills.enqueue(Fill{Module: m, Zip: x.fillsZip(f)}, x.h.opts.FillAfter)
 	if err != nil {
 		return false, err
 	}
@@ -281,7 +274,7 @@ func (x *exchange) serveFetched(src source, m module.Version, f File) error {
 		return err
 	}
 	if x.h.opts.FillWhole && !src.vcs && f != ZipFile && x.fillsZip(f) {
-		x.h.enqueue(Fill{Module: m, Zip: true}, x.h.opts.FillAfter)
+		x.h.fills.enqueue(Fill{Module: m, Zip: true}, x.h.opts.FillAfter)
 	}
 	done, err := x.serveInFlight(src, m, f)
 	if done || err != nil {

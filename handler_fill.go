@@ -2,13 +2,11 @@ package athens
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
 	"golang.org/x/mod/module"
 
-	"github.com/athens-go/athens/internal/flight"
 	"github.com/athens-go/athens/internal/protocol"
 )
 
@@ -17,8 +15,7 @@ import (
 //
 //	go fills.Run(ctx, handler.Fill)
 //
-// A nil error means that it is held. Whether another try can help, [Final]
-// tells.
+// A nil error means that it is held. [Final] tells whether another try can help.
 func (h *Handler) Fill(ctx context.Context, f Fill) (err error) {
 	start, m := time.Now(), f.Module
 	op := h.opts.begin(ctx, OpFill, "", m)
@@ -72,7 +69,7 @@ func wanted(f Fill) []File {
 }
 
 func (h *Handler) logFill(ctx context.Context, f Fill, start time.Time, err error) {
-	h.logPanic(err)
+	logPanic(h.opts.Logger, err)
 	level := slog.LevelInfo
 	attrs := []slog.Attr{
 		slog.String("module", f.Module.Path),
@@ -85,101 +82,6 @@ func (h *Handler) logFill(ctx context.Context, f Fill, start time.Time, err erro
 		attrs = append(attrs, slog.Bool("final", Final(err)), slog.String("error", printable(err.Error(), maxErrorBody)))
 	}
 	h.opts.Logger.LogAttrs(ctx, level, "fill", attrs...)
-}
-
-// scheduleTimeout bounds one call of Schedule, and enqueueWait how long an answer
-// waits for it: a client that was sent on then knows that its fill is scheduled, and
-// survives this process where the scheduler says so.
-const (
-	scheduleTimeout = 10 * time.Second
-	enqueueWait     = 100 * time.Millisecond
-)
-
-var errManyFills = errors.New("too many fills are on their way to the scheduler")
-
-// enqueue puts a fill on the schedule. A scheduler on this machine takes some
-// microseconds, one on a server elsewhere a round trip; when that does not come
-// back, no further answer waits for it until one has.
-func (h *Handler) enqueue(f Fill, after time.Duration) {
-	if h.opts.Fills == nil {
-		return
-	}
-	select {
-	case h.enqueueSlots <- struct{}{}:
-	default:
-		h.drop(f, errManyFills)
-		return
-	}
-	mine := false
-	scheduled := h.enqueued.Join(f,
-		func() *flight.Future[struct{}] { mine = true; return flight.NewFuture[struct{}]() },
-		func(ctx context.Context, done *flight.Future[struct{}]) {
-			defer func() { <-h.enqueueSlots }()
-			start := time.Now()
-			h.schedule(ctx, f, after)
-			if time.Since(start) < enqueueWait {
-				h.schedulerSlow.Store(false)
-			}
-			done.Set(struct{}{}, nil)
-		},
-		func(done *flight.Future[struct{}], err error) {
-			done.Set(struct{}{}, err)
-			if errors.Is(err, flight.ErrClosed) {
-				<-h.enqueueSlots
-			}
-			h.drop(f, err)
-		})
-	if !mine { // the same one is on its way
-		<-h.enqueueSlots
-	}
-	if h.schedulerSlow.Load() {
-		return
-	}
-	patience, cancel := context.WithTimeout(h.ctx, enqueueWait)
-	defer cancel()
-	if _, err := scheduled.Wait(patience); errors.Is(err, context.DeadlineExceeded) {
-		h.schedulerSlow.Store(true)
-	}
-}
-
-// schedule puts a fill on the schedule, where it is when schedule returns; if
-// that fails, the next miss does it again.
-func (h *Handler) schedule(ctx context.Context, f Fill, after time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, scheduleTimeout)
-	defer cancel()
-	if err := h.opts.Fills.Schedule(ctx, f, after); err != nil {
-		h.drop(f, err)
-	}
-}
-
-// drop counts a fill that was not scheduled.
-func (h *Handler) drop(f Fill, err error) {
-	h.dropped.Add(1)
-	h.logPanic(err)
-	h.opts.Logger.Warn("fill dropped", "module", f.Module.Path, "version", f.Module.Version, "error", printable(err.Error(), maxErrorBody))
-}
-
-// scheduleZip sees to it that a version from version control becomes whole although
-// nobody asked for its zip: the repository may vanish.
-func (h *Handler) scheduleZip(src source, m module.Version) {
-	if src.Blocked != "" {
-		return // its .mod is all that may be served
-	}
-	if h.opts.Fills != nil {
-		h.schedule(h.ctx, Fill{Module: m, Zip: true}, 0) // it has to be there before the .mod is
-		return
-	}
-	h.pendingZips.Join(m, flight.NewFuture[struct{}], func(ctx context.Context, _ *flight.Future[struct{}]) {
-		select {
-		case h.slots <- struct{}{}:
-			defer func() { <-h.slots }()
-		case <-ctx.Done():
-			return
-		}
-		if err := h.storeZip(ctx, src, m); err != nil {
-			h.opts.Logger.Warn("zip not stored", "module", m.Path, "version", m.Version, "error", printable(err.Error(), maxErrorBody))
-		}
-	}, func(f *flight.Future[struct{}], err error) { f.Set(struct{}{}, err) })
 }
 
 // fetchInfoMod makes the store hold .info and .mod.

@@ -1,14 +1,8 @@
 package athens
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
 	"time"
-
-	"golang.org/x/mod/module"
-
-	"github.com/athens-go/athens/internal/flight"
 )
 
 // observe tells Options.Observe and the log how a request was answered.
@@ -58,17 +52,4 @@ var fileNames = [...]string{"unknown", "list", "latest", "info", "mod", "zip", "
 
 func milliseconds(d time.Duration) slog.Attr {
 	return slog.Float64("ms", float64(d.Microseconds())/1000)
-}
-
-// logPanic logs where a panic happened, if err is one.
-func (h *Handler) logPanic(err error) {
-	if crash, ok := errors.AsType[*flight.PanicError](err); ok {
-		h.opts.Logger.Error("panic", "value", printable(fmt.Sprint(crash.Value), maxErrorBody), "stack", string(crash.Stack))
-	}
-}
-
-// alarm raises the alarm that a source offered other content than is held.
-func (h *Handler) alarm(m module.Version, err error) {
-	h.conflicts.Add(1)
-	h.opts.Logger.Error("conflict", "module", m.Path, "version", m.Version, "error", printable(err.Error(), maxErrorBody))
 }

@@ -234,7 +234,9 @@ func (x *exchange) resolve(op, query string, spare func() bool) (*Info, error) {
 			err = &InvalidError{m.Path, query, errors.New("the source answered with no canonical version")}
 		}
 		if err == nil {
-			err = checkInfo(m, a.info)
+			if invalid := checkInfo(a.info); invalid != nil {
+				err = &InvalidError{m.Path, query, invalid}
+			}
 		}
 		return a, err
 	})

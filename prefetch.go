@@ -271,7 +271,7 @@ func (a *prefetcher) fetch(w candidate) {
 	h, ctx := a.h, a.h.ctx
 	defer func() {
 		if v := recover(); v != nil { // of a hook or the store: there is no request to end
-			h.logPanic(&flight.PanicError{Value: v, Stack: debug.Stack()})
+			logPanic(h.opts.Logger, &flight.PanicError{Value: v, Stack: debug.Stack()})
 		}
 	}()
 	route, err := h.route(ctx, w.module)

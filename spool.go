@@ -2,7 +2,6 @@ package athens
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 )
@@ -146,31 +145,4 @@ func (f *firstWrite) Write(p []byte) (int, error) {
 		f.then = nil
 	}
 	return f.w.Write(p)
-}
-
-// limitedWriter notes by itself why a write failed: a source may well say
-// something else.
-type limitedWriter struct {
-	w    io.Writer
-	left int64
-	full bool
-	err  error
-}
-
-var errFull = errors.New("larger than the limit")
-
-func (l *limitedWriter) Write(p []byte) (int, error) {
-	if int64(len(p)) > l.left {
-		l.full = true
-		return 0, errFull
-	}
-	n, err := l.w.Write(p)
-	l.left -= int64(n)
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite // not the source's fault, as a torn zip would be
-	}
-	if err != nil {
-		l.err = err
-	}
-	return n, err
 }

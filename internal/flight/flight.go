@@ -78,6 +78,9 @@ var errGone = errors.New("internal error: the work ended without a result")
 // ErrClosed is what a flight fails with that was wanted after [Group.Wait].
 var ErrClosed = errors.New("shutting down")
 
+// ErrFull is what a flight fails with that a bounded group has no room for.
+var ErrFull = errors.New("too many are under way")
+
 // PanicError is what a waiter gets of a flight that panicked.
 type PanicError struct {
 	Value any    // of the panic
@@ -91,6 +94,7 @@ type Group[K, T comparable] struct {
 	ctx     context.Context
 	mu      sync.Mutex
 	flights map[K]T
+	most    int // flights at once; zero is no limit
 	closed  bool
 	running sync.WaitGroup
 }
@@ -111,8 +115,12 @@ func (g *Group[K, T]) Join(key K, fresh func() T, run func(context.Context, T), 
 		return t
 	}
 	t := fresh()
-	if g.closed {
+	switch {
+	case g.closed:
 		fail(t, ErrClosed)
+		return t
+	case g.most > 0 && len(g.flights) >= g.most:
+		fail(t, ErrFull)
 		return t
 	}
 	g.flights[key] = t
@@ -157,18 +165,26 @@ func NewCalls[K comparable, V any](ctx context.Context) *Calls[K, V] {
 	return &Calls[K, V]{NewGroup[K, *Future[V]](ctx)}
 }
 
+// NewBoundedCalls is like [NewCalls], but a call that starts while most others are
+// under way fails with [ErrFull].
+func NewBoundedCalls[K comparable, V any](ctx context.Context, most int) *Calls[K, V] {
+	c := NewCalls[K, V](ctx)
+	c.group.most = most
+	return c
+}
+
 // Do returns the result of the call that is under way for key, or of fn. It
 // returns early when ctx is done; the call goes on for the others.
 func (c *Calls[K, V]) Do(ctx context.Context, key K, fn func(context.Context) (V, error)) (V, error) {
 	return c.Start(key, fn).Wait(ctx)
 }
 
-// Start is Do for who does not wait.
+// Start is like Do but returns without waiting.
 func (c *Calls[K, V]) Start(key K, fn func(context.Context) (V, error)) *Future[V] {
 	return c.group.Join(key, NewFuture[V],
 		func(ctx context.Context, f *Future[V]) {
 			v, err := fn(ctx)
-			c.group.Forget(key, f) // or who asks after the answer would get it again
+			c.group.Forget(key, f) // or a caller that asks after the answer would get it again
 			f.Set(v, err)
 		},
 		func(f *Future[V], err error) {
