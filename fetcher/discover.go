@@ -300,6 +300,9 @@ func (f *Fetcher) goImports(ctx context.Context, path string, to reach) (string,
 			if err == nil && p.size() <= maxPageKept || errors.As(err, new(absent)) {
 				f.pages.put(key, p, err, min(f.opts.MissTTL, f.opts.DiscoveryTTL))
 			}
+			if ttl := f.standsFor(err); ttl > 0 {
+				f.pages.put(key, p, err, ttl)
+			}
 			return p, err
 		})
 	}

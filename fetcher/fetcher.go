@@ -71,6 +71,8 @@ type Fetcher struct {
 	plain    memory[struct{}] // hosts that had no https
 	refusals memory[struct{}] // repositories that are not there
 
+	warnNetrc sync.Once
+
 	received atomic.Int64 // bytes since the cache was last measured
 	trimming sync.Mutex
 	mu       sync.Mutex
@@ -189,6 +191,9 @@ func ask[T any](ctx context.Context, f *Fetcher, path, query string,
 		}
 		return proxy(ctx, g)
 	}
+	if path == toolchain {
+		return answer, absentf("toolchains are not kept in version control")
+	}
 	r := f.borrow(p.url, p.reach)
 	defer r.done()
 	for maxAge := f.opts.RefsTTL; ; maxAge = f.opts.MissTTL {
@@ -208,14 +213,16 @@ func ask[T any](ctx context.Context, f *Fetcher, path, query string,
 	}
 }
 
+// toolchain is the module of go's releases, which only GOPROXY servers have.
+const toolchain = "golang.org/toolchain"
+
 // checkPath refuses what no repository can hold.
 func checkPath(path string) error {
 	if err := module.CheckPath(path); err != nil {
 		return absent{err}
 	}
-	// The toolchains are modules of a GOPROXY only. The others the go command
-	// never asks for.
-	if path == "golang.org/toolchain" || hasPathPrefix(path, "example.net") || path == "rsc.io" {
+	// The go command never asks for these.
+	if hasPathPrefix(path, "example.net") || path == "rsc.io" {
 		return absentf("it is not kept in version control")
 	}
 	return nil

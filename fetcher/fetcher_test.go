@@ -207,7 +207,7 @@ func TestOutages(t *testing.T) {
 func outage(t *testing.T, net *modtest.Internet, name, where string, fault modtest.Fault) {
 	dir := t.TempDir()
 	f, err := fetcher.New(dir, &fetcher.Options{
-		Transport: net.Transport(), Insecure: modtest.Insecure, Netrc: "none", MissTTL: time.Nanosecond,
+		Transport: net.Transport(), Insecure: modtest.Insecure, Netrc: "none", MissTTL: time.Nanosecond, DownTTL: time.Nanosecond,
 		PageTimeout: 20 * time.Second, FetchTimeout: 20 * time.Second, MaxRefsBytes: 1 << 20,
 	})
 	require.NoError(t, err)

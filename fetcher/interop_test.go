@@ -25,7 +25,7 @@ import (
 // newFetcher makes a Fetcher that lives in an internet.
 func newFetcher(t testing.TB, net *modtest.Internet, change func(*fetcher.Options)) *fetcher.Fetcher {
 	t.Helper()
-	opts := &fetcher.Options{Transport: net.Transport(), Insecure: modtest.Insecure, Netrc: "none", GitConfig: "none", SSHDir: "none"}
+	opts := &fetcher.Options{Transport: net.Transport(), Insecure: modtest.Insecure, Netrc: "none", GitConfig: "none", SSHDir: "none", DownTTL: 1}
 	if change != nil {
 		change(opts)
 	}

@@ -82,6 +82,11 @@ type Options struct {
 	// means ten seconds.
 	MissTTL time.Duration
 
+	// DownTTL is for how long a page or a repository that asks for a login is not
+	// asked again; zero means ten seconds. One that says Retry-After is left alone
+	// for that long, at most an hour.
+	DownTTL time.Duration
+
 	// DiscoveryTTL is for how long a path's repository is believed; zero
 	// means ten minutes.
 	DiscoveryTTL time.Duration
@@ -189,6 +194,7 @@ func (o *Options) numbers() error {
 	return errors.Join(
 		orDefault(&o.RefsTTL, time.Minute),
 		orDefault(&o.MissTTL, 10*time.Second),
+		orDefault(&o.DownTTL, 10*time.Second),
 		orDefault(&o.DiscoveryTTL, 10*time.Minute),
 		orDefault(&o.PageTimeout, time.Minute),
 		orDefault(&o.FetchTimeout, 15*time.Minute),

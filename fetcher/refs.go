@@ -41,6 +41,9 @@ func (r *repo) refs(ctx context.Context, maxAge time.Duration) (*refSet, error) 
 			if errors.As(err, new(absent)) || errors.As(err, new(broken)) {
 				r.f.refusals.put(r.key, struct{}{}, err, r.f.opts.MissTTL)
 			}
+			if ttl := r.f.standsFor(err); ttl > 0 {
+				r.f.refusals.put(r.key, struct{}{}, err, ttl)
+			}
 			return nil, err
 		}
 		r.f.lists.Put(r.key, rs)

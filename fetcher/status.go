@@ -56,7 +56,35 @@ func statusError(a answer) error {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
 		text = fmt.Errorf("%w: credentials are missing, or they do not suffice", text)
 	}
+	if a.login() || a.retryAfter > 0 {
+		text = standing{text}
+	}
 	return &athens.UnavailableError{Source: a.url, RetryAfter: a.retryAfter, Err: text}
+}
+
+// login reports whether the server wants to know who asks.
+func (a answer) login() bool {
+	switch a.status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
+		return true
+	}
+	return false
+}
+
+// standing is an outage that asking again at once does not end: a login is missing, or
+// the server asks to be left alone.
+type standing struct{ error }
+
+func (e standing) Unwrap() error { return e.error }
+
+// standsFor is how long an error of a server is its answer; zero if it is to be asked
+// again.
+func (f *Fetcher) standsFor(err error) time.Duration {
+	var outage *athens.UnavailableError
+	if !errors.As(err, new(standing)) || !errors.As(err, &outage) {
+		return 0
+	}
+	return max(outage.RetryAfter, f.opts.DownTTL)
 }
 
 // listed turns "there is no such repository" into an outage: a repository that has

@@ -1,11 +1,16 @@
 package fetcher_test
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -177,5 +182,79 @@ func TestSentToSignIn(t *testing.T) {
 				requireOutage(t, statusFetch(t.Context(), newFetcher(t, n, nil), c.path, "v1.0.0"), "")
 			})
 		}
+	}
+}
+
+// A repository, or a page, that asks for a login or says Retry-After is not asked by
+// every question, and its neighbour is.
+func TestOutagesAreRemembered(t *testing.T) {
+	for name, c := range map[string]struct {
+		fails  string
+		status int
+		after  string
+	}{
+		"a login": {"/simple/info/refs", 401, ""}, "refused": {"/simple/info/refs", 403, ""},
+		"too many": {"/simple/info/refs", 429, "120"}, "busy": {"/simple/info/refs", 503, "120"},
+		"a login at the page": {"/simple", 401, ""}, "a page that is busy": {"/simple", 503, "120"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := modtest.NewInternet(t, modtest.Ready(t, "simple")...)
+			n.Add(modtest.NewRepo(t, "# A neighbour.\nrepo git.test/other\nwrite go.mod \"module git.test/other\\n\"\ncommit 2022-01-01T10:00:00Z One\n"))
+			n.Break("git.test"+c.fails, func(http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					if c.after != "" {
+						w.Header().Set("Retry-After", c.after)
+					}
+					w.WriteHeader(c.status)
+				})
+			})
+			f := newFetcher(t, n, func(o *fetcher.Options) { o.DownTTL = time.Hour })
+			for range 100 {
+				_, err := f.Versions(t.Context(), "git.test/simple")
+				requireOutage(t, err, "")
+				var outage *athens.UnavailableError
+				require.ErrorAs(t, err, &outage)
+				assert.Equal(t, c.after != "", outage.RetryAfter == 2*time.Minute, "%v", outage.RetryAfter)
+			}
+			assert.Equal(t, 1, n.Count("git.test"+c.fails), "%v", n.Requests(""))
+			_, err := f.Versions(t.Context(), "git.test/other")
+			assert.NoError(t, err)
+		})
+	}
+}
+
+// The module of go's releases is on the GOPROXY server that its page names.
+func TestToolchain(t *testing.T) {
+	const version = "v0.0.1-go1.99.0.linux-amd64"
+	f := newStatusFetcher(t, func(r *http.Request) (int, string) {
+		switch {
+		case r.URL.Query().Has("go-get"):
+			return 200, `<meta name="go-import" content="golang.org/toolchain mod https://dl.test">`
+		case strings.HasSuffix(r.URL.Path, "/"+version+".info"):
+			return 200, `{"Version":"` + version + `"}`
+		}
+		return 404, ""
+	})
+	c, err := f.Fetch(t.Context(), module.Version{Path: "golang.org/toolchain", Version: version})
+	require.NoError(t, err)
+	info, err := c.Info(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, version, info.Version)
+}
+
+// A folder in the place of netrc, or below a file, is no reason to ask nobody.
+func TestNetrcIsUnreadable(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for _, name := range []string{folder, filepath.Join(file, "netrc")} {
+		var out bytes.Buffer
+		n := modtest.NewInternet(t, modtest.Ready(t, "simple")...)
+		f := newFetcher(t, n, func(o *fetcher.Options) {
+			o.Netrc, o.Logger = name, slog.New(slog.NewTextHandler(&out, nil))
+		})
+		_, err := modtest.FetchAll(t, f, "git.test/simple", "v1.0.0")
+		require.NoError(t, err)
+		assert.Equal(t, 1, strings.Count(out.String(), "netrc can't be read"), out.String())
 	}
 }
