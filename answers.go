@@ -58,7 +58,7 @@ func (a *answer) size(q question) int64 {
 		}
 	}
 	if a.info != nil {
-		n += int(unsafe.Sizeof(*a.info)) + len(a.info.Version)
+		n += int(unsafe.Sizeof(*a.info)) + len(a.info.Version) + cap(a.info.Raw)
 		if o := a.info.Origin; o != nil {
 			n += int(unsafe.Sizeof(*o)) + len(o.VCS) + len(o.URL) + len(o.Subdir) + len(o.Hash) + len(o.TagPrefix) + len(o.TagSum) + len(o.Ref) + len(o.RepoSum)
 		}

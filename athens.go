@@ -56,6 +56,10 @@ type Info struct {
 	Version string    // canonical version
 	Time    time.Time // commit time, UTC
 	Origin  *Origin   `json:",omitempty"` // where it came from, where that is known
+
+	// Raw is the .info as a server sent it, which is kept and passed on byte for
+	// byte. It is nil where the fields were made from a commit. See [Info.Encode].
+	Raw []byte `json:"-"`
 }
 
 // Origin is a version's provenance, field by field as the go command writes it
@@ -116,10 +120,12 @@ type Storage interface {
 	// stores, the reading.
 	Open(ctx context.Context, m module.Version, f File) (*Object, error)
 
-	// Put stores .info and .mod, which become visible together and are
-	// durable on return. If m is held, Put changes nothing: it returns nil
-	// when mod has the held bytes, info the held Version and Time and, where
-	// both have one, the held Origin.Hash; otherwise a [*ConflictError].
+	// Put stores .info, which is what info.Encode returns, and .mod. They become
+	// visible together and are durable on return. If m is held, Put changes
+	// nothing: it returns nil when mod has the held bytes, info the held Version,
+	// where both have one the held Origin.Hash, and, unless it has Raw, the held
+	// Time; otherwise a [*ConflictError]. An info with Raw is what a server says:
+	// two honest servers may differ in all but the commit.
 	// A medium that was adopted with the .mod alone is given the .info.
 	Put(ctx context.Context, m module.Version, info *Info, mod []byte) error
 

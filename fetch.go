@@ -259,7 +259,7 @@ func (h *Handler) sameCommit(ctx context.Context, src source, content Content, m
 	if err := json.Unmarshal(b, &held); err != nil {
 		return &storeError{fmt.Errorf("held .info of %s: %w", m, err)}
 	}
-	heldValue, gotValue := compareInfos(&held, got)
+	heldValue, gotValue := compareInfos(&held, got, src.vcs)
 	if heldValue == gotValue {
 		return nil
 	}
@@ -301,7 +301,7 @@ func (h *Handler) getInfo(ctx context.Context, src source, content Content, m mo
 	if info.Version != m.Version {
 		return nil, &InvalidError{m.Path, m.Version, fmt.Errorf("the source's .info names version %.80q", info.Version)}
 	}
-	if err := checkInfo(info); err != nil {
+	if err := checkInfo(info, src.vcs); err != nil {
 		return nil, &InvalidError{m.Path, m.Version, err}
 	}
 	return info, nil

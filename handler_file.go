@@ -2,7 +2,6 @@ package athens
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -306,7 +305,7 @@ func (x *exchange) serveInFlight(src source, m module.Version, f File) (bool, er
 	if info == nil || err != nil {
 		return false, err
 	}
-	body, err := json.Marshal(info)
+	body, err := info.Encode()
 	if err != nil {
 		return false, err
 	}

@@ -3,7 +3,6 @@ package athens
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -234,7 +233,7 @@ func (x *exchange) resolve(op, query string, spare func() bool) (*Info, error) {
 			err = &InvalidError{m.Path, query, errors.New("the source answered with no canonical version")}
 		}
 		if err == nil {
-			if invalid := checkInfo(a.info); invalid != nil {
+			if invalid := checkInfo(a.info, src.vcs); invalid != nil {
 				err = &InvalidError{m.Path, query, invalid}
 			}
 		}
@@ -270,7 +269,7 @@ func (x *exchange) serveVersion(version string, info *Info) error {
 		}
 		info = a.info
 	}
-	body, err := json.Marshal(info)
+	body, err := info.Encode()
 	if err != nil {
 		return fmt.Errorf("encode .info: %w", err)
 	}

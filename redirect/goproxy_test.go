@@ -42,6 +42,7 @@ func TestGoProxy(t *testing.T) {
 	require.NoError(t, err)
 	var want athens.Info
 	require.NoError(t, json.Unmarshal(v.Info, &want))
+	want.Raw = v.Info
 	assert.Equal(t, &want, info)
 	mod, err := c.Mod(t.Context())
 	require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -187,11 +188,37 @@ func parseInfo(q question, body []byte) (*athens.Info, error) {
 	if got != asked && protocol.Canonical(asked) {
 		return nil, q.invalid(fmt.Errorf("the .info names %s", info.Version))
 	}
-	info.Time = info.Time.UTC()
+	info.Time, info.Raw = info.Time.UTC(), bytes.Clone(body) // others may hold the same answer
 	if o := info.Origin; o != nil && strings.Contains(o.URL, "@") {
 		o.URL = withoutUser(o.URL)
 	}
+	if hasPassword(body) {
+		info.Raw = nil // what is known of it is written anew
+		if b, err := info.Encode(); err != nil || hasPassword(b) {
+			info.Origin = nil
+		}
+	}
 	return info, nil
+}
+
+// password finds credentials in a URL; the user's name alone is part of an ssh address.
+var password = regexp.MustCompile(`(?i)https?://[^/\s]*@|://[^/\s@]*:[^/\s]*@`)
+
+// hasPassword reports whether a string in the JSON body, whatever it is of, is a URL
+// with credentials.
+func hasPassword(body []byte) bool {
+	if !bytes.ContainsRune(body, ':') || !bytes.ContainsAny(body, `@\`) {
+		return false
+	}
+	for d := json.NewDecoder(bytes.NewReader(body)); ; {
+		token, err := d.Token()
+		if err != nil {
+			return false // it was parsed before
+		}
+		if s, ok := token.(string); ok && password.MatchString(s) {
+			return true
+		}
+	}
 }
 
 // withoutUser takes the password out of the URL of a repository. The user name

@@ -3,7 +3,6 @@ package storage
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -192,16 +191,17 @@ func (s *Store) makeFolder(mark module.Version, dir string) error {
 	return err
 }
 
-// encode returns the .info as the go command writes it.
+// encode returns the .info to store.
 func (p *put) encode() ([]byte, error) {
-	info := *p.info
-	info.Time = info.Time.UTC()
-	data, err := json.Marshal(&info)
-	if err == nil && info.Version != p.m.Version {
-		err = fmt.Errorf("the .info names version %q", info.Version)
+	data, err := p.info.Encode()
+	if err == nil && p.info.Version != p.m.Version {
+		err = fmt.Errorf("the .info names version %q", p.info.Version)
 	}
 	if err == nil && len(data) > maxInfo {
 		err = fmt.Errorf("the .info has %d bytes, more than %d", len(data), maxInfo)
+	}
+	if err == nil && !isInfo(p.m, data) {
+		err = errors.New("the .info does not parse")
 	}
 	if err != nil {
 		return nil, &athens.InvalidError{Path: p.m.Path, Version: p.m.Version, Err: err}
@@ -295,7 +295,7 @@ func (p *put) compareInfo(held *athens.Info) error {
 	if held.Version != p.info.Version {
 		return p.conflict(athens.InfoFile, "version "+held.Version, "version "+p.info.Version)
 	}
-	if !held.Time.Equal(p.info.Time) {
+	if p.info.Raw == nil && !held.Time.Equal(p.info.Time) {
 		return p.conflict(athens.InfoFile, "of "+stamp(held.Time), "of "+stamp(p.info.Time))
 	}
 	if was, is := commit(held), commit(p.info); was != "" && is != "" && was != is {

@@ -28,8 +28,8 @@ const partOverhead = 200
 func size(m module.Version, k known) int64 {
 	n := len(m.Path) + len(m.Version)
 	if k.meta != nil {
-		// The info is the object's line once more, decoded.
-		n += cap(k.meta.object) + 2*k.meta.cut + partOverhead
+		// The info is the object's line twice more, unwrapped and decoded.
+		n += cap(k.meta.object) + 3*k.meta.cut + partOverhead
 	}
 	if k.zip != nil {
 		n += len(k.zip.etag) + len(k.zip.h1) + partOverhead

@@ -73,7 +73,7 @@ func (s *Store) readSmall(ctx context.Context, key string) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	limit := maxInfo + 1 + s.opts.MaxModBytes
+	limit := maxLine + 1 + s.opts.MaxModBytes
 	if r.Size() > limit {
 		return nil, fmt.Errorf("the object has %d bytes, more than %d", r.Size(), limit)
 	}

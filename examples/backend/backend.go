@@ -40,7 +40,7 @@ func New(objects Objects) *Store { return &Store{objects} }
 
 // record is the one object that holds .info and .mod: they can't be seen apart.
 type record struct {
-	Info *athens.Info
+	Info []byte
 	Mod  []byte
 }
 
@@ -66,7 +66,11 @@ func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mo
 		}
 		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: fmt.Errorf("the .info is of %q", info.Version)}
 	}
-	body, err := json.Marshal(record{info, mod})
+	file, err := info.Encode()
+	if err != nil {
+		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: err}
+	}
+	body, err := json.Marshal(record{file, mod})
 	if err != nil {
 		return err
 	}
@@ -85,14 +89,18 @@ func (r *record) same(m module.Version, info *athens.Info, mod []byte) error {
 	differs := func(f athens.File, held, got string) error {
 		return &athens.ConflictError{Module: m, File: f, Held: held, Got: got}
 	}
-	a, b := r.Info.Origin, info.Origin
+	var was athens.Info
+	if err := json.Unmarshal(r.Info, &was); err != nil {
+		return err
+	}
+	a, b := was.Origin, info.Origin
 	switch {
 	case !bytes.Equal(r.Mod, mod):
 		return differs(athens.ModFile, fmt.Sprintf("%.60q", r.Mod), fmt.Sprintf("%.60q", mod))
-	case r.Info.Version != info.Version:
-		return differs(athens.InfoFile, r.Info.Version, info.Version)
-	case !r.Info.Time.Equal(info.Time):
-		return differs(athens.InfoFile, r.Info.Time.String(), info.Time.String())
+	case was.Version != info.Version:
+		return differs(athens.InfoFile, was.Version, info.Version)
+	case info.Raw == nil && !was.Time.Equal(info.Time): // made from another commit
+		return differs(athens.InfoFile, was.Time.String(), info.Time.String())
 	case a != nil && b != nil && a.Hash != "" && b.Hash != "" && a.Hash != b.Hash:
 		return differs(athens.InfoFile, a.Hash, b.Hash)
 	}
@@ -127,9 +135,7 @@ func (s *Store) Open(ctx context.Context, m module.Version, f athens.File) (*ath
 			return nil, err
 		}
 		if body = r.Mod; f == athens.InfoFile {
-			if body, err = json.Marshal(r.Info); err != nil {
-				return nil, err
-			}
+			body = r.Info
 		}
 	}
 	return &athens.Object{Body: content{bytes.NewReader(body)}, Size: int64(len(body)), ETag: fmt.Sprintf("%q", m.String()+"."+f.String())}, nil

@@ -331,6 +331,8 @@ func (c *content) Info(ctx context.Context) (*athens.Info, error) {
 		info.Version = "v9.9.9"
 	case "other-time":
 		info.Time = info.Time.Add(time.Hour)
+	case "commit-a", "commit-b":
+		info.Origin = &athens.Origin{Hash: how}
 	case "huge":
 		info.Origin = &athens.Origin{URL: strings.Repeat("x", 2<<20)}
 	}

@@ -30,7 +30,13 @@ var (
 		"mod_download_too_many_redirects": "it allows for as many redirects as the go command follows, and this server adds one",
 		"mod_get_nopkgs":                  "it wants the words of the original server's 404, and this server says more",
 	}
-	whenFetching = map[string]string{}
+	whenFetching = map[string]string{
+		"mod_bad_filenames":       "it wants the go command to refuse a zip, and this server refuses it first",
+		"mod_load_badzip":         "it wants the go command to refuse a zip, and this server refuses it first",
+		"mod_get_nopkgs":          "it wants the words of the original server's 404, and this server says more",
+		"mod_install_pkg_version": "it wants the words of the original server's 404, and this server says more",
+		"mod_run_pkg_version":     "it wants the words of the original server's 404, and this server says more",
+	}
 )
 
 func TestRedirecting(t *testing.T) { run(t, whenRedirecting, "-miss", "redirect") }

@@ -28,6 +28,9 @@ var putCases = []Case{
 	{"conflict-time", "a Put with another Time is a conflict and changes nothing", alone(checkConflict(athens.InfoFile, func(s *Sample) {
 		s.Info.Time = s.Info.Time.Add(time.Second)
 	}))},
+	{"raw", "an Info with Raw is stored byte for byte", twice(checkRaw)},
+	{"raw-same", "a Put of an Info with Raw is the same again with any Time, unless its commit is another", alone(checkRawSame)},
+	{"raw-invalid", "an Info whose Raw names another version, or is no JSON, is an InvalidError, and nothing is held", alone(checkRawInvalid)},
 	{"conflict-version", "a Put whose .info names another version is a conflict and changes nothing", alone(checkConflict(athens.InfoFile, func(s *Sample) {
 		s.Info.Version = "v1.2.4"
 	}))},

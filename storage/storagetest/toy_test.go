@@ -131,10 +131,17 @@ func (t *toy) Put(ctx context.Context, m module.Version, info *athens.Info, mod 
 	if e != nil {
 		return t.again(e, m, info, mod)
 	}
-	data, err := json.Marshal(info)
-	if err != nil {
-		return err
+	data, err := info.Encode()
+	switch {
+	case t.bug == "raw is written anew":
+		data, err = json.Marshal(info)
+	case err != nil && t.bug == "raw-invalid is stored":
+		data, err = info.Raw, nil
 	}
+	if err != nil {
+		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: err}
+	}
+	data = bytes.Clone(data)
 	held := *info
 	if info.Origin != nil {
 		origin := *info.Origin
@@ -186,12 +193,12 @@ func (t *toy) again(e *entry, m module.Version, info *athens.Info, mod []byte) e
 		}
 		return conflict(athens.ModFile)
 	case e.held.Version != info.Version && t.bug != "conflict-version",
-		!e.held.Time.Equal(info.Time) && t.bug != "conflict-time",
+		!e.held.Time.Equal(info.Time) && t.bug != "conflict-time" && (info.Raw == nil || t.bug == "raw-same compares times"),
 		t.bug == "same-again compares zones" && e.held.Time != info.Time:
 		return conflict(athens.InfoFile)
 	case e.held.Origin == nil || info.Origin == nil || t.bug == "conflict-commit":
 		return nil
-	case e.held.Origin.Hash != info.Origin.Hash && info.Origin.Hash != "":
+	case e.held.Origin.Hash != info.Origin.Hash && info.Origin.Hash != "" && e.held.Origin.Hash != "":
 		return conflict(athens.InfoFile)
 	}
 	return nil
