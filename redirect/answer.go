@@ -66,7 +66,8 @@ func (c *client) refusal(q question, resp *http.Response, body io.Reader) *failu
 		}
 		return &failure{err: c.unavailable(status, after), again: code != http.StatusNotImplemented, after: after}
 	default:
-		return &failure{err: q.invalid(status)}
+		// What a gateway, a filter or a limit in between says is no answer to the question.
+		return &failure{err: c.unavailable(status, retryAfter(resp.Header.Get("Retry-After"), time.Now()))}
 	}
 }
 

@@ -1,7 +1,9 @@
 package redirect
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -34,13 +36,14 @@ func (q question) invalid(err error) error {
 
 // client asks one server, with credentials, limits and retries.
 type client struct {
-	opts   Options
-	source string // the base URL without credentials and without a slash at its end
-	auth   string // Authorization header, or ""
-	hidden *strings.Replacer
-	away   http.RoundTripper // for redirects of a server that is on the public internet
-	health *health
-	slots  *limit.Semaphore
+	opts    Options
+	source  string // the base URL without credentials and without a slash at its end
+	auth    string // Authorization header, or ""
+	hidden  *strings.Replacer
+	away    http.RoundTripper // for redirects of a server that is on the public internet
+	health  *health
+	outages *outages
+	slots   *limit.Semaphore
 }
 
 // newClient reads the URL of what, a word for errors.
@@ -62,7 +65,7 @@ func newClient(what, baseURL string, opts Options) (*client, error) {
 			away = t
 		}
 	}
-	c := &client{opts: opts, away: netguard.Transport(away), slots: limit.NewSemaphore(opts.MaxConns)}
+	c := &client{opts: opts, away: netguard.Transport(away), slots: limit.NewSemaphore(opts.MaxConns), outages: newOutages(opts)}
 	user, err := login(base, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
@@ -164,7 +167,13 @@ func credentials(u *url.Userinfo) (auth string, hidden *strings.Replacer) {
 
 // connectTimeout bounds how long the default transport waits for a connection:
 // a host that does not answer at all is to be found out before clients give up.
-const connectTimeout = 10 * time.Second
+// pingAfter is how long a connection of HTTP/2 may be quiet before the server is asked
+// whether it is still there, and pingTimeout how long that may take.
+const (
+	connectTimeout = 5 * time.Second
+	pingAfter      = 15 * time.Second
+	pingTimeout    = 5 * time.Second
+)
 
 func newTransport(maxConns int) http.RoundTripper {
 	t, ok := http.DefaultTransport.(*http.Transport)
@@ -177,6 +186,7 @@ func newTransport(maxConns int) http.RoundTripper {
 	t.MaxIdleConnsPerHost = maxConns
 	t.MaxIdleConns = max(t.MaxIdleConns, maxConns)
 	t.DisableCompression = true
+	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout}
 	return t
 }
 
@@ -247,6 +257,9 @@ type failure struct {
 // ask puts q to the server until there is an answer that settles it, and has
 // read take its body. read returns whether its error leaves room for a retry.
 func (c *client) ask(ctx context.Context, q question, timeout time.Duration, read func(r io.Reader, length int64) (bool, error)) error {
+	if err := cmp.Or(c.outages.known(q), c.health.admit()); err != nil {
+		return err
+	}
 	caller := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, slowError{"no complete answer", timeout})
 	defer cancel()
@@ -265,6 +278,7 @@ func (c *client) ask(ctx context.Context, q question, timeout time.Duration, rea
 		wait := max(min(pause, c.opts.MaxWait)/2+rand.N(min(pause, c.opts.MaxWait)/2+1), f.after)
 		end, _ := ctx.Deadline()
 		if !f.again || try >= c.opts.Tries || wait > c.opts.MaxWait || time.Until(end) < wait {
+			c.outages.note(q, f.err)
 			return f.err
 		}
 		pause = min(2*pause, c.opts.MaxWait)
@@ -297,9 +311,12 @@ func (c *client) try(ctx context.Context, q question, read func(r io.Reader, len
 		return c.noAnswer(ctx, q, err, asked)
 	}
 	defer resp.Body.Close()
-	body := &idleReader{r: resp.Body, idle: c.opts.IdleTimeout, cancel: cancel}
+	body := bufio.NewReaderSize(&idleReader{r: resp.Body, idle: c.opts.IdleTimeout, cancel: cancel}, sniffed)
 	if f := c.refusal(q, resp, body); f != nil {
 		return f
+	}
+	if err := c.page(resp, body); err != nil {
+		return &failure{err: c.unavailable(err, 0)}
 	}
 	again, err := read(body, resp.ContentLength)
 	return c.badBody(ctx, q, err, again)
@@ -319,7 +336,8 @@ func (c *client) noAnswer(ctx context.Context, q question, err error, asked time
 		return &failure{err: err} // the caller left; it knows why
 	}
 	c.health.silent(asked, err)
-	return &failure{err: c.unavailable(err, 0), again: !untrusted(err)}
+	// A server that takes no connection will not take one in a moment either.
+	return &failure{err: c.unavailable(err, 0), again: !untrusted(err) && !unreachable(err)}
 }
 
 // badBody says what became of a body.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 
+	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
@@ -46,6 +47,9 @@ func (c *content) Mod(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	body, err := c.u.get(ctx, q)
+	if err == nil && modfile.ModulePath(body) == "" {
+		return nil, c.u.client.notAsked("something that has no module line")
+	}
 	return bytes.Clone(body), err // others may hold the same answer
 }
 

@@ -71,7 +71,8 @@ func TestGoProxyFaults(t *testing.T) {
 		"longer":          {modtest.Length(5), new(athens.UnavailableError), new(athens.UnavailableError), 1},
 		"shorter":         {modtest.Length(-5), new(athens.InvalidError), nil, 1},
 		"too large":       {modtest.Oversize(1 << 20), new(athens.InvalidError), new(athens.InvalidError), 1},
-		"something else":  {modtest.Body("<html>"), new(athens.InvalidError), nil, 1},
+		"something else":  {modtest.Body("{}"), new(athens.UnavailableError), nil, 1},
+		"a page":          {modtest.Body(modtest.SignIn), new(athens.UnavailableError), new(athens.UnavailableError), 1},
 		"another version": {modtest.Swap("/git.test/!upper/@v/v1.0.0.info"), new(athens.InvalidError), nil, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package redirect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -27,6 +28,9 @@ type health struct {
 	alive   time.Time // the last sign of life
 	retryAt time.Time // down until then
 	reason  error     // why it is down; nil if it is not
+
+	mute     error     // why it is not worth waiting for; nil if it is
+	listenAt time.Time // when the next question may find out
 }
 
 func newHealth(source string, base *url.URL, opts Options) *health {
@@ -68,7 +72,32 @@ func dialer(base *url.URL, opts Options) func(context.Context, string, string) (
 func (h *health) contact() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.alive, h.reason, h.mute = time.Now(), nil, nil
+}
+
+// connected notes that the server takes connections. Whether it says something on
+// them, is another thing.
+func (h *health) connected() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.alive, h.reason = time.Now(), nil
+}
+
+// admit returns why a question would wait in vain: the server let another wait for
+// nothing, on a connection or for one. One question in DownFor is let through to find
+// out whether that is still so.
+func (h *health) admit() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.mute == nil {
+		return nil
+	}
+	now := time.Now()
+	if now.Before(h.listenAt) {
+		return &athens.UnavailableError{Source: h.source, RetryAfter: max(h.listenAt.Sub(now), time.Second), Err: h.mute}
+	}
+	h.listenAt = now.Add(h.opts.DownFor)
+	return nil
 }
 
 // down notes that the server could not be reached.
@@ -76,6 +105,12 @@ func (h *health) down(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.reason, h.retryAt = err, time.Now().Add(h.opts.DownFor)
+	if slow, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err); ok && slow.Timeout() {
+		h.mute, h.listenAt = err, h.retryAt
+	}
 }
 
 // silent notes that what was asked at a time has had no answer. It says nothing
@@ -124,7 +159,7 @@ func (h *health) probe(ctx context.Context) (struct{}, error) {
 	conn, err := h.dial(ctx, "tcp", h.addr)
 	if err == nil {
 		conn.Close()
-		h.contact()
+		h.connected()
 		return struct{}{}, nil
 	}
 	err = netguard.WithoutAddresses(err)

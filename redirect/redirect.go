@@ -22,9 +22,11 @@
 //	408 425 429 5xx  athens.UnavailableError  tried again, as Retry-After allows
 //	loop, bad content of another Athens server (502), 508
 //	                 athens.LoopError, athens.InvalidError
-//	anything else    athens.InvalidError
+//	anything else    athens.UnavailableError  not tried again
 //
-// No connection, a cut one and a silent one are athens.UnavailableErrors too.
+// No connection, a cut one and a silent one are athens.UnavailableErrors too, and so is
+// a 200 with something else than was asked for: a page for people, a list whose lines
+// are mostly no versions, an .info that names none, a .mod without a module line.
 // An answer that is too large, of another version than the one asked for, or
 // encoded in a way that was not asked for is an athens.InvalidError.
 //
@@ -38,7 +40,6 @@ package redirect
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -86,13 +87,15 @@ type Options struct {
 	// once. Zero means 2 seconds.
 	MaxWait time.Duration
 	// AnswerTimeout is how long one try waits until an answer begins. A
-	// registry that holds nothing yet clones a repository in that time. Zero
-	// means 2 minutes.
+	// registry that holds nothing yet clones a repository in that time. A
+	// server that has answered nothing else meanwhile is then not waited for
+	// any longer: questions fail at once, but for one in DownFor. Zero means
+	// one minute.
 	AnswerTimeout time.Duration
 	// IdleTimeout is how long an answer may pause. Zero means 30 seconds.
 	IdleTimeout time.Duration
 	// Timeout bounds a question with all its tries, but for a zip. Zero means
-	// 5 minutes.
+	// 2 minutes.
 	Timeout time.Duration
 	// ZipTimeout bounds the same for a zip. Zero means 1 hour.
 	ZipTimeout time.Duration
@@ -119,7 +122,9 @@ type Options struct {
 	// never sent there.
 	NoRedirect bool
 	// DownFor is how long an upstream counts as down after no connection to it
-	// could be made. Zero means 5 seconds.
+	// could be made, or nothing was heard on one, and how long one that answers
+	// 401, 407 or 429 is not asked. A Retry-After that says more is honored, up to
+	// an hour. Zero means 5 seconds.
 	DownFor time.Duration
 	// CheckAfter is how long the last answer of an upstream is a sign of life.
 	// When it is older, a client is sent there only after a connection could
@@ -152,9 +157,9 @@ func (o *Options) withDefaults() Options {
 	orElse(&d.Tries, 3)
 	orElse(&d.Backoff, 250*time.Millisecond)
 	orElse(&d.MaxWait, 2*time.Second)
-	orElse(&d.AnswerTimeout, 2*time.Minute)
+	orElse(&d.AnswerTimeout, time.Minute)
 	orElse(&d.IdleTimeout, 30*time.Second)
-	orElse(&d.Timeout, 5*time.Minute)
+	orElse(&d.Timeout, 2*time.Minute)
 	orElse(&d.ZipTimeout, time.Hour)
 	orElse(&d.MaxInfo, 64<<10)
 	orElse(&d.MaxModBytes, 32<<20)
@@ -251,11 +256,5 @@ func (u *Upstream) SumDB(ctx context.Context, protocolPath string) ([]byte, erro
 	}
 	q.module = protocolPath
 	body, err := u.get(ctx, q)
-	var refusal *statusError
-	if r.Op == protocol.Supported && errors.As(err, new(*athens.InvalidError)) && errors.As(err, &refusal) && refusal.code/100 == 4 {
-		// Some servers have a status of their own for the names of databases that
-		// they do not carry.
-		return nil, &athens.MissingError{Path: protocolPath, Err: refusal}
-	}
 	return bytes.Clone(body), err
 }

@@ -83,7 +83,7 @@ func TestRetries(t *testing.T) {
 		{"429 with a wait", []http.HandlerFunc{status(429, "1"), body("v1.0.0")}, 2, time.Second, time.Second, ""},
 		{"503 with a long wait", []http.HandlerFunc{status(503, "3"), body("v1.0.0")}, 1, 0, 0, "http://up.test is unavailable: it answers 503 Service Unavailable"},
 		{"missing is final", []http.HandlerFunc{status(404, ""), body("v1.0.0")}, 1, 0, 0, "example.com/m: not found"},
-		{"so is bad content", []http.HandlerFunc{status(400, ""), body("v1.0.0")}, 1, 0, 0, "example.com/m: invalid: it answers 400 Bad Request"},
+		{"what is no answer is not tried again", []http.HandlerFunc{status(400, ""), body("v1.0.0")}, 1, 0, 0, "http://up.test is unavailable: it answers 400 Bad Request"},
 		{"and a loop", []http.HandlerFunc{func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, (&athens.LoopError{Via: "a, b"}).Error(), http.StatusBadGateway)
 		}, body("v1.0.0")}, 1, 0, 0, "proxy loop: the servers a, b ask each other"},
@@ -132,9 +132,9 @@ func TestTimeouts(t *testing.T) {
 		took   time.Duration
 		err    string
 	}{
-		{"no answer", hang, redirect.Options{Tries: 1}, 2 * time.Minute, "no answer within 2m0s"},
+		{"no answer", hang, redirect.Options{Tries: 1}, time.Minute, "no answer within 1m0s"},
 		{"a pause", pausing, redirect.Options{Tries: 1}, 30 * time.Second, "no data within 30s"},
-		{"in all", hang, redirect.Options{AnswerTimeout: time.Hour}, 5 * time.Minute, "no complete answer within 5m0s"},
+		{"in all", hang, redirect.Options{AnswerTimeout: time.Hour}, 2 * time.Minute, "no complete answer within 2m0s"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -326,7 +326,7 @@ func TestSilence(t *testing.T) {
 			_, err := u.Versions(t.Context(), "example.com/slow")
 			done <- err
 		}()
-		time.Sleep(119 * time.Second)
+		time.Sleep(59 * time.Second)
 		_, err := u.Versions(t.Context(), "example.com/m")
 		assert.NoError(t, err)
 		assert.Error(t, <-done)
@@ -334,7 +334,7 @@ func TestSilence(t *testing.T) {
 
 		_, err = u.Versions(t.Context(), "example.com/slow")
 		assert.Error(t, err)
-		assert.ErrorContains(t, u.Healthy(t.Context()), "no answer within 2m0s")
+		assert.ErrorContains(t, u.Healthy(t.Context()), "no answer within 1m0s")
 		time.Sleep(5 * time.Second)
 		assert.NoError(t, u.Healthy(t.Context()), "a connection can be made")
 	})
@@ -355,4 +355,100 @@ func TestCheckTakesTooLong(t *testing.T) {
 		assert.True(t, down.Timeout())
 		assert.LessOrEqual(t, time.Since(begin), time.Second)
 	})
+}
+
+// A server that says nothing is waited for once: then only one question in five
+// seconds finds out whether it still is so, whatever it is about.
+func TestSilenceIsRemembered(t *testing.T) {
+	for name, dial := range map[string]func(context.Context, string, string) (net.Conn, error){
+		"accepts and says nothing": nil,
+		"takes no connection": func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: 1}).DialContext(ctx, "tcp", "127.0.0.1:1")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mended atomic.Bool
+				o, w := wired(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if !mended.Load() {
+						hang(w, r)
+					}
+					fmt.Fprintln(w, "v1.0.0")
+				}))
+				if dial != nil {
+					o.Transport = &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+						if mended.Load() {
+							return w.dial(ctx, network, addr)
+						}
+						time.Sleep(5 * time.Second)
+						return dial(ctx, network, addr)
+					}}
+				}
+				u := upstream(t, "http://up.test", o)
+				ask := func(path string) (time.Duration, error) {
+					begin := time.Now()
+					_, err := u.Versions(t.Context(), path)
+					return time.Since(begin), err
+				}
+				took, err := ask("example.com/m")
+				assert.Error(t, err)
+				assert.LessOrEqual(t, took, 2*time.Minute)
+				took, err = ask("example.com/second")
+				var down *athens.UnavailableError
+				require.ErrorAs(t, err, &down)
+				assert.Zero(t, took)
+				assert.True(t, down.Timeout())
+				assert.LessOrEqual(t, down.RetryAfter, 5*time.Second)
+				mended.Store(true)
+				time.Sleep(6 * time.Second)
+				for range 2 {
+					took, err = ask("example.com/third")
+					assert.NoError(t, err)
+					assert.Zero(t, took)
+				}
+			})
+		})
+	}
+}
+
+// What a server says of when to ask again is heeded, and said to others: for all
+// questions where it is busy or refuses the login, otherwise for the one that was asked.
+func TestOutagesAreRemembered(t *testing.T) {
+	for _, c := range []struct {
+		answer http.HandlerFunc
+		other  bool          // another question is asked
+		wait   time.Duration // until the same one is
+	}{
+		{status(429, "120"), false, 2 * time.Minute},
+		{status(503, "120"), true, 2 * time.Minute},
+		{status(403, "120"), true, 0},
+		{status(401, ""), false, 5 * time.Second},
+		{status(429, ""), false, 5 * time.Second},
+		{status(429, "86400"), false, time.Hour},
+		{status(503, ""), true, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{answers: []http.HandlerFunc{c.answer}}
+			o, _ := wired(t, s)
+			o.Tries = 1
+			u := upstream(t, "http://up.test", o)
+			_, err := u.Versions(t.Context(), "example.com/m")
+			require.Error(t, err)
+			if c.wait > 0 {
+				time.Sleep(c.wait - time.Second)
+				_, err = u.Versions(t.Context(), "example.com/m")
+				var down *athens.UnavailableError
+				require.ErrorAs(t, err, &down)
+				assert.Equal(t, time.Second, down.RetryAfter)
+				assert.EqualValues(t, 1, s.asked.Load())
+			}
+			asked := s.asked.Load()
+			_, _ = u.Versions(t.Context(), "example.com/other")
+			assert.Equal(t, c.other, s.asked.Load() > asked)
+			time.Sleep(2 * time.Second)
+			asked = s.asked.Load()
+			_, _ = u.Versions(t.Context(), "example.com/m")
+			assert.Greater(t, s.asked.Load(), asked)
+		})
+	}
 }

@@ -139,7 +139,7 @@ func TestResolve(t *testing.T) {
 		"a.test/m/@v/main.info":                info(pseudo),
 		"a.test/m/@v/!branch.info":             info(pseudo),
 		"a.test/m/@v/wrong.info":               info("v2.0.0"),
-		"a.test/m/@v/garbage.info":             "<html>",
+		"a.test/m/@v/broken.info":              "{",
 		"a.test/m/@v/v1.2.0.info":              info("v1.2.9"),
 		"a.test/pre/@v/list":                   "v1.0.0-rc.1\nv1.0.0-rc.2\n",
 		"a.test/pre/@v/v1.0.0-rc.2.info":       info("v1.0.0-rc.2"),
@@ -174,7 +174,7 @@ func TestResolve(t *testing.T) {
 		{"a.test/gone", "v1", "a.test/gone@v1: not found: no such thing"},
 		{"a.test/m", "nobranch", "a.test/m@nobranch: not found: no such thing"},
 		{"a.test/m", "wrong", `a.test/m@wrong: invalid: the .info names "v2.0.0", which is no version of that module`},
-		{"a.test/m", "garbage", "a.test/m@garbage: invalid: the .info is no JSON of a version: invalid character '<'"},
+		{"a.test/m", "broken", "a.test/m@broken: invalid: the .info is no JSON of a version: unexpected end"},
 		{"a.test/m", "v1.2.0", "a.test/m@v1.2.0: invalid: the .info names v1.2.9"},
 		{"a.test/m", "feature/x", "a.test/m@feature/x: invalid: version \"feature/x\""},
 	} {
@@ -257,10 +257,10 @@ func TestAnswers(t *testing.T) {
 		{name: "blocked silently", status: 451, want: "example.com/m@v1.0.0: blocked: URL answers 451", kind: new(athens.BlockedError)},
 		{name: "login", status: 401, body: "who are you?", want: "URL is unavailable: it does not accept the credentials: it answers 401 Unauthorized: who are you?", kind: new(athens.UnavailableError)},
 		{name: "proxy login", status: 407, want: "URL is unavailable: it does not accept the credentials: it answers 407 Proxy Authentication Required", kind: new(athens.UnavailableError)},
-		{name: "bad request", status: 400, body: "what?", want: "example.com/m@v1.0.0: invalid: it answers 400 Bad Request: what?", kind: new(athens.InvalidError)},
-		{name: "no content", status: 204, want: "example.com/m@v1.0.0: invalid: it answers 204 No Content", kind: new(athens.InvalidError)},
-		{name: "nowhere", status: 302, want: "example.com/m@v1.0.0: invalid: it answers 302 Found", kind: new(athens.InvalidError)},
-		{name: "unknown", status: 499, want: "example.com/m@v1.0.0: invalid: it answers 499", kind: new(athens.InvalidError)},
+		{name: "bad request", status: 400, body: "what?", want: "URL is unavailable: it answers 400 Bad Request: what?", kind: new(athens.UnavailableError)},
+		{name: "no content", status: 204, want: "URL is unavailable: it answers 204 No Content", kind: new(athens.UnavailableError)},
+		{name: "nowhere", status: 302, want: "URL is unavailable: it answers 302 Found", kind: new(athens.UnavailableError)},
+		{name: "unknown", status: 499, want: "URL is unavailable: it answers 499", kind: new(athens.UnavailableError)},
 		{name: "busy", status: 429, header: "Retry-After: 7", want: "URL is unavailable: it answers 429 Too Many Requests", kind: new(athens.UnavailableError), retryAfter: 7 * time.Second},
 		{name: "down", status: 503, header: "Retry-After: 99999999999", body: "down", want: "URL is unavailable: it answers 503 Service Unavailable: down", kind: new(athens.UnavailableError), retryAfter: 24 * time.Hour},
 		{name: "down since long", status: 503, header: "Retry-After: Mon, 02 Jan 2006 15:04:05 GMT", want: "URL is unavailable: it answers 503 Service Unavailable", kind: new(athens.UnavailableError)},
@@ -423,23 +423,19 @@ func TestSumDB(t *testing.T) {
 	}
 }
 
-// A server that refuses the name of a database does not carry it, whatever 4xx it
-// chooses for that: the go command then asks the database itself. An outage is none.
+// Only 404 and 410 say that a server does not carry a database: the go command then
+// asks that itself, for what it must not know among the rest.
 func TestSumDBNotCarried(t *testing.T) {
-	status := http.StatusBadRequest
-	u := upstream(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "host not permitted", status)
-	})).URL, &redirect.Options{Tries: 1})
-	_, err := u.SumDB(t.Context(), "sumdb/other.test/supported")
-	assert.IsType(t, new(athens.MissingError), err)
-	assert.ErrorContains(t, err, "host not permitted")
-	_, err = u.SumDB(t.Context(), "sumdb/other.test/latest")
-	assert.IsType(t, new(athens.InvalidError), err)
-	for status = range map[int]bool{500: true, 503: true, 429: true, 401: true} {
-		_, err = u.SumDB(t.Context(), "sumdb/other.test/supported")
-		assert.IsType(t, new(athens.UnavailableError), err)
+	for status, kind := range map[int]error{
+		404: new(athens.MissingError), 410: new(athens.MissingError), 403: new(athens.BlockedError),
+		400: new(athens.UnavailableError), 401: new(athens.UnavailableError), 405: new(athens.UnavailableError),
+		429: new(athens.UnavailableError), 500: new(athens.UnavailableError), 503: new(athens.UnavailableError),
+	} {
+		u := upstream(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "host not permitted", status)
+		})).URL, once())
+		_, err := u.SumDB(t.Context(), "sumdb/other.test/supported")
+		assert.IsType(t, kind, err, status)
+		assert.ErrorContains(t, err, "host not permitted")
 	}
-	status = http.StatusForbidden
-	_, err = u.SumDB(t.Context(), "sumdb/other.test/supported")
-	assert.IsType(t, new(athens.BlockedError), err)
 }

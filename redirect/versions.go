@@ -30,6 +30,8 @@ func (u *Upstream) Versions(ctx context.Context, path string) ([]string, error) 
 type listing struct {
 	tagged []string // in order
 	newest string   // the newest pseudo-version
+	lines  int      // that are not empty
+	odd    int      // those of them that begin with no version at all
 }
 
 func (u *Upstream) list(ctx context.Context, path string) (listing, error) {
@@ -53,6 +55,9 @@ func (u *Upstream) list(ctx context.Context, path string) (listing, error) {
 	if err != nil {
 		return listing{}, q.invalid(err)
 	}
+	if l.odd > l.lines/2 {
+		return listing{}, u.client.notAsked("a text whose lines are mostly no versions")
+	}
 	return l, nil
 }
 
@@ -65,7 +70,14 @@ func parseList(path string, body []byte, most int) (listing, error) {
 	)
 	for line := range bytes.Lines(body) {
 		fields := bytes.Fields(line)
-		if len(fields) == 0 || !protocol.Canonical(module.Version{Path: path, Version: string(fields[0])}) {
+		if len(fields) == 0 {
+			continue
+		}
+		l.lines++
+		if !semver.IsValid(string(fields[0])) {
+			l.odd++
+		}
+		if !protocol.Canonical(module.Version{Path: path, Version: string(fields[0])}) {
 			continue
 		}
 		v := string(fields[0])
@@ -134,7 +146,7 @@ func (u *Upstream) latest(ctx context.Context, path string) (*athens.Info, error
 	}
 	body, err := u.get(ctx, q)
 	if err == nil {
-		return parseInfo(q, body)
+		return u.read(q, body)
 	}
 	missing := new(*athens.MissingError)
 	if !errors.As(err, missing) {
@@ -170,7 +182,18 @@ func (u *Upstream) info(ctx context.Context, path, query string) (*athens.Info, 
 	if err != nil {
 		return nil, err
 	}
-	return parseInfo(q, body)
+	return u.read(q, body)
+}
+
+// read is parseInfo of an answer of the upstream, which may be something else.
+func (u *Upstream) read(q question, body []byte) (*athens.Info, error) {
+	var about struct{ Version *json.RawMessage }
+	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
+		if err := json.Unmarshal(body, &about); err != nil || about.Version != nil {
+			return parseInfo(q, body)
+		}
+	}
+	return nil, u.client.notAsked("something that is no .info of a version")
 }
 
 // parseInfo reads the .info that answers q. It names a version that a module of
