@@ -8,7 +8,9 @@
 //
 // Any number of processes may share a bucket. There is no lock and no index:
 // all that is asked of the service is that of several writers who create the same
-// object one wins and the others are told. [New] makes sure that it does so.
+// object one wins and the others are told. [New] makes sure that it does so, and each
+// write does again: what was created is written once more, and the service must refuse
+// that. A service that has stopped doing so is an error, which says what is wrong.
 //
 // # The life of a version
 //
@@ -86,6 +88,9 @@ type Store struct {
 	owned  bool // opened here, and closed by Close
 	opts   Options
 	seen   memory
+
+	parts     chan struct{} // taken while conditions on parts are tried
+	partsSeen time.Time     // when they were last honoured
 }
 
 var (
@@ -112,7 +117,7 @@ func New(ctx context.Context, bucket *blob.Bucket, opts *Options) (*Store, error
 	if err := o.withDefaults(); err != nil {
 		return nil, err
 	}
-	s := &Store{bucket: bucket, opts: o, seen: newMemory(o.KeepBytes, o.KeepFor)}
+	s := &Store{bucket: bucket, opts: o, seen: newMemory(o.KeepBytes, o.KeepFor), parts: make(chan struct{}, 1)}
 	if o.Unprobed {
 		return s, nil
 	}

@@ -43,7 +43,7 @@ func find[T any](ctx context.Context, s *Store, key string, read func(context.Co
 func within[T any](ctx context.Context, limit time.Duration, ask func(context.Context) (T, error)) (T, error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, limit, errSlow)
 	defer cancel()
-	value, err := ask(bounded)
+	value, err := unpanicked(bounded, ask)
 	switch {
 	case err == nil:
 		return value, nil
@@ -53,6 +53,17 @@ func within[T any](ctx context.Context, limit time.Duration, ask func(context.Co
 		return value, fmt.Errorf("%w: %w", errSlow, context.DeadlineExceeded)
 	}
 	return value, err
+}
+
+// unpanicked calls a driver, some of which panic where an answer lacks what every answer
+// should have, such as an object's date.
+func unpanicked[T any](ctx context.Context, ask func(context.Context) (T, error)) (value T, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the driver panicked, as on an answer that lacks a part: %v", r)
+		}
+	}()
+	return ask(ctx)
 }
 
 // gone reports whether err, that of reading an object, means that there is none. It
@@ -78,10 +89,7 @@ func (s *Store) gone(ctx context.Context, key string, err error) (bool, error) {
 		return true, nil
 	}
 	// Other services, and drivers, say the same of buckets and permissions.
-	first, err := within(ctx, s.opts.Timeout, func(ctx context.Context) ([]*blob.ListObject, error) {
-		page, _, err := s.bucket.ListPage(ctx, blob.FirstPageToken, 1, &blob.ListOptions{Prefix: key})
-		return page, err
-	})
+	first, _, err := s.page(ctx, key, blob.FirstPageToken, 1)
 	return err == nil && (len(first) == 0 || first[0].Key != key), err
 }
 

@@ -211,7 +211,9 @@ func (b *zipBody) Read(p []byte) (int, error) {
 
 // request begins to read at the present offset.
 func (b *zipBody) request(ctx context.Context) error {
-	r, err := b.s.bucket.NewRangeReader(ctx, b.key, b.at, -1, nil)
+	r, err := unpanicked(ctx, func(ctx context.Context) (*blob.Reader, error) {
+		return b.s.bucket.NewRangeReader(ctx, b.key, b.at, -1, nil)
+	})
 	if err != nil {
 		return err
 	}

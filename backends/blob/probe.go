@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
@@ -41,14 +42,42 @@ func (s *Store) Check(ctx context.Context) error {
 	if err := s.probe(ctx); err != nil {
 		return err
 	}
+	return fault(ctx, "probe conditional uploads", module.Version{}, s.tryParts(ctx))
+}
+
+// partsEvery is how long a store that uploads in parts believes that conditions on that
+// are honoured.
+const partsEvery = time.Hour
+
+// probeParts is tryParts, once in partsEvery.
+func (s *Store) probeParts(ctx context.Context) error {
+	select {
+	case s.parts <- struct{}{}:
+		defer func() { <-s.parts }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	now := time.Now()
+	if !s.partsSeen.IsZero() && now.Sub(s.partsSeen) < partsEvery {
+		return nil
+	}
+	err := s.tryParts(ctx)
+	if err == nil {
+		s.partsSeen = now
+	}
+	return err
+}
+
+// tryParts uploads an object that exists in parts, and wants to be refused.
+func (s *Store) tryParts(ctx context.Context) error {
 	err := s.writeProbe(ctx, largeProbe)
 	switch {
 	case err == nil:
-		return fmt.Errorf("blob: uploaded in parts: %w", errUnconditional)
+		return fmt.Errorf("uploaded in parts: %w", errUnconditional)
 	case gcerrors.Code(err) == gcerrors.FailedPrecondition:
 		return nil
 	}
-	return fault(ctx, "probe conditional uploads", module.Version{}, err)
+	return err
 }
 
 // writeProbe writes an object of so many bytes, if there is none.

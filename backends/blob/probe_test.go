@@ -1,12 +1,19 @@
 package blob_test
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
+	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/backends/blob"
 	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/storage/storagetest"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	gocloud "gocloud.dev/blob"
 	"gocloud.dev/blob/memblob"
 )
 
@@ -75,4 +82,113 @@ func TestOptions(t *testing.T) {
 	require.ErrorContains(t, sample("v1.0.0").Put(t.Context(), s), "more than 10")
 	_, err = blob.New(t.Context(), bucket, &blob.Options{TempDir: "/no/such/folder"})
 	require.Error(t, err)
+}
+
+// A service that stops to honour conditions, on any key but the one that New tries, is
+// found by the next write, and what is held stays what it is: of two servers that store
+// different content none is told that all went well unless the other is told that it did
+// not.
+func TestConditionsThatStop(t *testing.T) {
+	for name, c := range map[string]struct {
+		of    storagetest.Sample
+		which func(*http.Request) bool
+	}{
+		"a small zip": {sample("v1.0.0"), puts},
+		"a large one": {large("v1.1.0"), completes},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := newServer(t)
+			a, b := open(t, server, nil), open(t, server, nil)
+			held := c.of
+			require.NoError(t, held.Store(t.Context(), a))
+
+			mend := server.Break("modules", modtest.Only(c.which, unconditional(t, server)))
+			moved := storagetest.NewSample(held.Module.Path, held.Module.Version, "moved")
+			var conflict *athens.ConflictError
+			require.ErrorAs(t, moved.Put(t.Context(), b), &conflict)
+			require.ErrorAs(t, moved.Commit(t.Context(), b), &conflict)
+			next := held
+			next.Module.Version = "v1.9.0"
+			info := *held.Info
+			info.Version, next.Info = "v1.9.0", &info
+			err := next.Store(t.Context(), b)
+			require.ErrorContains(t, err, "If-None-Match")
+			require.False(t, athens.Final(err))
+			mend()
+			require.NoError(t, held.Whole(t.Context(), open(t, server, nil)))
+			require.NoError(t, next.Store(t.Context(), b), "what is there is what was stored")
+			require.NoError(t, next.Whole(t.Context(), open(t, server, nil)))
+		})
+	}
+}
+
+// unconditional makes a write replace what exists, whatever it says: the object is deleted
+// right before.
+func unconditional(t *testing.T, server *modtest.S3) modtest.Fault {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			bucket, err := gocloud.OpenBucket(t.Context(), server.URL("modules"))
+			if assert.NoError(t, err) {
+				_ = bucket.Delete(t.Context(), strings.TrimPrefix(r.URL.Path, "/modules/")) // if there is one
+				assert.NoError(t, bucket.Close())
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+func puts(r *http.Request) bool { return r.Method == http.MethodPut }
+
+// Two servers that store two contents at the same time, in a bucket that lost its
+// conditions after both had opened it, are not both told that it went well.
+func TestRaceWithoutConditions(t *testing.T) {
+	server := newServer(t)
+	a, b := open(t, server, nil), open(t, server, nil)
+	defer server.Break("modules/mod", modtest.Only(puts, unconditional(t, server)))()
+	for i := range 10 {
+		version := fmt.Sprintf("v1.%d.0", i)
+		one, two := storagetest.NewSample("example.com/m", version, "one"), storagetest.NewSample("example.com/m", version, "two")
+		told := make(chan error)
+		go func() { told <- one.Put(t.Context(), a) }()
+		second := two.Put(t.Context(), b)
+		require.Error(t, errors.Join(<-told, second))
+	}
+}
+
+// A listing that lacks a date, lists more than was asked for, or never ends is an error.
+func TestOddListings(t *testing.T) {
+	server := newServer(t)
+	store := open(t, server, nil)
+	require.NoError(t, sample("v1.0.0").Put(t.Context(), store))
+	entry := func(i int, date string) string {
+		return fmt.Sprintf("<Contents><Key>mod/example.com/m/@v/v1.%d.0</Key><Size>1</Size>%s</Contents>", i, date)
+	}
+	const date = "<LastModified>2026-01-02T03:04:05Z</LastModified>"
+	var many strings.Builder
+	for i := range 1001 {
+		many.WriteString(entry(i, date))
+	}
+	page := func(rest string) string {
+		return "<ListBucketResult><Name>modules</Name>" + rest + "</ListBucketResult>"
+	}
+	more := func(token string) string {
+		return "<IsTruncated>true</IsTruncated><NextContinuationToken>" + token + "</NextContinuationToken>"
+	}
+	for says, body := range map[string]string{
+		"panicked":     page(entry(0, "")),
+		"1001 objects": page(many.String()),
+		"65537 bytes":  page(entry(0, date) + more(strings.Repeat("x", 64<<10+1))),
+		"not go on":    page(entry(0, date) + more("same")),
+	} {
+		t.Run(says, func(t *testing.T) {
+			defer server.Break("modules", modtest.Only(func(r *http.Request) bool { return r.URL.Query().Has("list-type") }, modtest.Body(body)))()
+			_, err := store.Versions(t.Context(), "example.com/m")
+			require.ErrorContains(t, err, says)
+			var last error
+			for _, err := range store.All(t.Context()) {
+				last = err
+			}
+			require.ErrorContains(t, last, says)
+		})
+	}
 }

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/mod/module"
 )
 
-// Put stores .info and .mod, in one object and with one request where m is not
-// held; where it is, a second one reads what is.
+// Put stores .info and .mod, in one object. It asks first what is held, so that a service
+// that no longer honours conditions replaces nothing, and last makes sure that the
+// service refuses to replace what was stored.
 func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mod []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -31,8 +32,8 @@ func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mo
 
 // put stores m, or returns what is held of it.
 func (s *Store) put(ctx context.Context, m module.Version, info *athens.Info, mod []byte) (held *meta, err error) {
-	if held = s.seen.get(m).meta; held != nil {
-		return held, nil
+	if held, err = s.meta(ctx, m); held != nil || err != nil {
+		return held, err
 	}
 	key, err := metaKey(m)
 	if err != nil {
@@ -40,26 +41,42 @@ func (s *Store) put(ctx context.Context, m module.Version, info *athens.Info, mo
 	}
 	made, err := encodeMeta(m, info, mod)
 	if err != nil {
-		if held, lerr := s.meta(ctx, m); held != nil || lerr != nil {
-			return held, lerr // what is in conflict with it is told so
-		}
 		return nil, err
 	}
-	mine, err := s.create(ctx, func() error {
-		_, err := within(ctx, s.opts.Timeout, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, s.bucket.WriteAll(ctx, key, made.object, &blob.WriterOptions{
-				ContentType: "text/plain; charset=utf-8",
-				IfNotExist:  true,
-			})
-		})
-		return err
-	}, func() (bool, error) {
+	write := func() error { return s.writeMeta(ctx, key, made.object) }
+	mine, err := s.create(ctx, write, func() (bool, error) {
 		var err error
 		held, err = s.meta(ctx, m)
 		return held != nil, err
 	})
 	if mine {
-		s.seen.addMeta(m, made)
+		if err = refused(write()); err == nil {
+			s.seen.addMeta(m, made)
+		}
 	}
 	return held, err
+}
+
+// writeMeta creates the object of an .info and a .mod, if there is none.
+func (s *Store) writeMeta(ctx context.Context, key string, object []byte) error {
+	_, err := within(ctx, s.opts.Timeout, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.bucket.WriteAll(ctx, key, object, &blob.WriterOptions{
+			ContentType: "text/plain; charset=utf-8",
+			IfNotExist:  true,
+		})
+	})
+	return err
+}
+
+// refused turns the error of a second, equal write of what was just created into whether
+// the service honoured the condition: then it has refused that write. One that has not may
+// have let this writer replace what another stored, or the other way around.
+func refused(err error) error {
+	switch {
+	case err == nil:
+		return errUnconditional
+	case contended(err):
+		return nil
+	}
+	return fmt.Errorf("whether the service honours conditions can't be seen: %w", err)
 }

@@ -58,9 +58,10 @@ func TestRequests(t *testing.T) {
 		_, err := a.Open(t.Context(), small.Module, athens.ModFile)
 		require.ErrorIs(t, err, fs.ErrNotExist)
 	})
-	check("a fill", []string{"PUT", "PUT"}, func() { ok(small.Store(t.Context(), a)) })
-	check("the same fill again", []string{"PUT", "HEAD"}, func() { ok(small.Store(t.Context(), a)) })
-	check("the same fill elsewhere", []string{"PUT", "GET", "PUT", "HEAD"}, func() { ok(small.Store(t.Context(), b)) })
+	// Each write is repeated, and refused; first it is asked what there is.
+	check("a fill", []string{"GET", "PUT", "PUT", "HEAD", "PUT", "PUT"}, func() { ok(small.Store(t.Context(), a)) })
+	check("the same fill again", []string{"HEAD"}, func() { ok(small.Store(t.Context(), a)) })
+	check("the same fill elsewhere", []string{"GET", "HEAD"}, func() { ok(small.Store(t.Context(), b)) })
 	check(".info and .mod, filled here", nil, func() {
 		ok(s.Put(t.Context(), a))
 		server.Reset()
@@ -73,8 +74,13 @@ func TestRequests(t *testing.T) {
 		_, err := b.Open(t.Context(), s.Module, athens.ZipFile)
 		require.ErrorIs(t, err, fs.ErrNotExist)
 	})
-	// HEAD because it is large, then the parts, two of 8 MiB and one of 1.
-	check("a large zip", []string{"HEAD", "POST", "PUT", "PUT", "PUT", "POST"}, func() { ok(s.Commit(t.Context(), a)) })
+	// The parts, two of 8 MiB and one of 1; the .info and .mod, refused; the first time
+	// in an hour an upload in parts, refused.
+	parts := []string{"POST", "PUT", "PUT", "PUT", "POST"}
+	check("a large zip", slices.Concat([]string{"HEAD"}, parts, []string{"PUT"}, parts, []string{"DELETE", "HEAD"}), func() { ok(s.Commit(t.Context(), a)) })
+	next := large("v1.2.0")
+	ok(next.Put(t.Context(), a))
+	check("another", slices.Concat([]string{"HEAD"}, parts, []string{"PUT", "HEAD"}), func() { ok(next.Commit(t.Context(), a)) })
 	check("a zip, cold", []string{"HEAD", "GET"}, func() { _, err := read(t, b, s, athens.ZipFile); ok(err) })
 	check("a zip, warm", []string{"GET"}, func() { _, err := read(t, b, s, athens.ZipFile); ok(err) })
 	for name, c := range map[string]struct {

@@ -24,9 +24,12 @@ const (
 	partsOnce = 3
 )
 
-// atOnce is the size in bytes up to which a zip is sent without asking first
-// whether there is one: the answer to the upload says so.
+// atOnce is the size in bytes up to which a zip is sent twice, the second time to see that
+// the service refuses it.
 const atOnce = 1 << 20
+
+// partsFrom is the size in bytes above which a zip is uploaded in parts.
+const partsFrom = 16 << 20
 
 // Stage makes a file in the folder for temporary ones. Where the system lets it, the
 // file loses its name at once, so that nothing is left of it when the process
@@ -109,7 +112,7 @@ func (st *stage) Commit(ctx context.Context, m module.Version, h1 string) error 
 	if put == nil {
 		return absent(m, athens.ModFile)
 	}
-	held, err := st.upload(ctx, m, key, h1)
+	held, err := st.upload(ctx, m, key, h1, put)
 	if err == nil && held != nil {
 		err = held.compare(m, h1)
 	}
@@ -119,31 +122,52 @@ func (st *stage) Commit(ctx context.Context, m module.Version, h1 string) error 
 	return fault(ctx, "commit", m, err)
 }
 
-// upload makes the file the zip of m, or returns the zip that m has.
-func (st *stage) upload(ctx context.Context, m module.Version, key, h1 string) (held *zipObject, err error) {
+// upload makes the file the zip of m, or returns the zip that m has. As [Store.Put] it
+// asks first what is held, and last makes sure that conditions are honoured.
+func (st *stage) upload(ctx context.Context, m module.Version, key, h1 string, put *meta) (held *zipObject, err error) {
 	s := st.s
-	if s.seen.get(m).zip != nil || st.size > atOnce {
-		if held, err := within(ctx, s.opts.Timeout, s.head(key)); err == nil {
-			return held, nil
-		}
+	if held, err := within(ctx, s.opts.Timeout, s.head(key)); err == nil {
+		return held, nil
 	}
 	look := func() (bool, error) {
 		held, err = s.zip(ctx, m, key)
 		return held != nil, err
 	}
-	_, err = s.create(ctx, func() error {
-		_, err := within(ctx, s.opts.UploadTimeout, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, s.bucket.Upload(ctx, key, io.NewSectionReader(st.f, 0, st.size), &blob.WriterOptions{
-				ContentType:    "application/zip",
-				Metadata:       map[string]string{h1Name: h1},
-				BufferSize:     partSize,
-				MaxConcurrency: partsOnce,
-				IfNotExist:     true,
-			})
-		})
-		return err
-	}, look)
+	write := func() error { return st.write(ctx, key, h1) }
+	mine, err := s.create(ctx, write, look)
+	if err != nil || !mine {
+		return held, err
+	}
+	if st.size <= atOnce {
+		return nil, refused(write())
+	}
+	// A large zip is not sent twice: the .info and .mod are, a large object is tried
+	// now and then, and what is there now must be this zip.
+	metaKey, err := metaKey(m)
+	if err == nil {
+		err = refused(s.writeMeta(ctx, metaKey, put.object))
+	}
+	if err == nil && st.size > partsFrom {
+		err = s.probeParts(ctx)
+	}
+	if err == nil {
+		held, err = within(ctx, s.opts.Timeout, s.head(key))
+	}
 	return held, err
+}
+
+// write uploads the file, if there is no such object.
+func (st *stage) write(ctx context.Context, key, h1 string) error {
+	_, err := within(ctx, st.s.opts.UploadTimeout, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, st.s.bucket.Upload(ctx, key, io.NewSectionReader(st.f, 0, st.size), &blob.WriterOptions{
+			ContentType:    "application/zip",
+			Metadata:       map[string]string{h1Name: h1},
+			BufferSize:     partSize,
+			MaxConcurrency: partsOnce,
+			IfNotExist:     true,
+		})
+	})
+	return err
 }
 
 // compare returns a ConflictError if what is offered of m is not what is held.

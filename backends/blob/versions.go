@@ -1,7 +1,9 @@
 package blob
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -14,6 +16,8 @@ import (
 const (
 	// pageSize is how many keys a request lists: the most that S3 lists at once.
 	pageSize = 1000
+	// maxToken bounds what a service says of where a listing goes on, in bytes.
+	maxToken = 64 << 10
 	// maxVersions bounds the versions of one module.
 	maxVersions = 1 << 20
 )
@@ -87,26 +91,40 @@ func (s *Store) All(ctx context.Context) iter.Seq2[module.Version, error] {
 // walk goes over what is held under a prefix, in the order of the keys. An error is
 // the last.
 func (s *Store) walk(ctx context.Context, prefix string) iter.Seq2[module.Version, error] {
-	type page struct {
-		objects []*blob.ListObject
-		next    []byte
-	}
 	return func(yield func(module.Version, error) bool) {
 		for token := blob.FirstPageToken; len(token) > 0; {
-			p, err := within(ctx, s.opts.Timeout, func(ctx context.Context) (p page, err error) {
-				p.objects, p.next, err = s.bucket.ListPage(ctx, token, pageSize, &blob.ListOptions{Prefix: prefix})
-				return p, err
-			})
-			if err != nil && err != io.EOF {
+			objects, next, err := s.page(ctx, prefix, token, pageSize)
+			if err == nil && bytes.Equal(next, token) {
+				err = errors.New("the service's listing does not go on")
+			}
+			if err != nil {
 				yield(module.Version{}, err)
 				return
 			}
-			for _, o := range p.objects {
+			for _, o := range objects {
 				if m, ok := parseMetaKey(o.Key); ok && !yield(m, nil) {
 					return
 				}
 			}
-			token = p.next
+			token = next
 		}
 	}
+}
+
+// page lists at most size objects under a prefix from where token leads. A service that
+// answers with more is refused; one that lists nothing for ever is given up by the timeout.
+func (s *Store) page(ctx context.Context, prefix string, token []byte, size int) (objects []*blob.ListObject, next []byte, err error) {
+	_, err = within(ctx, s.opts.Timeout, func(ctx context.Context) (_ struct{}, err error) {
+		objects, next, err = s.bucket.ListPage(ctx, token, size, &blob.ListOptions{Prefix: prefix})
+		return struct{}{}, err
+	})
+	switch {
+	case err == io.EOF: // a page beyond the last
+		return nil, nil, nil
+	case err != nil:
+		return nil, nil, err
+	case len(objects) > size || len(next) > maxToken:
+		return nil, nil, fmt.Errorf("the service listed %d objects and a token of %d bytes, more than %d and %d", len(objects), len(next), size, maxToken)
+	}
+	return objects, next, nil
 }
