@@ -43,13 +43,7 @@ func TestIsPublic(t *testing.T) {
 func TestSpecialBlocks(t *testing.T) {
 	for _, s := range slices.Concat(specials, clouds) {
 		require.Equal(t, s.prefix, s.prefix.Masked(), s.name)
-		last := s.prefix.Addr().AsSlice()
-		for bit := s.prefix.Bits(); bit < len(last)*8; bit++ {
-			last[bit/8] |= 0x80 >> (bit % 8)
-		}
-		end, ok := netip.AddrFromSlice(last)
-		require.True(t, ok)
-		for _, ip := range []netip.Addr{s.prefix.Addr(), end} {
+		for _, ip := range ends(s.prefix) {
 			assert.False(t, IsPublic(ip), "%s (%s)", ip, s.name)
 			if ip.Is4() {
 				four := ip.As4()

@@ -8,12 +8,21 @@ type special struct {
 	name   string
 }
 
-// specials are the blocks that IANA's registries of IPv4 and IPv6 special-purpose
-// addresses list as not globally reachable, as of 2025-10-09, and whole ranges that
-// they assign to protocols. Blocks below them that are globally reachable (anycast
-// addresses of protocols, which serve no modules) are closed too. IPv6 outside of
-// 2000::/3 is closed as a whole; blocks there are listed all the same, so that the
-// list can be compared with the registries line by line.
+// specials are the blocks that aren't public. testdata/iana-special-purpose.csv has
+// IANA's registries of IPv4 and IPv6 special-purpose addresses, and a test compares.
+// All that they call not globally reachable is closed. This list is stricter:
+//
+//   - blocks that they call globally reachable are closed where they belong to a protocol
+//     and not to hosts: anycast addresses and identifiers serve no modules, and a router
+//     nearby may answer them (192.0.0.9, 192.0.0.10, AS112, AMT, ORCHIDv2, DET, and all
+//     else in 2001::/23);
+//   - 192.88.99.0/24 and 2001:10::/28, which were given up, and Teredo, whose addresses
+//     hide others, stay closed;
+//   - multicast and fec0::/10 (site-local, deprecated by RFC 3879) are of other registries.
+//
+// IPv6 outside of 2000::/3 is closed as a whole; blocks there are listed all the same, so
+// that the list can be compared line by line. 6to4, NAT64 and IPv4-mapped addresses are
+// judged by the IPv4 address in them, in IsPublic.
 var specials = []special{
 	{netip.MustParsePrefix("0.0.0.0/8"), "this network"},
 	{netip.MustParsePrefix("10.0.0.0/8"), "private use"},
@@ -52,10 +61,11 @@ var specials = []special{
 
 // clouds are addresses at which clouds answer their machines: metadata, credentials,
 // time and names. Only the first lies outside of the blocks above; the others are
-// listed so that no change of those opens them.
+// listed so that no change of those opens them. testdata/clouds.csv names the source of
+// each, and a test compares.
 var clouds = []special{
-	{netip.MustParsePrefix("168.63.129.16/32"), "Azure's wire server"},
-	{netip.MustParsePrefix("169.254.169.254/32"), "metadata of AWS, Azure, Google, Oracle, DigitalOcean and others"},
+	{netip.MustParsePrefix("168.63.129.16/32"), "Azure's wire server and resolver"},
+	{netip.MustParsePrefix("169.254.169.254/32"), "metadata of AWS, Azure, Google, Oracle, Akamai and others"},
 	{netip.MustParsePrefix("169.254.169.253/32"), "AWS's resolver"},
 	{netip.MustParsePrefix("169.254.169.123/32"), "AWS's time"},
 	{netip.MustParsePrefix("169.254.170.2/32"), "credentials of AWS's containers"},
@@ -63,13 +73,16 @@ var clouds = []special{
 	{netip.MustParsePrefix("169.254.42.42/32"), "Scaleway's metadata"},
 	{netip.MustParsePrefix("100.100.100.200/32"), "Alibaba's metadata"},
 	{netip.MustParsePrefix("100.100.2.136/31"), "Alibaba's resolvers"},
+	{netip.MustParsePrefix("100.100.2.138/32"), "Alibaba's resolvers"},
 	{netip.MustParsePrefix("192.0.0.192/32"), "Oracle's metadata, formerly"},
 	{netip.MustParsePrefix("fd00:ec2::254/128"), "AWS's metadata"},
 	{netip.MustParsePrefix("fd00:ec2::253/128"), "AWS's resolver"},
+	{netip.MustParsePrefix("fd00:ec2::123/128"), "AWS's time"},
 	{netip.MustParsePrefix("fd00:ec2::23/128"), "credentials of AWS's pods"},
 	{netip.MustParsePrefix("fd20:ce::254/128"), "Google's metadata"},
 	{netip.MustParsePrefix("fd00:c1::a9fe:a9fe/128"), "Oracle's metadata"},
 	{netip.MustParsePrefix("fd00:42::42/128"), "Scaleway's metadata"},
+	{netip.MustParsePrefix("fd00:a9fe:a9fe::1/128"), "Akamai's metadata"},
 }
 
 // closed reports whether ip lies in one of these blocks.
