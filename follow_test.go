@@ -18,7 +18,7 @@ func FuzzFollow(f *testing.F) {
 	f.Add([]byte("go 1.99.x\nrequire example.com/../m v1\nrequire example.com/m v1.0.0-20200101000000-abcdefabcdef\nrequire corp.test/m master"))
 	f.Add([]byte("require (\x00\n\"a b\" `v1.0.0`\n)\nreplace a => ../../etc\n"))
 	f.Fuzz(func(t *testing.T, mod []byte) {
-		a := newPrefetcher(&Handler{})
+		a := newPrefetcher(0, nil, nil)
 		m := module.Version{Path: "example.com/m", Version: "v1.0.0"}
 		a.follow(m, mod)
 		a.follow(m, mod)

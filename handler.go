@@ -77,7 +77,7 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 		return nil, err
 	}
 	if o.Prefetch > 0 {
-		h.prefetch = newPrefetcher(h)
+		h.prefetch = newPrefetcher(o.Prefetch, h.prefetchFile, h.readMod)
 	}
 	return h, nil
 }

@@ -3,10 +3,12 @@ package athens
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/mod/module"
 
+	"github.com/athens-go/athens/internal/flight"
 	"github.com/athens-go/athens/internal/protocol"
 )
 
@@ -88,4 +90,43 @@ func (h *Handler) logFill(ctx context.Context, f Fill, start time.Time, err erro
 func (h *Handler) fetchInfoMod(ctx context.Context, src source, m module.Version) error {
 	_, err := h.joinMeta(src, m, "", time.Now(), InfoFile, ModFile).stored.Wait(ctx)
 	return err
+}
+
+// prefetchFile makes the store hold a candidate of the prefetcher, unless it is
+// private or blocked: a .mod that anybody may have written must not make this server
+// go there. Its error is for the client that asks for the same.
+func (h *Handler) prefetchFile(c candidate) (fetched, ok bool) {
+	defer func() {
+		if v := recover(); v != nil { // of a hook or the store: there is no request to end
+			logPanic(h.opts.Logger, &flight.PanicError{Value: v, Stack: debug.Stack()})
+			ok = false
+		}
+	}()
+	route, err := h.route(h.ctx, c.module)
+	if err != nil || route.Private || route.Blocked != "" {
+		return false, false
+	}
+	src, err := h.sourceOf(c.module, route)
+	if err != nil {
+		return false, false
+	}
+	file := ModFile
+	if c.zip {
+		file = ZipFile
+	}
+	held, err := h.holds(h.ctx, c.module, file)
+	switch {
+	case held || err != nil:
+		return false, err == nil
+	case c.zip:
+		err = h.storeZip(h.ctx, src, c.module)
+	default:
+		err = h.fetchInfoMod(h.ctx, src, c.module)
+	}
+	return true, err == nil
+}
+
+// readMod reads a .mod that is held, for the prefetcher.
+func (h *Handler) readMod(m module.Version) (mod []byte, err error) {
+	return flight.Try(func() ([]byte, error) { return h.read(h.ctx, m, ModFile, h.opts.MaxModBytes) })
 }

@@ -62,11 +62,37 @@ func TestReadAheadFollowsRequirements(t *testing.T) {
 	up.Await("", 2)
 	assert.Equal(t, 2, up.Count(""), "who asks for one version causes no other fetch")
 	assert.Equal(t, http.StatusOK, get("/example.com/m1/@v/v1.0.0.mod"))
-	up.Await("example.com/m39/@v/v1.0.0.mod", 1)
+	for i := 2; i < 40; i++ {
+		up.Await(fmt.Sprintf("example.com/m%d/@v/v1.0.0.mod", min(i+8, 39)), 1)
+		get(fmt.Sprintf("/example.com/m%d/@v/v1.0.0.mod", i))
+	}
 	end()
 	assert.Equal(t, 40, up.Count("*.mod"))
 	assert.Equal(t, 40, up.Count("*.info"))
 	assert.Zero(t, up.Count("*.zip"))
+}
+
+// A client could make up a graph of any size: what is fetched ahead of it is in
+// proportion to what it asked for itself.
+func TestReadAheadIsInProportion(t *testing.T) {
+	const versions = 120
+	wide := "module example.com/wide\nrequire (\n"
+	var all []*modtest.Version
+	for i := range versions {
+		wide += fmt.Sprintf("example.com/r%d v1.0.0\n", i)
+		all = append(all, modtest.NewVersion(t, fmt.Sprintf("example.com/r%d", i), "v1.0.0", nil))
+	}
+	all = append(all, modtest.NewVersion(t, "example.com/wide", "v1.0.0", map[string]string{"go.mod": wide + ")\n"}))
+	up := modtest.NewGoProxy(t, all...)
+	get, end := startPrefetchingProxy(t, up, nil)
+	get("/example.com/wide/@v/v1.0.0.mod")
+	for i := range 10 { // the same two again and again are no more
+		get(fmt.Sprintf("/example.com/r%d/@v/v1.0.0.mod", i%2))
+		get("/example.com/wide/@v/v1.0.0.mod")
+	}
+	up.Await("*.mod", 1+8+4*3) // some of those that were asked for may be among what was fetched ahead
+	end()
+	assert.LessOrEqual(t, up.Count("*.mod"), 3+8+4*3, "three versions were asked for")
 }
 
 func TestReadAheadDoubtsPrunedGraphs(t *testing.T) {
