@@ -3,10 +3,9 @@ package fetcher_test
 import (
 	"fmt"
 	"io"
-	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,83 +30,26 @@ func corpusScale() float64 {
 	return 0.02
 }
 
-// A hostileRepo is a pack in a file, and the commit that its references name.
-type hostileRepo struct {
-	pack string
-	tip  string
-}
-
-// corpusHost answers as the repositories of the corpus would, one a host.
-type corpusHost map[string]hostileRepo
-
-// framed reads a pack as a server sends it.
-type framed struct {
-	file *os.File
-	next []byte
-}
-
-func (f *framed) Read(p []byte) (int, error) {
-	if len(f.next) == 0 {
-		part := make([]byte, 60_000)
-		n, err := f.file.Read(part)
-		if n == 0 {
-			return 0, err
-		}
-		f.next = append(fmt.Appendf(nil, "%04x\x01", n+5), part[:n]...)
-	}
-	n := copy(p, f.next)
-	f.next = f.next[n:]
-	return n, nil
-}
-
-func (h corpusHost) RoundTrip(r *http.Request) (*http.Response, error) {
-	c, ok := h[r.URL.Host]
-	var body io.Reader
-	switch {
-	case !ok:
-		return nil, fmt.Errorf("there is no host %s", r.URL.Host)
-	case r.URL.Query().Has("go-get"):
-		body = strings.NewReader(fmt.Sprintf(`<meta name="go-import" content="%s/m git https://%s/m">`, r.URL.Host, r.URL.Host))
-	case strings.HasSuffix(r.URL.Path, "/info/refs"):
-		first := fmt.Sprintf("%s HEAD\x00side-band-64k ofs-delta shallow no-progress\n", c.tip)
-		tag := fmt.Sprintf("%s refs/tags/v1.0.0\n", c.tip)
-		body = strings.NewReader(fmt.Sprintf("001e# service=git-upload-pack\n0000%04x%s%04x%s0000", len(first)+4, first, len(tag)+4, tag))
-	default:
-		if _, err := io.Copy(io.Discard, r.Body); err != nil {
-			return nil, err
-		}
-		f, err := os.Open(c.pack)
-		if err != nil {
-			return nil, err
-		}
-		body = struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(strings.NewReader("00000008NAK\n"), &framed{file: f}, strings.NewReader("0000")), f}
-	}
-	closer, ok := body.(io.ReadCloser)
-	if !ok {
-		closer = io.NopCloser(body)
-	}
-	return &http.Response{StatusCode: http.StatusOK, Body: closer, Header: http.Header{}, Request: r}, nil
-}
-
 // TestCorpus sends the whole corpus of hostile packs to a Fetcher in a process of
 // its own, ten at a time and each several times, with an innocent client beside
 // it. Each ends with a clear answer, the innocent one is answered at once, and
 // the process stays small.
 func TestCorpus(t *testing.T) {
-	if dir := os.Getenv("FETCHER_TEST_CORPUS"); dir != "" {
-		corpusChild(t, dir)
+	if names := os.Getenv("FETCHER_TEST_CORPUS"); names != "" {
+		corpusChild(t, strings.Split(names, ";"))
 		return
 	}
-	dir := t.TempDir()
+	host := packtest.NewHost(t.TempDir())
+	var names []string
 	for name, build := range packtest.Corpus(corpusScale()) {
-		writeCase(t, dir, name, build())
+		require.NoError(t, host.Add(fmt.Sprintf("h%d.test", len(names)), build()))
+		names = append(names, name)
 	}
-	writeCase(t, dir, "", new(packtest.Maker).Sound())
+	require.NoError(t, host.Add("good.test", new(packtest.Maker).Sound()))
+	server := httptest.NewServer(host)
+	t.Cleanup(server.Close)
 	cmd := exec.Command(os.Args[0], "-test.run=^TestCorpus$", "-test.v", "-test.timeout=30m")
-	cmd.Env = append(os.Environ(), "FETCHER_TEST_CORPUS="+dir)
+	cmd.Env = append(os.Environ(), "FETCHER_TEST_CORPUS="+strings.Join(names, ";"), "HTTP_PROXY="+server.URL, "HTTPS_PROXY="+server.URL)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	peak := 0
@@ -124,33 +66,10 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-func writeCase(t *testing.T, dir, name string, c packtest.Case) {
-	base := filepath.Join(dir, name+"!")
-	require.NoError(t, os.WriteFile(base+"pack", c.Pack, 0o600))
-	require.NoError(t, os.WriteFile(base+"tip", fmt.Appendf(nil, "%x", c.Tip), 0o600))
-}
-
-// corpusChild is the process whose memory counts. The packs are in files, for
-// they would count, too.
-func corpusChild(t *testing.T, packs string) {
-	hosts := corpusHost{}
-	dir := t.TempDir()
-	files, err := filepath.Glob(filepath.Join(packs, "*!tip"))
-	require.NoError(t, err)
-	names := map[string]string{}
-	for i, file := range files {
-		tip, err := os.ReadFile(file)
-		require.NoError(t, err)
-		name, host := strings.TrimSuffix(filepath.Base(file), "!tip"), fmt.Sprintf("h%d.test", i)
-		if name == "" {
-			host = "good.test"
-		} else {
-			names[host] = name
-		}
-		hosts[host] = hostileRepo{strings.TrimSuffix(file, "tip") + "pack", string(tip)}
-	}
+// corpusChild is the process whose memory counts.
+func corpusChild(t *testing.T, names []string) {
 	base := residentMB(t)
-	f, err := fetcher.New(dir, &fetcher.Options{Transport: hosts, Netrc: "none", GitConfig: "none", SSHDir: "none"})
+	f, err := fetcher.New(t.TempDir(), &fetcher.Options{Insecure: "*.test", Netrc: "none", GitConfig: "none", SSHDir: "none"})
 	require.NoError(t, err)
 	defer f.Close()
 	get := func(host string) error {
@@ -162,12 +81,12 @@ func corpusChild(t *testing.T, packs string) {
 	}
 	var wg sync.WaitGroup
 	ten := make(chan struct{}, 10)
-	for host, name := range names {
+	for i, name := range names {
 		wg.Go(func() {
 			ten <- struct{}{}
 			defer func() { <-ten }()
 			start := time.Now()
-			err := get(host)
+			err := get(fmt.Sprintf("h%d.test", i))
 			fmt.Printf("%s: %v: %v\n", name, time.Since(start).Round(time.Millisecond), err)
 			if err != nil && !assert.True(t, isContract(err), "%s: %T %v", name, err, err) {
 				return

@@ -26,6 +26,7 @@ type objects struct {
 	generation int
 	store      *gitpack.Store
 	job        *budget.Job
+	lent       bool // the job is another's
 }
 
 const (
@@ -38,11 +39,23 @@ const (
 
 // open returns a reader of all that is there now. The caller closes it.
 func (r *repo) open(ctx context.Context) (*objects, error) {
+	job := r.f.work.Start(ctx)
+	o, err := r.openFor(job)
+	if err != nil {
+		job.End()
+		return nil, err
+	}
+	o.lent = false
+	return o, nil
+}
+
+// openFor is open as a part of a job that goes on.
+func (r *repo) openFor(job *budget.Job) (*objects, error) {
 	o, err := r.idleObjects()
 	if err != nil {
 		return nil, err
 	}
-	o.job = r.f.work.Start(ctx)
+	o.job, o.lent = job, true
 	o.job.Allow(paidSteps * o.store.Bytes())
 	o.store.Use(o.job)
 	return o, nil
@@ -62,7 +75,10 @@ func (r *repo) idleObjects() (*objects, error) {
 
 func (o *objects) close() {
 	o.store.Release()
-	o.job.End()
+	if !o.lent {
+		o.job.End()
+	}
+	o.job = nil
 	r := o.repo
 	r.mu.Lock()
 	keep := o.generation == r.generation && len(r.idle) < maxIdle

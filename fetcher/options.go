@@ -135,10 +135,11 @@ type Options struct {
 	// MaxWorkBytes bounds the memory for what is made of repositories' content,
 	// by all fetches and archives that run at once: about 64 bytes for each
 	// object of a pack, 800 bytes for each file of a zip, and what is made of
-	// deltas. A quarter of it is for small ones, so that they never wait for
-	// large ones; a fetch that needs more than the rest is refused as
-	// invalid, and one that can't get it within ten seconds is an
-	// [*athens.UnavailableError]. Zero means 160 MiB.
+	// deltas. A fifth of it is for small ones, so that they never wait for large
+	// ones. One fetch can have two thirds of it; one that needs more is refused as
+	// invalid. Large ones that don't fit beside each other run one after the other,
+	// and one that waited for two minutes is an [*athens.UnavailableError]. Zero
+	// means 160 MiB.
 	MaxWorkBytes int64
 
 	// MaxWorkSteps bounds the work of making one fetch or archive, in steps: a

@@ -97,7 +97,7 @@ func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin
 	job.Allow(paidSteps * n)
 	var bases gitpack.Bases
 	if thin {
-		held, err := r.open(ctx)
+		held, err := r.openFor(job)
 		if err != nil {
 			return n, err
 		}

@@ -2,6 +2,7 @@ package packtest
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"strings"
 )
@@ -9,12 +10,11 @@ import (
 // A Case is a hostile repository: a pack of a small size, and what its reference
 // means.
 type Case struct {
-	Name string
-	Pack []byte
+	Pack *Maker
 	Tip  [20]byte // the commit
 }
 
-// Corpus returns packs that cost a server as much as they can. Each is made
+// Corpus returns packs that cost a server as much as they can, by their names. Each is made
 // when it is asked for; scale is one for what an attacker would send, and smaller
 // for a quick test.
 func Corpus(scale float64) map[string]func() Case {
@@ -67,9 +67,9 @@ func Corpus(scale float64) map[string]func() Case {
 }
 
 // commitOf adds a commit of a tree and returns its case.
-func (p *Maker) commitOf(name string, tree [20]byte) Case {
+func (p *Maker) commitOf(tree [20]byte) Case {
 	tip := p.Object(Commit, fmt.Appendf(nil, "tree %x\nauthor a <a> 1600000000 +0000\ncommitter a <a> 1600000000 +0000\n\n", tree))
-	return Case{name, p.Pack(), tip}
+	return Case{p, tip}
 }
 
 // TreeEntry is one entry of a tree, as it is stored.
@@ -80,7 +80,7 @@ func TreeEntry(mode, name string, object [20]byte) []byte {
 const goMod = "module corp.test/m\n"
 
 func folders(count int, attributes string) Case {
-	var p Maker
+	p := new(Maker)
 	mod := p.Object(Blob, []byte(goMod))
 	shared := p.Object(Blob, []byte(attributes))
 	inner := p.Object(Tree, append(TreeEntry("100644", ".gitattributes", shared), TreeEntry("100644", "a.go", mod)...))
@@ -89,11 +89,11 @@ func folders(count int, attributes string) Case {
 		root.Write(TreeEntry("40000", fmt.Sprintf("d%06d", i), inner))
 	}
 	root.Write(TreeEntry("100644", "go.mod", mod))
-	return p.commitOf("folders", p.Object(Tree, root.Bytes()))
+	return p.commitOf(p.Object(Tree, root.Bytes()))
 }
 
 func attributes(text, name string, count int, content string) Case {
-	var p Maker
+	p := new(Maker)
 	mod := p.Object(Blob, []byte(goMod))
 	file := p.Object(Blob, []byte(content))
 	var root bytes.Buffer
@@ -102,15 +102,15 @@ func attributes(text, name string, count int, content string) Case {
 		root.Write(TreeEntry("100644", fmt.Sprintf("%s%d.txt", name, i), file))
 	}
 	root.Write(TreeEntry("100644", "go.mod", mod))
-	return p.commitOf("attributes", p.Object(Tree, root.Bytes()))
+	return p.commitOf(p.Object(Tree, root.Bytes()))
 }
 
 func (p *Maker) simple() Case {
-	return p.commitOf("simple", p.Object(Tree, TreeEntry("100644", "go.mod", p.Object(Blob, []byte(goMod)))))
+	return p.commitOf(p.Object(Tree, TreeEntry("100644", "go.mod", p.Object(Blob, []byte(goMod)))))
 }
 
 func blobs(count int) Case {
-	var p Maker
+	p := new(Maker)
 	for range count - 3 {
 		p.repeat(Blob)
 	}
@@ -118,15 +118,18 @@ func blobs(count int) Case {
 }
 
 func commits(count int) Case {
-	var p Maker
+	p := new(Maker)
 	tree := p.Object(Tree, TreeEntry("100644", "go.mod", p.Object(Blob, []byte(goMod))))
-	parent := ""
 	var tip [20]byte
-	for range count {
-		tip = p.Object(Commit, fmt.Appendf(nil, "tree %x\n%sauthor a <a> 1600000000 +0000\ncommitter a <a> 1600000000 +0000\n\n", tree, parent))
-		parent = fmt.Sprintf("parent %x\n", tip)
+	var text []byte
+	for i := range count {
+		text = append(hex.AppendEncode(append(text[:0], "tree "...), tree[:]), '\n')
+		if i > 0 {
+			text = append(hex.AppendEncode(append(text, "parent "...), tip[:]), '\n')
+		}
+		tip = p.Object(Commit, append(text, "committer a <a> 1600000000 +0000\n\n"...))
 	}
-	return Case{"commits", p.Pack(), tip}
+	return Case{p, tip}
 }
 
 // repeat adds an empty object, fast.
@@ -136,7 +139,7 @@ func (p *Maker) repeat(kind int) {
 }
 
 func deltas(count int) Case {
-	var p Maker
+	p := new(Maker)
 	p.Object(Blob, []byte("x"))
 	delta := []byte{1, 1, 0x90, 1}
 	for i := range count {
@@ -151,7 +154,7 @@ func deltas(count int) Case {
 
 // chain is a chain of deltas, each of them a whole copy of a large object.
 func chain(count, size int) Case {
-	var p Maker
+	p := new(Maker)
 	p.Add(Blob, size, bytes.Repeat([]byte("x"), size), 0)
 	delta := append(Number(size), Number(size)...)
 	delta = append(delta, 1, 'y')
@@ -170,7 +173,7 @@ func chain(count, size int) Case {
 }
 
 func named(count int) Case {
-	var p Maker
+	p := new(Maker)
 	delta := []byte{1, 1, 0x90, 1}
 	for range count {
 		p.AddNamed(Name(Blob, []byte("x")), delta)
@@ -180,20 +183,20 @@ func named(count int) Case {
 }
 
 func wide(count int) Case {
-	var p Maker
+	p := new(Maker)
 	mod := p.Object(Blob, []byte(goMod))
 	var root bytes.Buffer
 	for i := range count {
 		root.Write(TreeEntry("100644", fmt.Sprintf("%x", i), mod))
 	}
 	root.Write(TreeEntry("100644", "go.mod", mod))
-	return p.commitOf("wide", p.Object(Tree, root.Bytes()))
+	return p.commitOf(p.Object(Tree, root.Bytes()))
 }
 
 // deep is a tree whose folders are each other's, so that there are width to the
 // power of depth of them.
 func deep(depth, width int) Case {
-	var p Maker
+	p := new(Maker)
 	mod := p.Object(Blob, []byte(goMod))
 	tree := p.Object(Tree, TreeEntry("100644", "a.go", mod))
 	for range depth {
@@ -203,43 +206,43 @@ func deep(depth, width int) Case {
 		}
 		tree = p.Object(Tree, next.Bytes())
 	}
-	return p.commitOf("deep", p.Object(Tree, append(TreeEntry("40000", "d", tree), TreeEntry("100644", "go.mod", mod)...)))
+	return p.commitOf(p.Object(Tree, append(TreeEntry("40000", "d", tree), TreeEntry("100644", "go.mod", mod)...)))
 }
 
 func names(count, length int) Case {
-	var p Maker
+	p := new(Maker)
 	mod := p.Object(Blob, []byte(goMod))
 	var root bytes.Buffer
 	for i := range count {
 		root.Write(TreeEntry("100644", strings.Repeat("n", length)+fmt.Sprint(i), mod))
 	}
 	root.Write(TreeEntry("100644", "go.mod", mod))
-	return p.commitOf("names", p.Object(Tree, root.Bytes()))
+	return p.commitOf(p.Object(Tree, root.Bytes()))
 }
 
 func hugeCommit(size int) Case {
-	var p Maker
+	p := new(Maker)
 	tree := p.Object(Tree, TreeEntry("100644", "go.mod", p.Object(Blob, []byte(goMod))))
 	tip := p.Object(Commit, fmt.Appendf(nil, "tree %x\ncommitter a <%s> 1600000000 +0000\n\n", tree, strings.Repeat("a", size)))
-	return Case{"huge commit", p.Pack(), tip}
+	return Case{p, tip}
 }
 
 func parents(count int) Case {
-	var p Maker
+	p := new(Maker)
 	tree := p.Object(Tree, TreeEntry("100644", "go.mod", p.Object(Blob, []byte(goMod))))
 	line := fmt.Sprintf("parent %x\n", tree)
 	tip := p.Object(Commit, fmt.Appendf(nil, "tree %x\n%scommitter a <a> 1600000000 +0000\n\n", tree, strings.Repeat(line, count)))
-	return Case{"parents", p.Pack(), tip}
+	return Case{p, tip}
 }
 
 func tags(count int) Case {
-	var p Maker
+	p := new(Maker)
 	c := p.simple()
 	tip := c.Tip
 	for range count {
 		tip = p.Object(Tag, fmt.Appendf(nil, "object %x\ntype commit\ntag v1.0.0\ntagger a <a> 1600000000 +0000\n\n", tip))
 	}
-	return Case{"tags", p.Pack(), tip}
+	return Case{p, tip}
 }
 
 // Sound finishes a pack that is a small module.

@@ -2,7 +2,8 @@
 // no git makes. Its packs are small; what is made of them need not be.
 //
 //   - packtest.go puts objects and deltas into a pack;
-//   - corpus.go makes packs that cost a server as much as they can.
+//   - corpus.go makes packs that cost a server as much as they can;
+//   - host.go serves them.
 package packtest
 
 import (
@@ -10,7 +11,11 @@ import (
 	"compress/zlib"
 	"crypto/sha1"
 	"encoding/binary"
-	"fmt"
+	"errors"
+	"hash/adler32"
+	"io"
+	"os"
+	"strconv"
 )
 
 // The kinds of objects, as a pack numbers them.
@@ -60,13 +65,16 @@ func (p *Maker) Object(kind int, content []byte) [20]byte {
 	return Name(kind, content)
 }
 
+var kinds = [...]string{Commit: "commit", Tree: "tree", Blob: "blob", Tag: "tag"}
+
 // Name returns the name of an object.
-func Name(kind int, content []byte) [20]byte {
-	name := map[int]string{Commit: "commit", Tree: "tree", Blob: "blob", Tag: "tag"}[kind]
+func Name(kind int, content []byte) (name [20]byte) {
 	h := sha1.New()
-	fmt.Fprintf(h, "%s %d\x00", name, len(content))
+	var head [32]byte
+	h.Write(append(strconv.AppendInt(append(append(head[:0], kinds[kind]...), ' '), int64(len(content)), 10), 0))
 	h.Write(content)
-	return [20]byte(h.Sum(nil))
+	h.Sum(name[:0])
+	return name
 }
 
 // head writes what stands before an object's content, and returns its offset.
@@ -83,7 +91,20 @@ func (p *Maker) head(kind, size int) int {
 	return offset
 }
 
+// storedBytes is the size below which content is not compressed: that takes a
+// hundredth of the time, and packs of millions of objects are to be made in seconds.
+const storedBytes = 256
+
 func (p *Maker) deflate(content []byte) {
+	if len(content) < storedBytes {
+		n := uint16(len(content))
+		head := [7]byte{0x78, 0x01, 0x01, byte(n), byte(n >> 8), byte(^n), byte(^n >> 8)}
+		p.body.Write(head[:])
+		p.body.Write(content)
+		sum := adler32.Checksum(content)
+		p.body.Write([]byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
+		return
+	}
 	if p.z == nil {
 		p.z = zlib.NewWriter(nil)
 	}
@@ -97,10 +118,32 @@ func (p *Maker) Pack() []byte { return p.PackOf(p.count) }
 
 // PackOf returns a pack that says to have another number of objects.
 func (p *Maker) PackOf(count uint32) []byte {
-	out := append([]byte("PACK\x00\x00\x00\x02"), binary.BigEndian.AppendUint32(nil, count)...)
-	out = append(out, p.body.Bytes()...)
-	sum := sha1.Sum(out)
-	return append(out, sum[:]...)
+	var out bytes.Buffer
+	_ = p.write(&out, count) // a buffer takes everything
+	return out.Bytes()
+}
+
+// WriteFile writes the pack into a new file, without a copy of it in memory.
+func (p *Maker) WriteFile(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.write(f, p.count), f.Close())
+}
+
+func (p *Maker) write(w io.Writer, count uint32) error {
+	sum := sha1.New()
+	both := io.MultiWriter(w, sum)
+	_, err := both.Write(binary.BigEndian.AppendUint32([]byte("PACK\x00\x00\x00\x02"), count))
+	if err != nil {
+		return err
+	}
+	if _, err := both.Write(p.body.Bytes()); err != nil {
+		return err
+	}
+	_, err = w.Write(sum.Sum(nil))
+	return err
 }
 
 // Number writes a size as deltas have it.

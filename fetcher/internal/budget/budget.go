@@ -3,10 +3,15 @@
 // bytes that come in is not enough.
 //
 // All jobs of a [Budget] share its memory. A job starts in a small part of it
-// that is never taken by large jobs, so that an ordinary question is answered
-// while large ones wait for each other. Work is counted in steps, each about
-// the work of copying and hashing one byte. Each job has its own steps; the
-// processors are shared in turns by all jobs that have used more than a moment.
+// that large jobs never take, so that an ordinary question is answered while large
+// ones wait for each other. The largest jobs have a part to themselves, one after the
+// other in the order in which they came, so that none fails because another one runs.
+// Work is counted in steps, each about the work of copying and hashing one byte. Each
+// job has its own steps; the processors are shared in turns by all jobs that have used
+// more than a moment.
+//
+//   - budget.go has the jobs and their steps;
+//   - memory.go has the parts of the memory, and who waits for them.
 package budget
 
 import (
@@ -17,30 +22,25 @@ import (
 )
 
 const (
-	smallShare = 4        // one part in four of the memory is for small jobs
 	smallBytes = 1 << 20  // a job that holds more is a large one
 	freeSteps  = 32 << 20 // until then a job needs no turn
 	turnSteps  = 8 << 20  // steps of one turn
 	// A context is looked at once in so many steps: a fraction of a millisecond.
 	contextSteps = 64 << 10
-	maxWait      = 10 * time.Second
+	maxWait      = 2 * time.Minute
 )
 
 // A Budget is what all jobs may use together.
 type Budget struct {
-	steps        int64
-	small, large *pool
-	turns        chan struct{}
+	steps  int64
+	memory *memory
+	turns  chan struct{}
 }
 
 // New returns a Budget of bytes of memory for all jobs together, and of steps
-// for each job.
+// for each job. One job can have two thirds of the memory.
 func New(bytes, steps int64) *Budget {
-	small := max(1, bytes/smallShare)
-	return &Budget{
-		steps: steps, small: newPool(small), large: newPool(max(1, bytes-small)),
-		turns: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
-	}
+	return &Budget{steps: steps, memory: newMemory(bytes), turns: make(chan struct{}, max(2, runtime.GOMAXPROCS(0)))}
 }
 
 // A LimitError says that one job needs more than it can ever have.
@@ -58,7 +58,7 @@ func (e *LimitError) Error() string {
 type BusyError struct{ Limit int64 }
 
 func (e *BusyError) Error() string {
-	return fmt.Sprintf("other fetches use all of the %d bytes of memory that there are for them; MaxWorkBytes sets this limit", e.Limit)
+	return fmt.Sprintf("other fetches use the %d bytes of memory for all of them; MaxWorkBytes sets this limit", e.Limit)
 }
 
 // A Job is one fetch, archive or walk. It is used by one goroutine at a time. A
@@ -66,8 +66,8 @@ func (e *BusyError) Error() string {
 type Job struct {
 	ctx    context.Context
 	budget *Budget
-	from   *pool
-	held   int64
+	part   part  // of the memory; guarded by memory.mu, as held is
+	held   int64 // bytes of memory
 	used   int64 // steps
 	limit  int64 // of steps
 	next   int64 // steps at which the next turn is needed
@@ -77,7 +77,7 @@ type Job struct {
 
 // Start returns a new Job. The caller calls End.
 func (b *Budget) Start(ctx context.Context) *Job {
-	return &Job{ctx: ctx, budget: b, from: b.small, limit: b.steps, next: freeSteps}
+	return &Job{ctx: ctx, budget: b, limit: b.steps, next: freeSteps}
 }
 
 // End gives everything back.
@@ -86,8 +86,7 @@ func (j *Job) End() {
 		return
 	}
 	j.Pause()
-	j.from.put(j.held)
-	j.held = 0
+	j.budget.memory.end(j)
 }
 
 // Allow adds steps, for content that was paid for with bytes received.
@@ -97,45 +96,26 @@ func (j *Job) Allow(steps int64) {
 	}
 }
 
-// Grow takes n bytes of memory. It waits for other jobs, but not for long.
-func (j *Job) Grow(n int64) error { return j.grow(n, true) }
-
-// TryGrow takes n bytes of memory if they are free, and reports whether.
-func (j *Job) TryGrow(n int64) bool { return j.grow(n, false) == nil }
-
-func (j *Job) grow(n int64, wait bool) error {
+// Grow takes n bytes of memory. It waits for other jobs, but not for long. A
+// goroutine that has a job must not Grow another one: it would wait for itself.
+func (j *Job) Grow(n int64) error {
 	if j == nil || n <= 0 {
 		return nil
 	}
-	total := j.held + n
-	if total > j.budget.large.size {
-		return &LimitError{"MaxWorkBytes", j.budget.large.size, "bytes of memory"}
+	m := j.budget.memory
+	if j.held+n > m.size[large] {
+		return &LimitError{"MaxWorkBytes", m.size[large], "bytes of memory"}
 	}
-	if j.from == j.budget.small && total > smallBytes {
-		// A large job leaves the small ones' part.
-		if err := j.take(j.budget.large, total, wait); err != nil {
-			return err
-		}
-		j.from.put(j.held)
-		j.from, j.held = j.budget.large, total
-		return nil
-	}
-	if err := j.take(j.from, n, wait); err != nil {
-		return err
-	}
-	j.held = total
-	return nil
+	return m.take(j.ctx, j, j.held+n)
 }
 
-func (j *Job) take(p *pool, n int64, wait bool) error {
-	if p.try(n) {
-		return nil
+// TryGrow takes n bytes of memory if they are free, and reports whether.
+func (j *Job) TryGrow(n int64) bool {
+	if j == nil || n <= 0 {
+		return true
 	}
-	if !wait {
-		return &BusyError{p.size}
-	}
-	j.Pause() // who waits needs no processor
-	return p.take(j.ctx, n)
+	m := j.budget.memory
+	return j.held+n <= m.size[large] && m.try(j, j.held+n)
 }
 
 // Shrink gives n bytes of memory back.
@@ -143,8 +123,7 @@ func (j *Job) Shrink(n int64) {
 	if j == nil || n <= 0 {
 		return
 	}
-	j.from.put(n)
-	j.held -= n
+	j.budget.memory.shrink(j, n)
 }
 
 // Step counts n steps. It is an error once the job's context is done or its

@@ -12,23 +12,68 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// unused fails the test unless all memory is free.
+func unused(t *testing.T, b *Budget) {
+	t.Helper()
+	m := b.memory
+	assert.Equal(t, m.size[:large], m.free[:])
+	assert.Nil(t, m.alone)
+	assert.Empty(t, m.queue)
+}
+
 func TestMemoryIsShared(t *testing.T) {
 	b := New(64<<20, 1<<30)
 	first, second := b.Start(t.Context()), b.Start(t.Context())
 	require.NoError(t, first.Grow(40<<20))
-	assert.False(t, second.TryGrow(10<<20), "the large part has 48 MiB")
-	small := b.Start(t.Context())
-	require.NoError(t, small.Grow(smallBytes), "a small job has a part that large ones can't take")
-	first.End()
-	assert.True(t, second.TryGrow(10<<20))
+	assert.True(t, second.TryGrow(8<<20), "the medium part")
+	assert.False(t, second.TryGrow(1), "it is full")
+	quick := b.Start(t.Context())
+	require.NoError(t, quick.Grow(smallBytes), "a small job has a part that large ones can't take")
+	assert.False(t, quick.TryGrow(1))
 	second.Shrink(5 << 20)
-	second.End()
-	small.End()
-	assert.Equal(t, b.large.size, b.large.free)
-	assert.Equal(t, b.small.size, b.small.free)
+	assert.True(t, quick.TryGrow(1))
+	third := b.Start(t.Context())
+	first.End()
+	assert.False(t, third.TryGrow(40<<20), "the large part is not for what a job can do without")
+	require.NoError(t, third.Grow(40<<20))
+	for _, j := range []*Job{second, quick, third} {
+		j.End()
+	}
+	unused(t, b)
 	var limit *LimitError
 	require.ErrorAs(t, first.Grow(49<<20), &limit)
 	assert.ErrorContains(t, limit, "MaxWorkBytes")
+}
+
+// Jobs that each hold memory and want more all end, in the order in which they came.
+func TestLargeJobsDoNotFailEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(160<<20, 1<<30)
+		var ended []int
+		for i := range 15 {
+			go func() {
+				j := b.Start(t.Context())
+				defer j.End()
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				for range 100 {
+					if !assert.NoError(t, j.Grow(1<<20), "job %d", i) {
+						return
+					}
+					time.Sleep(20 * time.Millisecond)
+				}
+				ended = append(ended, i) // one job at a time comes here
+			}()
+		}
+		time.Sleep(time.Second)
+		start := time.Now()
+		quick := b.Start(t.Context())
+		require.NoError(t, quick.Grow(smallBytes))
+		assert.Zero(t, time.Since(start), "a small job does not wait for them")
+		quick.End()
+		time.Sleep(time.Hour)
+		assert.Len(t, ended, 15)
+		unused(t, b)
+	})
 }
 
 func TestWaitingForMemoryEnds(t *testing.T) {
@@ -40,6 +85,18 @@ func TestWaitingForMemoryEnds(t *testing.T) {
 		assert.ErrorAs(t, second.Grow(30<<20), new(*BusyError))
 		assert.Equal(t, maxWait, time.Since(start))
 
+		for range b.memory.mostWaiting() {
+			go func() { assert.ErrorIs(t, b.Start(t.Context()).Grow(30<<20), context.Canceled) }()
+		}
+		synctest.Wait()
+		start = time.Now()
+		assert.ErrorAs(t, second.Grow(30<<20), new(*BusyError), "too many wait already")
+		assert.Zero(t, time.Since(start))
+	})
+	synctest.Test(t, func(t *testing.T) {
+		b := New(64<<20, 1<<30)
+		first, second := b.Start(t.Context()), b.Start(t.Context())
+		require.NoError(t, first.Grow(30<<20))
 		go func() {
 			time.Sleep(time.Second)
 			first.End()
@@ -50,7 +107,7 @@ func TestWaitingForMemoryEnds(t *testing.T) {
 		defer cancel()
 		assert.ErrorIs(t, b.Start(ctx).Grow(30<<20), context.DeadlineExceeded)
 		second.End()
-		assert.Equal(t, b.large.size, b.large.free)
+		unused(t, b)
 	})
 }
 

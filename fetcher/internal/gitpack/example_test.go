@@ -41,6 +41,6 @@ func ExampleUnpack() {
 	fmt.Printf("pack-%x\n", pack.Sum())
 	fmt.Println(pack.WriteIndex(filepath.Join(dir, "new.idx")))
 	// Output:
-	// pack-23cffdd1ce9fddf4305eec52b83095aada5e5479
+	// pack-007b4413ed03c6c9a5aa33859e2ae7d4d74449fc
 	// <nil>
 }
