@@ -39,7 +39,7 @@ func file(kind protocol.Kind) File {
 // serveFile answers for a file of a canonical version.
 func (x *exchange) serveFile() error {
 	m, f := x.req.Module, file(x.req.Kind)
-	if x.route.Blocked != "" && f != ModFile {
+	if x.route.Blocked != "" && f == ZipFile {
 		return &BlockedError{Path: m.Path, Version: m.Version, Reason: x.route.Blocked}
 	}
 	held, err := x.serveHeld(m, f, forever)
@@ -52,8 +52,8 @@ func (x *exchange) serveFile() error {
 		return err
 	}
 	x.source = src.name
-	// Nobody is sent elsewhere for what is blocked, nor is it filled: its .mod is
-	// all there is to serve, and comes from here.
+	// Nobody is sent elsewhere for what is blocked, nor is it filled: its .info and
+	// .mod are all there is to serve, and come from here.
 	if !src.vcs && !x.h.opts.MissFetch && x.route.Blocked == "" {
 		if done, err := x.redirect(m, f); done || err != nil {
 			return err

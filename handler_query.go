@@ -132,7 +132,7 @@ func (x *exchange) chainTo(src source) string { return src.key(module.Version{},
 // highest version left.
 func (x *exchange) serveLatest() error {
 	if x.route.Blocked != "" {
-		return &BlockedError{Path: x.req.Module.Path, Version: "latest", Reason: x.route.Blocked}
+		return x.serveNoUpgrade(x.route.Blocked)
 	}
 	held := sync.OnceValues(x.held)
 	choose := func(versions []string) string {
@@ -173,9 +173,41 @@ func (x *exchange) serveHighestLeft(reason string) error {
 	}
 	best := highest(listed, nil)
 	if best == "" {
-		return &BlockedError{Path: x.req.Module.Path, Version: "latest", Reason: reason}
+		return x.serveNoUpgrade(reason)
 	}
 	return x.serveVersion(best, nil)
+}
+
+// serveNoUpgrade answers @latest of a module of which no version may be served: with
+// its lowest one, which is no upgrade for anybody. An error would end "go list -m -u
+// all" of a graph that mentions the module, and after a 404 a client would ask
+// elsewhere. The .zip of that version is refused with the reason.
+func (x *exchange) serveNoUpgrade(reason string) error {
+	blocked := &BlockedError{Path: x.req.Module.Path, Version: "latest", Reason: reason}
+	versions, err := x.sourceList(nil)
+	if err != nil || len(versions) == 0 {
+		if versions, err = x.held(); err != nil {
+			return err
+		}
+	}
+	lowest := ""
+	for _, v := range versions {
+		if protocol.Canonical(module.Version{Path: x.req.Module.Path, Version: v}) && (lowest == "" || semver.Compare(v, lowest) < 0) {
+			lowest = v
+		}
+	}
+	var info *Info
+	if lowest == "" { // no tags: a pseudo-version
+		if info, err = x.resolve(OpLatest, "latest", nil); err != nil {
+			return blocked
+		}
+		lowest = info.Version
+	}
+	err = x.serveVersion(lowest, info)
+	if _, missing := outermost(err).(*MissingError); missing {
+		return blocked
+	}
+	return err
 }
 
 // serveQuery answers for a branch, a commit, a prefix, …

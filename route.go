@@ -17,8 +17,8 @@ type Route struct {
 	// never hears of them. What Options.Private matches is private as well.
 	Private bool
 	// Blocked is why the version may not be served, shown to the user; empty
-	// if it may. Its .mod is served all the same, because module graphs
-	// mention versions that nobody selects.
+	// if it may. Its .mod and .info are served all the same, because module
+	// graphs mention versions that nobody selects, and its .zip is not.
 	Blocked string
 }
 

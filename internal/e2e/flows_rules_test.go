@@ -69,3 +69,43 @@ func TestBlocked(t *testing.T) {
 		})
 	}
 }
+
+// TestBlockedModuleInGraph blocks a module that a build graph mentions: questions about
+// the whole graph are answered, for the rest as ever, its zip is refused with the
+// reason, and no go command asks elsewhere.
+func TestBlockedModuleInGraph(t *testing.T) {
+	t.Parallel()
+	const reason = "CVE-2022-0002: says nothing"
+	for name, rule := range map[string]string{"module": "", "each version": " >=0.0.0-0", "selected version": " =1.2.0"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			net := modtest.NewInternet(t, modtest.Ready(t, "graph-app", "graph-lib", "graph-old", "graph-base")...)
+			rules := filepath.Join(t.TempDir(), "rules")
+			require.NoError(t, os.WriteFile(rules, []byte("block git.test/graph/base"+rule+" # "+reason+"\n"), 0o666))
+			registry := startServer(t, net, "registry", "registry")
+			for name, n := range map[string]*server{
+				"proxy that redirects": startServer(t, net, "proxy", "proxy", "-upstream", registry.URL, "-rules", rules),
+				"proxy that fetches":   startServer(t, net, "proxy", "proxy", "-upstream", registry.URL, "-rules", rules, "-miss", "fetch"),
+				"registry":             startServer(t, net, "registry", "strict", "-rules", rules),
+			} {
+				for _, after := range []string{"", ",direct"} {
+					g := modtest.NewGo(t, net)
+					g.Set("GOPROXY="+n.URL+after, "GONOPROXY=none", "GOFLAGS=-mod=mod")
+					g.Write("go.mod", "module program\n\ngo 1.16\n\nrequire (\n\tgit.test/graph/lib v1.0.0\n\tgit.test/graph/old v0.2.0\n\tgit.test/graph/base v1.2.0\n)\n")
+					for _, args := range []string{"list -m all", "list -m -u all", "list -m -versions git.test/graph/lib git.test/graph/base"} {
+						stdout, stderr, err := g.Run(strings.Fields(args)...)
+						assert.NoError(t, err, "%s, %s: %s", name, args, stderr)
+						assert.Contains(t, stdout, "git.test/graph/base", "%s, %s", name, args)
+						assert.NotContains(t, stdout, "[", "%s, %s: an upgrade to what is blocked", name, args)
+					}
+					d := g.Download("git.test/graph/base@v1.2.0")
+					assert.Contains(t, d[0].Error, reason, name)
+				}
+			}
+			for _, r := range net.Requests("") {
+				_, _, ok := proxyLogin(&http.Request{Header: r.Header})
+				assert.True(t, ok, "a go command went around the server")
+			}
+		})
+	}
+}
