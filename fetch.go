@@ -81,14 +81,17 @@ func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, a
 		}
 		return modErr
 	}
+	if err := h.vouchMod(src, m, mod); err != nil {
+		return err
+	}
+	if src.vcs && h.proves(src) {
+		return h.keepProved(ctx, src, content, m, info, mod)
+	}
 	return h.keep(ctx, src, m, info, mod, a.early)
 }
 
 // keep stores .info and .mod that were fetched.
 func (h *Handler) keep(ctx context.Context, src source, m module.Version, info *Info, mod []byte, answered bool) error {
-	if err := h.vouchMod(src, m, mod); err != nil {
-		return err
-	}
 	if src.vcs {
 		// Before it is held: a process that dies in between, or a Put that fails
 		// although it happened, must not leave a version whose zip nobody owes.
@@ -154,6 +157,11 @@ func (h *Handler) fetchZip(ctx context.Context, src source, m module.Version, ch
 	if err != nil {
 		return err
 	}
+	if src.vcs && h.proves(src) { // its zip may have been stored with .info and .mod
+		if held, err := h.holds(ctx, m, ZipFile); held || err != nil {
+			return err
+		}
+	}
 	stage, err := h.storage.Stage(ctx)
 	if err != nil {
 		return &storeError{err}
@@ -180,7 +188,7 @@ func (h *Handler) fetchZip(ctx context.Context, src source, m module.Version, ch
 }
 
 // commit checks a staged zip and stores it.
-func (h *Handler) commit(ctx context.Context, src source, stage Stage, size int64, m module.Version) (err error) {
+func (h *Handler) commit(ctx context.Context, src source, stage Stage, size int64, m module.Version) error {
 	h1, err := h.checkZip(ctx, src, stage, size, m)
 	if err != nil {
 		return err
@@ -188,29 +196,15 @@ func (h *Handler) commit(ctx context.Context, src source, stage Stage, size int6
 	if err := h.vouch(src, m, "", h1); err != nil {
 		return err
 	}
+	return h.commitZip(ctx, stage, size, m, h1)
+}
+
+// commitZip stores a staged zip that was checked.
+func (h *Handler) commitZip(ctx context.Context, stage Stage, size int64, m module.Version, h1 string) (err error) {
 	op := h.opts.begin(ctx, OpCommit, SourceStore, m)
 	defer func() { op.end(err) }()
 	op.event.Bytes = size
 	return h.stored(m, stage.Commit(op.ctx, m, h1))
-}
-
-// checkZip checks a staged zip and returns its hash. What comes from version control
-// has the go.mod that is held. From an upstream the go command accepts any: a zip
-// without a go.mod, or with another one, has a .mod of its own, and each its hash.
-func (h *Handler) checkZip(ctx context.Context, src source, stage Stage, size int64, m module.Version) (h1 string, err error) {
-	if !src.vcs {
-		h1, err = modcheck.ZipAlone(stage, size, m, h.opts.MaxZipBytes)
-	} else {
-		var mod []byte
-		if mod, err = h.read(ctx, m, ModFile, h.opts.MaxModBytes); err != nil {
-			return "", err
-		}
-		h1, err = modcheck.Zip(stage, size, m, mod, h.opts.MaxZipBytes)
-	}
-	if err != nil {
-		return "", &InvalidError{m.Path, m.Version, err}
-	}
-	return h1, nil
 }
 
 // bind returns the content whose zip belongs to the stored .info and .mod.
@@ -238,8 +232,9 @@ func (h *Handler) bind(ctx context.Context, src source, m module.Version, chain 
 	if err != nil {
 		return nil, meta{}, err
 	}
-	if src.vcs || !h.answers.fetchedLately(m) {
-		// A tag may have moved since: its zip could pass every other check.
+	if !h.proves(src) && (src.vcs || !h.answers.fetchedLately(m)) {
+		// A tag may have moved since: its zip could pass every other check but that
+		// of a checksum database, which binds more than an .info.
 		err = h.sameCommit(ctx, src, content, m)
 	}
 	return content, meta{}, err

@@ -36,6 +36,7 @@ var wirings = []wiring{
 	{name: "verified", upstream: true, vcs: true, through: true, checked: true},
 	{name: "private", upstream: true, vcs: true, private: true},
 	{name: "registry", vcs: true},
+	{name: "registry verified", vcs: true, checked: true},
 	{name: "registry alone", vcs: true, alone: true},
 }
 
