@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,8 +15,7 @@ import (
 	"github.com/athens-go/athens/backends/nats/embedded"
 )
 
-// A worker that is killed in the middle says nothing any more, and its fill runs
-// elsewhere.
+// If a worker is killed while it runs a fill, another worker runs the fill.
 func TestWorkerKilled(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), &embedded.Options{Addr: "127.0.0.1:0"})
@@ -24,16 +24,16 @@ func TestWorkerKilled(t *testing.T) {
 	w.schedule(0, whole(1))
 	require.Equal(t, "running example.com/mod1@v1.0.0", p.says())
 	w.run(nil)
-	wait(2 * time.Second) // twice its lease
+	wait(2 * lease)
 	require.Zero(t, w.count(whole(1)), "it runs in the other process")
-	w.schedule(0, whole(1), small(1)) // which is done with
+	w.schedule(0, whole(1), small(1)) // they are pending already
 	p.kill()
 	w.idle()
 	assert.Equal(t, 1, w.count(whole(1)))
 	assert.Zero(t, w.count(small(1)))
 }
 
-// A process that ends gives back at once what it does not bring to its end.
+// A process that ends gives its unfinished fills back at once.
 func TestWorkerStopped(t *testing.T) {
 	t.Parallel()
 	js := inProcess(t)
@@ -55,22 +55,22 @@ func TestWorkerStopped(t *testing.T) {
 	assert.Equal(t, 1, second.count(whole(2)))
 }
 
-// A server that is killed at any instant has lost nothing that it accepted, and
-// whoever is connected goes on when it is back.
+// A server that is killed at any instant loses no fill that it accepted, and its
+// clients continue when it is back.
 func TestServerKilled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	p := startProcess(t, "server", "NATS_TEST_DIR="+dir, "NATS_TEST_ADDR=127.0.0.1:0")
 	addr := p.says()
 	js := connect(t, addr)
-	opts := &nats.Options{Lease: time.Second, Wait: 500 * time.Millisecond, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond}
+	opts := &nats.Options{Lease: time.Second, Wait: time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond}
 	w := newWorker(t, js, opts)
 	var runs atomic.Int64
 	w.run(func(context.Context, athens.Fill) error { runs.Add(1); return nil })
 	var accepted []athens.Fill
 	next := 0
 	for range 3 { // kills
-		time.AfterFunc(150*time.Millisecond, p.kill)
+		kill := sync.OnceFunc(func() { time.AfterFunc(150*time.Millisecond, p.kill) })
 		for failed := false; !failed; next++ {
 			after := time.Duration(0)
 			if next%2 == 0 {
@@ -81,6 +81,7 @@ func TestServerKilled(t *testing.T) {
 				continue
 			}
 			accepted = append(accepted, whole(next))
+			kill()
 		}
 		p.kill()
 		p = startProcess(t, "server", "NATS_TEST_DIR="+dir, "NATS_TEST_ADDR="+addr)
@@ -95,15 +96,17 @@ func TestServerKilled(t *testing.T) {
 	t.Logf("%d accepted, %d runs", len(accepted), runs.Load())
 }
 
-// A server that is started again on its folder goes on where it was: what waits
-// goes on waiting, what failed stays known, and what ran is run again.
+// A server that is started again on its folder continues where it was: pending fills
+// keep their delay, failures stay known, and interrupted fills run again.
 func TestServerRestarted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := start(t, dir, nil)
-	w := newWorker(t, jetStream(t, s.Conn()), nil)
+	js := jetStream(t, s.Conn())
+	delay := max(3*time.Second, 20*roundTrip(t, js))
+	w := newWorker(t, js, nil)
 	begun := time.Now()
-	w.schedule(3*time.Second, whole(1))
+	w.schedule(delay, whole(1))
 	w.schedule(0, whole(2), small(3))
 	w.run(func(ctx context.Context, f athens.Fill) error {
 		if f == small(3) {
@@ -116,12 +119,12 @@ func TestServerRestarted(t *testing.T) {
 		st, err := w.Status(t.Context())
 		return err == nil && w.count(whole(2)) == 1 && st.Counts.Failed == 1
 	})
-	require.NoError(t, s.Close()) // in the middle: the worker can tell nobody
+	require.NoError(t, s.Close()) // so the worker can't acknowledge its fill
 
 	again := newWorker(t, jetStream(t, start(t, dir, nil).Conn()), nil).run(nil)
 	again.idle()
 	assert.Equal(t, 1, again.count(whole(1)))
-	assert.GreaterOrEqual(t, time.Since(begun), 3*time.Second, "the delay is forgotten")
+	assert.GreaterOrEqual(t, time.Since(begun), delay, "the delay is forgotten")
 	assert.Equal(t, 1, again.count(whole(2)))
 	st, err := again.Status(t.Context())
 	require.NoError(t, err)

@@ -15,15 +15,15 @@ import (
 	"github.com/athens-go/athens/backends/nats/embedded"
 )
 
-// wire is a TCP proxy in front of a server, which loses what it is told to.
+// wire is a TCP proxy in front of a server that can lose requests, replies or both.
 type wire struct {
 	net.Listener
 	to string
 
 	mu       sync.Mutex
-	requests bool // what clients say is lost
-	replies  bool // what the server says is lost
-	down     bool // nobody gets through
+	requests bool // the wire loses what clients send
+	replies  bool // the wire loses what the server sends
+	down     bool // the wire accepts no connection
 	conns    []net.Conn
 }
 
@@ -50,7 +50,7 @@ func newWire(t *testing.T, to string) *wire {
 	return w
 }
 
-// set says what is lost from now on.
+// set says what the wire loses from now on.
 func (w *wire) set(requests, replies, down bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -60,7 +60,7 @@ func (w *wire) set(requests, replies, down bool) {
 	}
 }
 
-// cut ends what is connected now.
+// cut ends the present connections.
 func (w *wire) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -116,14 +116,19 @@ func (w *wire) copy(to, from net.Conn, lost *bool) {
 	}
 }
 
-// behindWire is a worker whose server is behind a wire, and one that has the
-// server for itself. Neither runs yet.
+// behindWire returns a wire to a server, a worker behind it, and a worker with a
+// connection of its own. Neither runs yet.
 func behindWire(t *testing.T) (*wire, *worker, *worker) {
 	s := start(t, t.TempDir(), &embedded.Options{Addr: "127.0.0.1:0"})
 	w := newWire(t, s.Addr())
-	opts := &nats.Options{Lease: 500 * time.Millisecond, Wait: 300 * time.Millisecond, RetryMin: 10 * time.Millisecond, RetryMax: 50 * time.Millisecond, Grace: time.Second}
+	near := newWorker(t, jetStream(t, s.Conn()), nil)
+	// One worker, or others of the far one would run again what it could not acknowledge.
+	opts := &nats.Options{Workers: 1, Lease: lease, Wait: time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 50 * time.Millisecond, Grace: time.Second}
 	far := newWorker(t, connect(t, w.Addr().String()), opts)
-	near := newWorker(t, jetStream(t, s.Conn()), opts)
+	eventually(t, "the far one has the streams", func() bool {
+		_, err := far.Status(t.Context())
+		return err == nil
+	})
 	return w, far, near
 }
 
@@ -135,7 +140,7 @@ func TestScheduleFails(t *testing.T) {
 		w.set(!happened, happened, false)
 		begin := time.Now()
 		require.Error(t, far.Schedule(t.Context(), whole(1), 0))
-		assert.Less(t, time.Since(begin), 5*time.Second)
+		assert.Less(t, time.Since(begin), patience, "it waits longer than Options.Wait")
 		near.run(nil)
 		if happened {
 			eventually(t, "it runs all the same", func() bool { return near.count(whole(1)) == 1 })
@@ -152,7 +157,7 @@ func TestScheduleFails(t *testing.T) {
 	}
 }
 
-// An ack that is lost is a run that is repeated.
+// If an ack is lost, the fill runs again.
 func TestAckLost(t *testing.T) {
 	t.Parallel()
 	w, far, near := behindWire(t)
@@ -164,11 +169,11 @@ func TestAckLost(t *testing.T) {
 	eventually(t, "it has run", func() bool { return far.count(whole(1)) == 1 })
 	near.run(nil).idle()
 	assert.Equal(t, 1, near.count(whole(1)), "the server was not told")
-	w.set(false, false, true) // else the far one would take its work again
+	w.set(false, false, true) // otherwise the far one would take its work again
 }
 
-// A worker that hears nothing any more does not end its fill, and what it says
-// of it in the end does no harm to the one that has run meanwhile.
+// A worker that loses its connection goes on with its fill. Its result changes nothing
+// if another worker has run the fill meanwhile.
 func TestWorkerCutOff(t *testing.T) {
 	t.Parallel()
 	w, far, near := behindWire(t)
@@ -186,11 +191,11 @@ func TestWorkerCutOff(t *testing.T) {
 	close(hold)
 	far.stop()
 	near.idle()
-	assert.Equal(t, 1, near.count(small(1)), "the old run's error is nobody's any more")
+	assert.Equal(t, 1, near.count(small(1)), "the error of the old run no longer counts")
 }
 
-// While there is no connection Schedule fails at once, and Run goes on when there
-// is one again.
+// While there is no connection, Schedule fails at once; Run continues when there is a
+// connection again.
 func TestOffline(t *testing.T) {
 	t.Parallel()
 	w, far, near := behindWire(t)
@@ -202,7 +207,7 @@ func TestOffline(t *testing.T) {
 		begin := time.Now()
 		err := far.Schedule(t.Context(), whole(2), 0)
 		require.Error(t, err)
-		require.Less(t, time.Since(begin), 5*time.Second)
+		require.Less(t, time.Since(begin), patience, "it waits longer than Options.Wait")
 		return err == nats.ErrOffline
 	})
 	near.schedule(0, whole(3))
@@ -211,14 +216,15 @@ func TestOffline(t *testing.T) {
 	assert.Equal(t, 1, far.count(whole(3)))
 }
 
-// A queue is made before there is a server, and works once there is one.
+// A queue can be made before its server runs, and works once it does.
 func TestServerComesLater(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	addr := listener.Addr().String()
 	require.NoError(t, listener.Close())
-	w := newWorker(t, connect(t, "nats://"+addr), nil).run(nil)
+	// A question that a starting server loses must not be waited for long.
+	w := newWorker(t, connect(t, "nats://"+addr), &nats.Options{Lease: lease, Wait: time.Second}).run(nil)
 	require.ErrorIs(t, w.Schedule(t.Context(), whole(1), 0), nats.ErrOffline)
 	_, err = w.Status(t.Context())
 	require.ErrorIs(t, err, nats.ErrOffline)
@@ -229,7 +235,7 @@ func TestServerComesLater(t *testing.T) {
 	assert.Equal(t, 1, w.count(whole(1)))
 }
 
-// A server that has lost the streams gets them again.
+// If the server has lost the streams, the queue creates them again.
 func TestStreamsLost(t *testing.T) {
 	t.Parallel()
 	js := inProcess(t)

@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	// maxName bounds path and version together, in bytes: as base64 they fit
-	// into one line of the protocol, which has 4,096.
+	// maxName bounds path and version together, in bytes: in base64 they fit into
+	// one line of the protocol, which has at most 4,096.
 	maxName = 2048
-	// maxDelay bounds how long a fill may be put off, so that a message that
-	// somebody else wrote does not stay for ever.
+	// maxDelay bounds the delay of a fill, so that a message of an unknown writer
+	// does not stay forever.
 	maxDelay = 31 * 24 * time.Hour
-	// maxAttempts is more than anybody counts to.
+	// maxAttempts bounds the attempts that a message can claim.
 	maxAttempts = 1 << 30
 )
 
@@ -26,7 +26,7 @@ const (
 type state struct {
 	Zip bool `json:"zip,omitempty"`
 	// After is when the fill is due, counted from the message's own time, so
-	// that it does not depend on the clock of whoever wrote it.
+	// that it does not depend on the writer's clock.
 	After     time.Duration `json:"after,omitempty"`
 	Scheduled time.Time     `json:"scheduled,omitzero"` // zero: with this message
 	First     time.Time     `json:"first,omitzero"`     // the first run's start
@@ -36,14 +36,14 @@ type state struct {
 
 var tokens = base64.RawURLEncoding.Strict()
 
-// token returns a version as two tokens of a subject: whatever bytes it has,
-// they are letters, digits, - and _ there.
+// token returns a version as two tokens of a subject, which consist of letters, digits,
+// - and _ whatever bytes the version has.
 func token(m module.Version) (string, error) {
 	if m.Path == "" || m.Version == "" {
 		return "", fmt.Errorf("nats: %q has no path or no version", m)
 	}
 	if n := len(m.Path) + len(m.Version); n > maxName {
-		return "", fmt.Errorf("nats: the name of a module version has %d bytes, more than %d", n, maxName)
+		return "", fmt.Errorf("nats: the name of a module version has %d bytes; the maximum is %d", n, maxName)
 	}
 	return tokens.EncodeToString([]byte(m.Path)) + "." + tokens.EncodeToString([]byte(m.Version)), nil
 }
@@ -53,24 +53,24 @@ func parseSubject(prefix, subject string) (module.Version, error) {
 	rest, ok := strings.CutPrefix(subject, prefix)
 	path, version, two := strings.Cut(rest, ".")
 	if !ok || !two || len(rest) > 2*maxName {
-		return module.Version{}, errors.New("the subject has no module version")
+		return module.Version{}, errors.New("the subject names no module version")
 	}
 	p, errPath := tokens.DecodeString(path)
 	v, errVersion := tokens.DecodeString(version)
 	m := module.Version{Path: string(p), Version: string(v)}
-	// Each version has one subject only, or it would be pending twice: base64
-	// allows line breaks in between.
+	// Each version must have one subject only, otherwise it could be pending
+	// twice: base64 also allows line breaks.
 	if again, err := token(m); errPath != nil || errVersion != nil || err != nil || again != rest {
-		return module.Version{}, errors.New("the subject has no module version")
+		return module.Version{}, errors.New("the subject names no module version")
 	}
 	return m, nil
 }
 
-// parseState reads the body of a message, which anybody may have written.
+// parseState reads the body of a message, which may come from an unknown writer.
 func parseState(body []byte) (state, error) {
 	var s state
 	if len(body) > maxMessage {
-		return s, fmt.Errorf("the message has %d bytes, more than %d", len(body), maxMessage)
+		return s, fmt.Errorf("the message has %d bytes; the maximum is %d", len(body), maxMessage)
 	}
 	if err := json.Unmarshal(body, &s); err != nil {
 		return state{}, errors.New("the message is not valid JSON")
@@ -83,7 +83,7 @@ func parseState(body []byte) (state, error) {
 
 func (s state) encode() []byte {
 	b, err := json.Marshal(s)
-	if err != nil { // times of a year that no clock has
+	if err != nil { // a time whose year JSON can't hold
 		b, _ = json.Marshal(state{Zip: s.Zip, After: s.After, Attempts: s.Attempts, Reason: s.Reason})
 	}
 	return b

@@ -1,9 +1,9 @@
-// Package nats catches up in the background on a NATS JetStream server: it is
-// the [athens.FillScheduler] that several proxies share, and that survives them.
+// Package nats keeps fills on a NATS JetStream server: it is an
+// [athens.FillScheduler] that several proxies share and that outlives each of them.
 //
-// It runs the same on a server inside the process (see
-// github.com/athens-go/athens/backends/nats/embedded), on one server and on a
-// cluster; all it needs is a connection:
+// It works with a server inside the process (see
+// github.com/athens-go/athens/backends/nats/embedded), with one server elsewhere
+// and with a cluster; all it needs is a connection:
 //
 //	js, err := jetstream.New(conn)
 //	…
@@ -11,29 +11,29 @@
 //	…
 //	go fills.Run(ctx, handler.Fill)
 //
-// A version that is owed is one message, in a stream in which each version has a
-// subject of its own. The life of that message:
+// A pending fill is one message, in a stream in which each version has a subject of
+// its own. The life of that message:
 //
 //	         Schedule: stored if           delivered, and due
-//	         there is none of it
+//	         there is none yet
 //	(absent) ───────────────────▶ pending ────────────────────▶ running
 //	                               ▲   │  not due: nak'ed        │
 //	                               │   └──▶ with what is left    │
 //	                               │                             │ nil: acked, gone
 //	                               │  error: replaced by one     │
 //	                               │  that is due later          │ final error, or tried
-//	                               ├─────────────────────────────┤ for too long: told to
+//	                               ├─────────────────────────────┤ for too long: stored in
 //	                               │  worker died: delivered     ▼ the stream of failures,
 //	                               └─ again after the lease    failed        then acked
 //
-// What is promised of a [athens.FillScheduler] holds for all that share the
-// stream together: a version that is pending is not run a second time, whoever
-// asks for it; the end of a process, or of the server, loses nothing that
-// [Queue.Schedule] has accepted. A worker that is cut off, or stopped for longer
-// than [Options.Lease], may see its fill run a second time elsewhere.
+// All processes that share the stream keep the promises of [athens.FillScheduler]
+// together: however many of them schedule a pending version, it runs once; a process
+// or server that ends loses no fill that [Queue.Schedule] has accepted. If a worker
+// loses its connection or stops for longer than [Options.Lease], its fill may run a
+// second time elsewhere.
 //
-// Clocks: a fill is due by the server's clock at the time it was scheduled, and
-// its worker's clock when it runs. A difference between the two shifts the delay.
+// Clocks: the server's clock says when a fill was scheduled, and the worker's clock
+// whether it is due. A difference between the two shifts the delay.
 package nats
 
 import (
@@ -49,76 +49,85 @@ import (
 	"github.com/athens-go/athens/internal/backoff"
 )
 
-// Schedule returns these errors, beside what the client of NATS says. They don't
-// change what a client of the proxy is answered; the next miss schedules again.
+// Schedule returns these errors, besides errors of the NATS client. A client of the
+// proxy gets its answer all the same; the next miss schedules the fill again.
 var (
-	// ErrFull says that [Options.Limit] fills are pending or running.
+	// ErrFull means that [Options.Limit] fills are pending or running.
 	ErrFull = errors.New("nats: the stream of fills is full")
-	// ErrOffline says that there is no connection to a server now.
+	// ErrOffline means that there is no connection to a server now.
 	ErrOffline = errors.New("nats: not connected")
 )
 
-// Options are the settings of [New]. The zero value is good for a server. All
-// that share a stream should have the same Limit, Lease, Failed and KeepFailed:
-// the stream has those of whoever came last.
+// Options configures [New]. The zero value suits a server. All processes that share a
+// stream should use the same Limit, Lease, Failed and KeepFailed: the stream takes
+// those of the latest New.
 type Options struct {
-	// Name is the stream's; with "-failed" behind it, that of the stream of
-	// failures. Their subjects begin with it. It has letters, digits, - and _,
-	// 64 at most. Empty means "athens-fills".
+	// Streams
+
+	// Name is the name of the stream. The stream of failures is called Name with
+	// "-failed" appended, and all subjects begin with Name. It has 1 to 64
+	// letters, digits, - and _. Empty means "athens-fills".
 	Name string
-	// Replicas is how many servers of a cluster hold the streams. Zero means
-	// one where they are made, and no change where they are there.
+	// Replicas is how many servers of a cluster store the streams. Zero means
+	// one for new streams, and no change for existing ones.
 	Replicas int
+
+	// Work
 
 	// Workers is how many fills run at once in this process. Zero means 4.
 	Workers int
-	// Limit is how many fills may be pending or running together, in all
-	// processes; with it full, Schedule returns [ErrFull]. Zero means 10,000.
-	Limit int
-	// Lease is how long a worker may be silent before its fill is given to
-	// another. It says that it is there three times in that time. Zero means
-	// 15 seconds; 100 milliseconds are the least.
+	// Grace is how long running fills may continue after Run's context ends,
+	// before their own context ends. Zero means 10 seconds; a negative one
+	// means none.
+	Grace time.Duration
+	// Timeout ends the context of one run of a fill. Zero means 10 minutes.
+	Timeout time.Duration
+	// Lease is how long a worker may be silent before another worker gets its
+	// fill. A worker reports three times in that time. Zero means 15 seconds;
+	// the minimum is 100 milliseconds.
 	Lease time.Duration
 	// Wait is how long a call to the server may take. Zero means 2 seconds.
 	Wait time.Duration
-	// Timeout ends the context of one run of a fill. Zero means 10 minutes.
-	Timeout time.Duration
-	// Grace is how long fills that are running when Run's context ends may
-	// go on before their own context ends. Zero means 10 seconds; less than
-	// zero means not at all.
-	Grace time.Duration
+
+	// Retries
 
 	// RetryMin is how long a fill waits after its first error, as in
 	// [fill.Options]. Zero means 1 second.
 	RetryMin time.Duration
 	// RetryMax is the longest such wait. Zero means 1 minute, or RetryMin if
-	// that is more.
+	// that is longer.
 	RetryMax time.Duration
-	// GiveUp is how long after its first run a fill that can't succeed is
-	// still tried. Zero means 24 hours.
+	// GiveUp is how long after its first run a fill that fails is still
+	// retried. Zero means 24 hours.
 	GiveUp time.Duration
 
-	// Failed is how many failures are kept; the oldest goes first. Zero means
-	// 1,000.
+	// Limits
+
+	// Limit is how many fills may be pending or running in all processes
+	// together; beyond it, Schedule returns [ErrFull]. Zero means 10,000.
+	Limit int
+	// Failed is how many failures the server keeps; a new one replaces the
+	// oldest. Zero means 1,000.
 	Failed int
-	// KeepFailed is how long a failure is kept. Zero means 7 days.
+	// KeepFailed is how long the server keeps a failure. Zero means 7 days.
 	KeepFailed time.Duration
 	// Recent is how many fills each list of a [Queue.Status] names. Zero means
 	// 100.
 	Recent int
+
 	// Logger receives failures. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-// complete fills in the defaults and checks the rest.
+// complete sets the defaults and checks all other values.
 func (o *Options) complete() error {
 	if o.Name == "" {
 		o.Name = "athens-fills"
 	}
 	if !validName.MatchString(o.Name) {
-		return fmt.Errorf("nats: Options.Name is %.80q, not 1 to 64 letters, digits, - and _", o.Name)
+		return fmt.Errorf("nats: Options.Name is %.80q; it must have 1 to 64 letters, digits, - and _", o.Name)
 	}
 	for _, n := range []struct {
 		name  string
@@ -132,7 +141,7 @@ func (o *Options) complete() error {
 		{"Recent", &o.Recent, 100},
 	} {
 		if *n.value < 0 {
-			return fmt.Errorf("nats: Options.%s is %d, less than zero", n.name, *n.value)
+			return fmt.Errorf("nats: Options.%s is %d; it must not be negative", n.name, *n.value)
 		}
 		if *n.value == 0 {
 			*n.value = n.zero
@@ -166,21 +175,21 @@ func (o *Options) completeTimes() error {
 			*d.value = d.zero
 		}
 		if *d.value < d.least {
-			return fmt.Errorf("nats: Options.%s is %v, less than %v", d.name, *d.value, d.least)
+			return fmt.Errorf("nats: Options.%s is %v; it must be at least %v", d.name, *d.value, d.least)
 		}
 	}
 	if o.RetryMax < o.RetryMin {
-		return fmt.Errorf("nats: Options.RetryMax is %v, less than RetryMin, %v", o.RetryMax, o.RetryMin)
+		return fmt.Errorf("nats: Options.RetryMax is %v; it must be at least RetryMin, which is %v", o.RetryMax, o.RetryMin)
 	}
 	return nil
 }
 
-// New returns the queue of a JetStream, and makes or changes its streams. A nil
-// opts means the defaults. ctx bounds New only. The connection stays the
-// caller's, who closes it after [Queue.Run] has returned.
+// New returns a queue on a JetStream, and creates or updates its streams. A nil opts
+// means the defaults. ctx bounds New only. The caller closes the connection after
+// [Queue.Run] has returned.
 //
-// That there is no server now is no error, so that a proxy can start and serve
-// what is held: the streams are made once there is one.
+// If the server can't be reached, New logs a warning and succeeds, so that a proxy can
+// start and serve stored versions: the queue creates the streams later.
 func New(ctx context.Context, js jetstream.JetStream, opts *Options) (*Queue, error) {
 	if js == nil {
 		return nil, errors.New("nats: New needs a JetStream; js is nil")
@@ -199,7 +208,7 @@ func New(ctx context.Context, js jetstream.JetStream, opts *Options) (*Queue, er
 		running: make(map[string]*job),
 	}
 	if _, err := q.there(ctx); away(err) {
-		q.opts.Logger.Warn("no NATS server yet: fills are not accepted until there is one", "error", err)
+		q.opts.Logger.Warn("could not reach the NATS server; fills are rejected until it answers", "error", err)
 	} else if err != nil {
 		return nil, err
 	}

@@ -45,13 +45,13 @@ type Queue struct {
 //
 // A version that is already pending, in any process, runs once. If f has a zip and the
 // pending fill has none, the pending fill gets one, and runs at the earlier of the two
-// times; but one that waits after an error goes on waiting. While a fill runs, scheduling
+// times; but a fill that waits after an error keeps waiting. While a fill runs, scheduling
 // the same one, or the same one without its zip, changes nothing; one that adds the zip
 // runs afterwards, or at the same time in another process.
 //
-// The error is [ErrFull], [ErrOffline], one of the NATS client, or says that f has no
-// name, one of more than 2,048 bytes, or a delay of more than 31 days. After an error of
-// the NATS client, f may nevertheless be scheduled.
+// The error is [ErrFull], [ErrOffline], an error of the NATS client, or says that the
+// version of f has no name or one of more than 2,048 bytes, or that the delay exceeds
+// 31 days. After an error of the NATS client, f may be scheduled nevertheless.
 func (q *Queue) Schedule(ctx context.Context, f athens.Fill, after time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, q.opts.Wait)
 	defer cancel()
@@ -70,7 +70,7 @@ func (q *Queue) schedule(ctx context.Context, f athens.Fill, after time.Duration
 		return err
 	}
 	if after > maxDelay {
-		return fmt.Errorf("nats: the delay of a fill is %v, more than %v", after, maxDelay)
+		return fmt.Errorf("nats: the delay of a fill is %v; the maximum is %v", after, maxDelay)
 	}
 	if !q.js.Conn().IsConnected() {
 		return ErrOffline
@@ -95,7 +95,7 @@ func (q *Queue) schedule(ctx context.Context, f athens.Fill, after time.Duration
 		if !errors.Is(err, errChanged) {
 			return err
 		}
-		// The fill has ended meanwhile, or the servers of a cluster have not agreed yet.
+		// The fill has ended meanwhile, or the servers of a cluster do not agree yet.
 		if within(pause, ctx.Done()) {
 			return fmt.Errorf("nats: too many concurrent updates of %v: %w", f.Module, ctx.Err())
 		}
@@ -114,7 +114,7 @@ func (q *Queue) grow(ctx context.Context, subject string, after time.Duration) e
 	}
 	s, err := parseState(held.Data)
 	switch {
-	case err != nil: // nothing that a worker would run
+	case err != nil: // no worker would run it
 		s = state{Zip: true, After: after}
 	case s.Zip:
 		return nil

@@ -46,8 +46,8 @@ func TestOptions(t *testing.T) {
 	assert.EqualValues(t, 3, st.Counts.Rejected)
 }
 
-// Whoever comes last says what the streams are like; what an operator has
-// changed beside that stays.
+// The streams get the options of the last New; New keeps what an operator has changed
+// besides.
 func TestStreamsAreKept(t *testing.T) {
 	js := inProcess(t)
 	newWorker(t, js, nil).schedule(0, whole(1))
@@ -73,7 +73,7 @@ func TestFull(t *testing.T) {
 	w := newWorker(t, inProcess(t), &nats.Options{Limit: 2, RetryMin: 50 * time.Millisecond})
 	w.schedule(0, small(1), small(2))
 	require.ErrorIs(t, w.Schedule(t.Context(), small(3), 0), nats.ErrFull)
-	w.schedule(0, small(1), whole(2)) // which take no more room
+	w.schedule(0, small(1), whole(2)) // they take no more room
 	var failed sync.Map
 	w.run(func(_ context.Context, f athens.Fill) error {
 		if _, again := failed.LoadOrStore(f, true); !again {
@@ -87,10 +87,10 @@ func TestFull(t *testing.T) {
 	w.idle()
 }
 
-// A zip that is asked for while its version runs without waits for the end of
-// that run, where both are in one process.
+// A fill with Zip that is scheduled while its version runs without one waits for the end
+// of that run, if both are in one process.
 func TestZipAfterwards(t *testing.T) {
-	w := newWorker(t, inProcess(t), &nats.Options{Lease: time.Second})
+	w := newWorker(t, inProcess(t), &nats.Options{Lease: lease, Wait: patience})
 	hold, started := make(chan struct{}), make(chan struct{})
 	w.schedule(0, small(1))
 	w.run(func(_ context.Context, f athens.Fill) error {
@@ -109,7 +109,7 @@ func TestZipAfterwards(t *testing.T) {
 	assert.Equal(t, []int{1, 1}, []int{w.count(small(1)), w.count(whole(1))})
 }
 
-// Messages that somebody else writes are dropped, and harm no fill.
+// The queue drops messages that are no fills; they harm none.
 func TestHostileMessages(t *testing.T) {
 	js := inProcess(t)
 	var log syncBuffer
@@ -137,12 +137,12 @@ func TestHostileMessages(t *testing.T) {
 	st, err := w.Status(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, st.Failed)
-	w.schedule(0, garbage) // whose subject it was
+	w.schedule(0, garbage) // the garbage had its subject
 	w.idle()
 	assert.Equal(t, 1, w.count(garbage))
 }
 
-// What sits in a version's place without being a fill gives way to one.
+// A fill replaces garbage under its subject.
 func TestGarbageInTheWay(t *testing.T) {
 	js := inProcess(t)
 	w := newWorker(t, js, nil)
@@ -153,7 +153,7 @@ func TestGarbageInTheWay(t *testing.T) {
 	assert.Equal(t, 1, w.count(whole(1)))
 }
 
-// A fill that ends each process it runs in is given up in the end.
+// The queue gives up a fill that ends each process that runs it.
 func TestNoEnd(t *testing.T) {
 	js := inProcess(t)
 	w := newWorker(t, js, nil)
@@ -173,7 +173,7 @@ func TestNoEnd(t *testing.T) {
 	assert.Contains(t, st.Failed[0].Reason, "started 20 times")
 }
 
-// Queues that start and stop leave nothing behind, and lose nothing.
+// Queues that start and stop leave nothing behind and lose no fill.
 func TestLifecycle(t *testing.T) {
 	js := inProcess(t)
 	total := 0
@@ -193,7 +193,7 @@ func TestLifecycle(t *testing.T) {
 	assert.Zero(t, js.Conn().NumSubscriptions()-1, "what is left is for replies")
 }
 
-// syncBuffer is a log that several write.
+// syncBuffer is a log for several writers.
 type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

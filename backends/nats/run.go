@@ -16,29 +16,29 @@ import (
 )
 
 const (
-	// pullWait is how long the server may keep a worker's question for work.
+	// pullWait is how long a worker's request for work may wait on the server.
 	pullWait = 30 * time.Second
-	// cutWait is how long Run waits for fills whose context it has ended.
+	// cutWait is how long Run waits for fills after it has ended their context.
 	cutWait = 5 * time.Second
-	// pauseMin and pauseMax bound the wait after the server could not be asked.
+	// pauseMin and pauseMax bound the wait after the server did not answer.
 	pauseMin, pauseMax = 50 * time.Millisecond, 5 * time.Second
-	// maxTries is how often a message may be delivered. Each error makes a new
-	// one, so that these are runs that came to no end: a fill that ends the
-	// process it runs in must not end them all.
+	// maxTries is how often the server may deliver a message. Each error creates
+	// a new message, so these are runs that never finished: a fill that crashes
+	// its process must not crash all of them.
 	maxTries = 20
 )
 
-// Run implements [athens.FillScheduler]. When ctx is done, no further fill
-// starts, what is running may go on for [Options.Grace], and then its context
-// ends; what does not succeed then is given to another process at once. Run
-// returns nil after the last fill did; one that ignores its context is waited
-// for 5 seconds more. What is pending stays so, and Schedule goes on to work.
+// Run implements [athens.FillScheduler]. When ctx is done, no further fill starts.
+// Running fills may continue for [Options.Grace]; then Run ends their context, and
+// another process gets those that do not succeed at once. Run returns nil after the
+// last fill has returned, or 5 seconds later if a fill ignores its context. Pending
+// fills stay pending, and Schedule continues to work.
 //
-// While the server can't be reached, Run waits and tries again. If it has lost
-// the streams, they are made again, empty, by Run or by Schedule.
+// While the server can't be reached, Run waits and tries again. If the server has lost
+// the streams, Run and Schedule create them again, empty.
 //
-// The context that fill is given ends after [Options.Timeout] and has the values
-// of ctx. A panic of fill counts as its error. A second call of Run is an error.
+// The context of a fill ends after [Options.Timeout] and has the values of ctx. A panic
+// of fill counts as its error. A second call of Run is an error.
 func (q *Queue) Run(ctx context.Context, fill func(context.Context, athens.Fill) error) error {
 	if q.began.Swap(true) {
 		return errors.New("nats: Run was called before")
@@ -63,7 +63,7 @@ func (q *Queue) Run(ctx context.Context, fill func(context.Context, athens.Fill)
 	}
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), q.opts.Wait)
 	defer cancel()
-	_ = q.js.Conn().FlushWithContext(flush) // acks that are lost are runs that are repeated
+	_ = q.js.Conn().FlushWithContext(flush) // a fill whose ack is lost runs again
 	return nil
 }
 
@@ -99,8 +99,8 @@ func (q *Queue) work(ctx, work context.Context, fill func(context.Context, athen
 	}
 }
 
-// pull asks the server for one message at a time, so that none waits here while
-// a fill runs, and returns why that came to an end, and whether there were some.
+// pull requests one message at a time, so that none waits here while a fill runs. It
+// returns whether there were any, and the error that ended it.
 func (q *Queue) pull(ctx, work context.Context, fill func(context.Context, athens.Fill) error) (some bool, err error) {
 	streams, err := q.there(ctx)
 	if err != nil {
@@ -112,7 +112,7 @@ func (q *Queue) pull(ctx, work context.Context, fill func(context.Context, athen
 		return false, err
 	}
 	defer msgs.Stop()
-	// What is on its way here when ctx is done is still seen, and given back.
+	// A message that is on its way here when ctx is done is received and given back.
 	defer context.AfterFunc(ctx, msgs.Drain)()
 	for {
 		msg, err := msgs.Next()
@@ -121,12 +121,12 @@ func (q *Queue) pull(ctx, work context.Context, fill func(context.Context, athen
 		}
 		q.handle(ctx, work, msg, fill)
 		if some = true; ctx.Err() != nil {
-			return some, ctx.Err() // Next would ask for another, what was given back at first
+			return some, ctx.Err() // Next would request another message, perhaps the same one
 		}
 	}
 }
 
-// lost reports whether the server is there but the streams or the consumer may not be.
+// lost reports whether the server answers but may lack the streams or the consumer.
 func lost(err error) bool {
 	for _, e := range []error{
 		jetstream.ErrConsumerNotFound, jetstream.ErrConsumerDeleted, jetstream.ErrStreamNotFound,
@@ -147,7 +147,7 @@ func (q *Queue) restore(ctx context.Context) {
 	}
 }
 
-// handle decides what becomes of a message that was delivered.
+// handle runs, postpones or drops a message that was delivered.
 func (q *Queue) handle(ctx, work context.Context, msg jetstream.Msg, fill func(context.Context, athens.Fill) error) {
 	j, err := q.read(msg)
 	if err != nil {
@@ -160,11 +160,11 @@ func (q *Queue) handle(ctx, work context.Context, msg jetstream.Msg, fill func(c
 		return
 	}
 	if ctx.Err() != nil {
-		q.tell(msg.NakWithDelay(pauseMin)) // until the other workers here are gone, too
+		q.tell(msg.NakWithDelay(pauseMin)) // until the other workers of this process have stopped too
 		return
 	}
 	if j.tries > maxTries {
-		q.fail(j, fmt.Errorf("nats: started %d times without an end", j.tries-1))
+		q.fail(j, fmt.Errorf("nats: started %d times and never finished", j.tries-1))
 		return
 	}
 	if wait := q.begin(j); wait > 0 {
@@ -175,13 +175,13 @@ func (q *Queue) handle(ctx, work context.Context, msg jetstream.Msg, fill func(c
 	q.settle(j, err, work.Err() != nil)
 }
 
-// begin notes that j runs, unless its version does so here, in a smaller fill:
-// then it returns how long to wait.
+// begin notes that j runs. If a smaller fill of its version runs in this process, begin
+// returns how long to wait.
 func (q *Queue) begin(j *job) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if other := q.running[j.msg.Subject()]; other != nil {
-		// As long as it has run yet: few tries, however long it takes.
+		// The wait grows with the time it has run, so there are few tries.
 		return max(time.Since(other.started), q.opts.Lease/10)
 	}
 	j.started = time.Now()
@@ -193,14 +193,14 @@ func (q *Queue) begin(j *job) time.Duration {
 	return 0
 }
 
-// run runs j once, and tells the server now and then that it goes on.
+// run runs j once, and reports to the server while it runs.
 func (q *Queue) run(work context.Context, j *job, fill func(context.Context, athens.Fill) error) error {
 	ctx, cancel := context.WithTimeout(work, q.opts.Timeout)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		// What stands if fill ends the goroutine, as runtime.Goexit does.
-		err := errors.New("nats: the function did not return")
+		// This error remains if fill ends the goroutine, as runtime.Goexit does.
+		err := errors.New("nats: the fill function did not return")
 		defer func() {
 			if p := recover(); p != nil {
 				err = fmt.Errorf("panic: %v", p)

@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,7 +18,7 @@ import (
 	"github.com/athens-go/athens/internal/modtest"
 )
 
-// TestMain is also the other processes of these tests.
+// TestMain also runs the other processes of these tests.
 func TestMain(m *testing.M) {
 	switch os.Getenv("NATS_TEST_PROCESS") {
 	case "worker":
@@ -25,6 +26,11 @@ func TestMain(m *testing.M) {
 	case "server":
 		serverProcess(os.Getenv("NATS_TEST_DIR"), os.Getenv("NATS_TEST_ADDR"))
 	default:
+		// Nearly all time is spent waiting for leases and delays, not for a processor.
+		flag.Parse()
+		if err := flag.Set("test.parallel", "5"); err != nil {
+			panic(err)
+		}
 		os.Exit(modtest.Main(m))
 	}
 }
@@ -65,7 +71,7 @@ func (p *process) says() string {
 }
 
 func serverProcess(dir, addr string) {
-	s, err := embedded.New(dir, &embedded.Options{Addr: addr})
+	s, err := embedded.New(dir, &embedded.Options{Addr: addr, StartTimeout: patience})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -77,13 +83,18 @@ func serverProcess(dir, addr string) {
 // start starts a server in this process.
 func start(t *testing.T, dir string, opts *embedded.Options) *embedded.Server {
 	t.Helper()
-	s, err := embedded.New(dir, opts)
+	o := embedded.Options{}
+	if opts != nil {
+		o = *opts
+	}
+	o.StartTimeout = patience
+	s, err := embedded.New(dir, &o)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
 }
 
-// connect connects over TCP, and again and again when that is lost.
+// connect connects over TCP, and reconnects whenever the connection is lost.
 func connect(t *testing.T, addr string) jetstream.JetStream {
 	t.Helper()
 	conn, err := natsgo.Connect(addr, natsgo.MaxReconnects(-1), natsgo.ReconnectWait(20*time.Millisecond), natsgo.RetryOnFailedConnect(true),
@@ -93,20 +104,21 @@ func connect(t *testing.T, addr string) jetstream.JetStream {
 	return jetStream(t, conn)
 }
 
-// jetStream is that of a connection.
+// jetStream returns the JetStream of a connection.
 func jetStream(t *testing.T, conn *natsgo.Conn) jetstream.JetStream {
 	t.Helper()
-	js, err := jetstream.New(conn)
+	// A call that Options.Wait does not bound takes longer than any test's patience.
+	js, err := jetstream.New(conn, jetstream.WithDefaultTimeout(time.Hour))
 	require.NoError(t, err)
 	return js
 }
 
-// inProcess is a server without a port.
+// inProcess starts a server without a port.
 func inProcess(t *testing.T) jetstream.JetStream {
 	return jetStream(t, start(t, t.TempDir(), &embedded.Options{SyncEvery: time.Minute}).Conn())
 }
 
-// overTCP is a server that is reached as one on another machine is.
+// overTCP starts a server and connects over TCP, as to another machine.
 func overTCP(t *testing.T) jetstream.JetStream {
 	return connect(t, start(t, t.TempDir(), &embedded.Options{SyncEvery: time.Minute, Addr: "127.0.0.1:0"}).Addr())
 }

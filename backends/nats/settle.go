@@ -16,14 +16,14 @@ import (
 
 // settle ends a run of j. cut says that the queue itself ended the run early.
 func (q *Queue) settle(j *job, err error, cut bool) {
-	q.forget(j) // first: a message that follows may come back to this process
+	q.forget(j) // first: the next message of this version may come to this process
 	switch {
 	case err == nil:
 		q.succeed(j)
 	case athens.Final(err) || !cut && time.Since(j.First) >= q.opts.GiveUp:
 		q.fail(j, err)
 	case cut:
-		// No fault of the fill, which another process runs as it was.
+		// The fill is not at fault; another process runs it unchanged.
 		q.tell(j.msg.Nak())
 		q.log(slog.LevelDebug, "fill postponed", j, err)
 	default:
@@ -37,7 +37,7 @@ func (q *Queue) forget(j *job) {
 	delete(q.running, j.msg.Subject())
 }
 
-// succeed ends a fill that is done, and what was said of its failure before.
+// succeed removes a fill that is done, and its earlier failure if there is one.
 func (q *Queue) succeed(j *job) {
 	q.tell(j.msg.Ack())
 	j.Reason = ""
@@ -60,8 +60,8 @@ func (q *Queue) succeed(j *job) {
 	q.tell(ignore(err, jetstream.ErrMsgNotFound))
 }
 
-// putOff puts a message that is due later into the place of j's, unless a bigger
-// fill has taken it meanwhile. If that can't be, j's own is put off.
+// putOff replaces j's message by one that is due later, unless a fill with a zip has
+// replaced it meanwhile. If that fails, putOff delays j's own message.
 func (q *Queue) putOff(j *job, err error) {
 	wait := q.backoff.Wait(j.Attempts, err)
 	s := j.state
@@ -78,7 +78,7 @@ func (q *Queue) putOff(j *job, err error) {
 	q.log(slog.LevelDebug, "fill postponed", j, err)
 }
 
-// fail gives j up, and keeps why.
+// fail gives up j and stores the reason.
 func (q *Queue) fail(j *job, err error) {
 	e := j.entry()
 	e.Ended, e.Reason = time.Now(), backoff.Reason(err)
@@ -91,7 +91,7 @@ func (q *Queue) fail(j *job, err error) {
 	defer cancel()
 	if _, err := q.js.PublishMsg(ctx, &natsgo.Msg{Subject: q.failedSubject(j), Data: body}); err != nil {
 		q.tell(err)
-		q.tell(j.msg.NakWithDelay(q.opts.RetryMax)) // it fails again then
+		q.tell(j.msg.NakWithDelay(q.opts.RetryMax)) // then it fails again
 		return
 	}
 	q.tell(j.msg.Ack())
@@ -101,7 +101,7 @@ func (q *Queue) failedSubject(j *job) string {
 	return q.prefix("failed") + j.msg.Subject()[len(q.prefix("todo")):]
 }
 
-// tell logs that the server could not be told something. It then acts as if this
+// tell logs that the server did not receive a message. The server then acts as if this
 // process had died, and the fill runs again.
 func (q *Queue) tell(err error) {
 	if err != nil {

@@ -17,31 +17,39 @@ import (
 	"github.com/athens-go/athens/backends/nats/embedded"
 )
 
-// Two proxies whose clients all ask for the same at once owe it once.
+// If the clients of two proxies ask for the same version at once, it is filled once.
 func TestSharedCoalescing(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), &embedded.Options{Addr: "127.0.0.1:0"})
 	proxies := []*worker{newWorker(t, connect(t, s.Addr()), nil).run(nil), newWorker(t, connect(t, s.Addr()), nil).run(nil)}
-	var all sync.WaitGroup
-	for i := range 100 {
-		all.Go(func() {
-			w := proxies[i%2]
-			assert.NoError(t, w.Schedule(t.Context(), whole(1), time.Second))
-			assert.NoError(t, w.Schedule(t.Context(), small(1), time.Second))
-		})
+	n := 0
+	for delay := time.Second; ; delay *= 2 { // until it is not due before the last has asked
+		n++
+		begin := time.Now()
+		var all sync.WaitGroup
+		for i := range 100 {
+			all.Go(func() {
+				w := proxies[i%2]
+				assert.NoError(t, w.Schedule(t.Context(), whole(n), delay))
+				assert.NoError(t, w.Schedule(t.Context(), small(n), delay))
+			})
+		}
+		all.Wait()
+		if time.Since(begin) < delay {
+			break
+		}
 	}
-	all.Wait()
 	proxies[0].idle()
-	assert.Equal(t, 1, proxies[0].count(whole(1))+proxies[1].count(whole(1)))
+	assert.Equal(t, 1, proxies[0].count(whole(n))+proxies[1].count(whole(n)))
 	// A small one that ran before the other was asked for would be a run too many.
-	assert.Zero(t, proxies[0].count(small(1))+proxies[1].count(small(1)))
+	assert.Zero(t, proxies[0].count(small(n))+proxies[1].count(small(n)))
 }
 
-// The work is shared by whoever has a free worker.
+// All free workers share the work.
 func TestSharedWork(t *testing.T) {
 	t.Parallel()
 	js := inProcess(t)
-	opts := &nats.Options{Workers: 2, Lease: time.Second}
+	opts := &nats.Options{Workers: 2, Lease: lease, Wait: patience}
 	var both sync.WaitGroup
 	both.Add(4)
 	together := func(context.Context, athens.Fill) error {
@@ -56,7 +64,7 @@ func TestSharedWork(t *testing.T) {
 	b.idle()
 }
 
-// cluster starts n servers that know each other.
+// cluster starts n servers that form a cluster.
 func cluster(t *testing.T, n int) []*embedded.Server {
 	t.Helper()
 	addrs := freeAddrs(t, n)
@@ -84,17 +92,17 @@ func freeAddrs(t *testing.T, n int) (addrs []string) {
 	return addrs
 }
 
-// Three proxies, each with a server of its own inside, are one cluster: it keeps
-// the promises together, also when one of them is gone.
+// Three proxies, each with a server of its own inside, form a cluster, which keeps the
+// promises even when one of the three is gone.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	servers := cluster(t, 3)
-	opts := &nats.Options{Replicas: 3, Lease: time.Second, Grace: time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond}
+	opts := &nats.Options{Replicas: 3, Lease: lease, Wait: 10 * time.Second, Grace: time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond}
 	var workers []*worker
 	for _, s := range servers {
 		js := jetStream(t, s.Conn())
 		eventually(t, "the cluster has a leader", func() bool {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			_, err := nats.New(ctx, js, opts)
 			return err == nil

@@ -12,10 +12,10 @@ import (
 	"github.com/athens-go/athens/fill"
 )
 
-// Status returns what there is to do and what has failed, on the server, and what
-// runs and was done in this process. Pending, with its count, has what runs in
-// other processes, too, and is in the order in which it was stored or last put
-// off. Each entry of Pending and Failed costs a round trip.
+// Status returns the pending and failed fills on the server, and the running and done
+// fills of this process. Pending and its count include fills that run in other
+// processes; the order is that in which they were stored or last postponed. Each entry
+// of Pending and Failed costs a round trip.
 func (q *Queue) Status(ctx context.Context) (fill.Status, error) {
 	s := fill.Status{Pending: []fill.Entry{}, Running: []fill.Entry{}, Failed: []fill.Entry{}}
 	q.mu.Lock()
@@ -59,8 +59,8 @@ func (q *Queue) Status(ctx context.Context) (fill.Status, error) {
 	return s, nil
 }
 
-// list gives n messages to see, the first ones, or those among the last n numbers.
-// It returns how many there are in all.
+// list calls see for the first n messages, or for those among the last n sequence
+// numbers. It returns how many messages there are.
 func (q *Queue) list(ctx context.Context, stream jetstream.Stream, n int, last bool, see func(*jetstream.RawStreamMsg)) (uint64, error) {
 	info, err := stream.Info(ctx)
 	if err != nil {

@@ -31,7 +31,7 @@ func (w *worker) status() (s struct {
 // The status is that of fill.Queue, in its JSON too.
 func TestStatus(t *testing.T) {
 	t.Parallel()
-	w := newWorker(t, inProcess(t), &nats.Options{RetryMin: time.Hour, RetryMax: time.Hour, Recent: 3, Lease: time.Second})
+	w := newWorker(t, inProcess(t), &nats.Options{RetryMin: time.Hour, RetryMax: time.Hour, Recent: 3, Lease: lease})
 	s := w.status()
 	require.NotNil(t, s.Pending)
 	require.NotNil(t, s.Running)
@@ -54,7 +54,7 @@ func TestStatus(t *testing.T) {
 	defer close(hold)
 	w.schedule(0, small(1), small(2), small(3), whole(4), small(5))
 	w.schedule(time.Hour, small(6), small(7))
-	eventually(t, "all is as it stays", func() bool {
+	eventually(t, "each fill has its final state", func() bool {
 		c := w.status().Counts
 		return c["pending"] == 4 && c["running"] == 1 && c["failed"] == 1 && c["done"] == 1
 	})
@@ -80,12 +80,12 @@ func TestStatus(t *testing.T) {
 	assert.NotEmpty(t, s.Failed[0]["ended"])
 }
 
-// A failure is known to everybody, until its version is there, or too many others
-// have failed since.
+// Every process sees a failure until its version is filled or too many others have
+// failed since.
 func TestFailures(t *testing.T) {
 	t.Parallel()
 	js := inProcess(t)
-	opts := &nats.Options{Failed: 5, Lease: time.Second}
+	opts := &nats.Options{Failed: 5, Lease: lease, Wait: patience}
 	other := newWorker(t, js, opts)
 	broken := true
 	w := newWorker(t, js, opts).run(func(_ context.Context, f athens.Fill) error {
@@ -106,16 +106,18 @@ func TestFailures(t *testing.T) {
 	broken = false
 	other.schedule(0, whole(5)) // the next miss
 	other.run(nil).idle()
-	eventually(t, "it is there", func() bool { return other.status().Counts["failed"] == 4 })
+	eventually(t, "it is filled", func() bool { return other.status().Counts["failed"] == 4 })
 	for _, e := range other.status().Failed {
 		assert.NotEqual(t, "example.com/mod5", e["module"])
 	}
 }
 
-// After GiveUp an error that might pass is the last one.
+// After GiveUp, a fill is not tried again whatever its error.
 func TestGiveUp(t *testing.T) {
 	t.Parallel()
-	w := newWorker(t, inProcess(t), &nats.Options{RetryMin: 20 * time.Millisecond, RetryMax: 20 * time.Millisecond, GiveUp: 300 * time.Millisecond, Lease: time.Second})
+	js := inProcess(t)
+	opts := &nats.Options{RetryMin: 20 * time.Millisecond, RetryMax: 20 * time.Millisecond, GiveUp: max(300*time.Millisecond, 10*roundTrip(t, js)), Lease: lease}
+	w := newWorker(t, js, opts)
 	w.run(func(context.Context, athens.Fill) error { return errors.New("down for good") })
 	w.schedule(0, whole(1))
 	w.idle()

@@ -11,22 +11,21 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// maxMessage bounds what a message of these streams may have, in bytes: a state
-// with the longest reason fits in, and little else.
+// maxMessage bounds a message of these streams, in bytes: a state with the longest
+// reason fits.
 const maxMessage = 8 << 10
 
-// consumer is the name of the one that all workers share.
+// consumer is the name of the consumer that all workers share.
 const consumer = "workers"
 
-// streams is where the messages are.
+// streams has the messages.
 type streams struct {
-	todo    jetstream.Stream   // what is pending or running, a subject a version
-	failed  jetstream.Stream   // what was given up, a subject a version
+	todo    jetstream.Stream   // pending and running fills, one subject per version
+	failed  jetstream.Stream   // failures, one subject per version
 	workers jetstream.Consumer // of todo
 }
 
-// there returns the streams. It makes them if there was no server when the queue was
-// made.
+// there returns the streams. It creates them if New could not.
 func (q *Queue) there(ctx context.Context) (*streams, error) {
 	if s := q.streams.Load(); s != nil {
 		return s, nil
@@ -42,18 +41,18 @@ func (q *Queue) there(ctx context.Context) (*streams, error) {
 	return q.streams.Load(), nil
 }
 
-// away reports whether err says that there is no server, or none that could answer.
+// away reports whether err means that no server answers.
 func away(err error) bool {
 	var api *jetstream.APIError
 	return errors.Is(err, ErrOffline) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, natsgo.ErrTimeout) ||
 		errors.Is(err, natsgo.ErrNoResponders) || errors.As(err, &api) && api.Code == http.StatusServiceUnavailable
 }
 
-// setup makes what is not there, and makes it what the options say. It is
-// called again when the server has lost it.
+// setup creates the streams and the consumer, or updates them to the options. It is
+// called again when the server has lost them.
 func (q *Queue) setup(ctx context.Context) error {
 	todo, err := q.ensure(ctx, q.opts.Name, func(c *jetstream.StreamConfig) {
-		c.Description = "Module versions that are owed to a store. One message a version, which only its replacement changes."
+		c.Description = "Module versions to fetch. Each version has one message at most."
 		c.Subjects = []string{q.opts.Name + ".todo.>"}
 		c.Retention = jetstream.WorkQueuePolicy
 		c.Discard = jetstream.DiscardNew
@@ -63,7 +62,7 @@ func (q *Queue) setup(ctx context.Context) error {
 		return err
 	}
 	failed, err := q.ensure(ctx, q.opts.Name+"-failed", func(c *jetstream.StreamConfig) {
-		c.Description = "Module versions that were given up, and why."
+		c.Description = "Module versions that could not be fetched, and why."
 		c.Subjects = []string{q.opts.Name + ".failed.>"}
 		c.Retention = jetstream.LimitsPolicy
 		c.Discard = jetstream.DiscardOld
@@ -78,18 +77,18 @@ func (q *Queue) setup(ctx context.Context) error {
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       q.opts.Lease,
 		MaxDeliver:    -1,
-		MaxAckPending: -1, // what is not due yet waits there, and Limit bounds it
+		MaxAckPending: -1, // fills that are not due wait there, and Limit bounds them
 		MaxWaiting:    4096,
 	})
 	if err != nil {
-		return fmt.Errorf("nats: the consumer of stream %s: %w", q.opts.Name, err)
+		return fmt.Errorf("nats: creating the consumer of stream %s: %w", q.opts.Name, err)
 	}
 	q.streams.Store(&streams{todo, failed, workers})
 	return nil
 }
 
-// ensure makes a stream, or changes what set wants changed. What an operator
-// has set beside that, such as its place in the cluster, stays.
+// ensure creates a stream, or updates the fields that set changes. Other fields keep
+// what an operator has set, such as the placement in the cluster.
 func (q *Queue) ensure(ctx context.Context, name string, set func(*jetstream.StreamConfig)) (jetstream.Stream, error) {
 	change := func(c *jetstream.StreamConfig) {
 		set(c)
@@ -114,7 +113,7 @@ func (q *Queue) ensure(ctx context.Context, name string, set func(*jetstream.Str
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("nats: stream %s: %w", name, err)
+		return nil, fmt.Errorf("nats: creating or updating stream %s: %w", name, err)
 	}
 	return stream, nil
 }

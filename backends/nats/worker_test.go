@@ -17,14 +17,18 @@ import (
 	"github.com/athens-go/athens/backends/nats"
 )
 
-// patience bounds what a test waits for.
-const patience = 20 * time.Second
+// patience bounds each wait for something that happens at once on an idle machine.
+const patience = time.Minute
 
-// worker is a queue that runs, and keeps account of what.
+// lease is long enough for a busy machine, and short enough for tests that wait until it
+// has ended.
+const lease = 3 * time.Second
+
+// worker is a queue that runs, and counts the runs of each fill.
 type worker struct {
 	*nats.Queue
 	t      *testing.T
-	answer func(context.Context, athens.Fill) error // nil: all is well
+	answer func(context.Context, athens.Fill) error // if nil, every fill succeeds
 	stop   func()                                   // ends Run, and waits for it
 
 	mu   sync.Mutex
@@ -35,7 +39,7 @@ type worker struct {
 func newWorker(t *testing.T, js jetstream.JetStream, opts *nats.Options) *worker {
 	t.Helper()
 	if opts == nil {
-		opts = &nats.Options{Lease: time.Second, Grace: time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond}
+		opts = &nats.Options{Lease: lease, Wait: 10 * time.Second, Grace: time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond}
 	}
 	q, err := nats.New(t.Context(), js, opts)
 	require.NoError(t, err)
@@ -73,7 +77,7 @@ func (w *worker) count(f athens.Fill) int {
 	return w.runs[f]
 }
 
-// schedule schedules fills that are to be accepted.
+// schedule schedules fills, each of which must be accepted.
 func (w *worker) schedule(after time.Duration, fills ...athens.Fill) {
 	w.t.Helper()
 	for _, f := range fills {
@@ -88,6 +92,18 @@ func (w *worker) idle() {
 		s, err := w.Status(w.t.Context())
 		return err == nil && s.Counts.Pending+s.Counts.Running == 0
 	})
+}
+
+// roundTrip returns how long it takes now to schedule a fill, run it and see that it has
+// run: a delay of many times as much leaves a busy machine enough time.
+func roundTrip(t *testing.T, js jetstream.JetStream) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	w := newWorker(t, js, &nats.Options{Name: "measured", Wait: patience, Lease: lease}).run(nil)
+	w.schedule(0, small(1))
+	w.idle()
+	w.stop()
+	return time.Since(begin)
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -105,7 +121,7 @@ func whole(n int) athens.Fill {
 	return f
 }
 
-// workerProcess is a process that runs fills, and ends none of them.
+// workerProcess is a process that starts fills and finishes none.
 func workerProcess(addr string) {
 	ctx := context.Background()
 	fail := func(err error) {
@@ -117,7 +133,7 @@ func workerProcess(addr string) {
 	fail(err)
 	js, err := jetstream.New(conn)
 	fail(err)
-	q, err := nats.New(ctx, js, &nats.Options{Lease: time.Second})
+	q, err := nats.New(ctx, js, &nats.Options{Lease: lease})
 	fail(err)
 	fail(q.Run(ctx, func(ctx context.Context, f athens.Fill) error {
 		fmt.Println("running", f.Module)

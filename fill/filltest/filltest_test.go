@@ -1,7 +1,9 @@
 package filltest_test
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -11,7 +13,7 @@ import (
 	"github.com/athens-go/athens/fill/filltest"
 )
 
-// harness makes toys that break one promise, or none. It is used in a bubble.
+// harness makes toys that break one promise, or none. It runs in a bubble.
 func harness(broken string, durable bool) filltest.Harness {
 	h := filltest.Harness{
 		New:     func() (athens.FillScheduler, error) { return newToy(broken, nil), nil },
@@ -37,7 +39,7 @@ func TestSound(t *testing.T) {
 	filltest.Run(t, harness("", false))
 }
 
-// Each row is a scheduler that breaks a promise, and the case that must say so.
+// Each row is a scheduler that breaks a promise, and the case that must report it.
 var broken = []struct{ how, name string }{
 	{"forgets what came before Run", "runs"},
 	{"forgets what comes during Run", "runs"},
@@ -101,9 +103,56 @@ func TestEveryCaseIsTried(t *testing.T) {
 	}
 }
 
-// A queue on a server keeps what it holds; the kit's Reopen is for it.
+// The kit's Reopen is for a queue on a server, which keeps its fills.
 func TestDurable(t *testing.T) {
 	filltest.Run(t, harness("", true))
+}
+
+// A machine that is so busy that each step comes late fails no sound scheduler, and
+// hides no broken one.
+func TestBusyMachine(t *testing.T) {
+	busy := func(broken string, durable bool) filltest.Harness {
+		h := harness(broken, durable)
+		late := rand.New(rand.NewPCG(1, 2))
+		newQueue := h.New
+		h.New = func() (athens.FillScheduler, error) {
+			q, err := newQueue()
+			return lateScheduler{q, late}, err
+		}
+		advance := h.Advance
+		h.Advance = func(d time.Duration) { advance(d + time.Duration(late.Int64N(int64(3*time.Second)))) }
+		h.Unit, h.Slack, h.Grace = time.Second, 20*time.Second, 10*time.Second
+		return h
+	}
+	for _, durable := range []bool{false, true} {
+		filltest.Run(t, busy("", durable))
+	}
+	for _, b := range broken {
+		if b.how == "is late" || b.how == "retries at once" || b.how == "does not end the grace" {
+			continue // by less than the machine is
+		}
+		t.Run(fmt.Sprintf("%s/%s", b.name, b.how), func(t *testing.T) {
+			cases := filltest.Cases()
+			at := slices.IndexFunc(cases, func(c filltest.Case) bool { return c.Name == b.name })
+			synctest.Test(t, func(t *testing.T) {
+				err := cases[at].Check(busy(b.how, b.name == "not-lost" && b.how == "forgets what it left" || cases[at].Applies != nil))
+				if err == nil {
+					t.Errorf("on a busy machine a scheduler that %s passes", b.how)
+				}
+			})
+		})
+	}
+}
+
+// lateScheduler is a scheduler whose Schedule takes up to an eighth of a second.
+type lateScheduler struct {
+	athens.FillScheduler
+	late *rand.Rand
+}
+
+func (s lateScheduler) Schedule(ctx context.Context, f athens.Fill, after time.Duration) error {
+	<-time.After(time.Duration(s.late.Int64N(int64(time.Second / 8))))
+	return s.FillScheduler.Schedule(ctx, f, after)
 }
 
 func ExampleCases() {
@@ -111,28 +160,28 @@ func ExampleCases() {
 		fmt.Printf("%s: %s\n", c.Name, c.Promise)
 	}
 	// Output:
-	// runs: what is scheduled runs, before Run was called and during it, as the fill that it is
+	// runs: a fill that is scheduled before or during Run runs, with or without Zip as scheduled
 	// delay: a fill runs no sooner than asked for, and soon after
 	// once: a pending fill that is scheduled again runs once
 	// not-put-off: scheduling a pending fill again does not delay it
-	// zip-wins: a fill with Zip takes the place of one without, in whatever order they come
+	// zip-wins: a fill with Zip replaces one without, in either order
 	// anew: a fill that is done runs again when it is scheduled again
-	// zip-during-run: a zip that is asked for while its version is filled without is filled too
+	// zip-during-run: a fill with Zip that is scheduled while its version is filled without one runs too
 	// several: several fills run at once
 	// no-wait: Schedule does not wait for fills
-	// load: many versions, each asked for by many at once, are filled once each
-	// own-context: a fill has neither the end nor the values of the context it was scheduled in
+	// load: many versions, each scheduled by many at once, are filled once each
+	// own-context: the context of a fill is independent of the one that Schedule was given
 	// retry: a fill that fails is tried until it succeeds, and then no more
-	// retry-later: a fill that goes on failing is tried now and then, not all the time
+	// retry-later: a fill that keeps failing is retried with pauses
 	// final: a fill whose error is final is not tried again
-	// panic: a fill that panics harms no other
-	// grace: what runs when Run's context ends comes to its end, and Run returns nil after it
+	// panic: a fill that panics does not affect others
+	// grace: fills that are running when Run's context ends may finish, and then Run returns nil
 	// grace-ends: the context of a fill ends after the grace period, and Run returns nil
 	// no-start-after-end: no fill starts after Run's context is done
-	// not-lost: a fill that Schedule accepts is run, by a later process if need be; else Schedule fails
-	// survives: what is pending when Run ends is run by the next process as the fill that it is, and what is done is not
-	// survives-with-delay: the next process runs no fill sooner than it was asked for
-	// survives-its-failure: a fill that failed and is to be tried again is tried by the next process
-	// crash: what Schedule accepted before a crash is run by the next process, with its zip if that was asked for
-	// crash-during-run: a fill that a crash interrupts is run by the next process, with the zip that was asked for meanwhile
+	// not-lost: a fill that Schedule accepts runs, if necessary in a later process; otherwise Schedule fails
+	// survives: the next process runs the fills that are pending when Run ends, and none that is done
+	// survives-with-delay: the next process runs no fill sooner than asked for
+	// survives-its-failure: the next process retries a fill that failed
+	// crash: the next process runs the fills that Schedule accepted before a crash, with Zip if that was scheduled
+	// crash-during-run: the next process runs a fill that a crash interrupts, with Zip if that was scheduled meanwhile
 }

@@ -32,7 +32,7 @@ func checkRetryLater(h Harness) error {
 	const often = 50
 	answer := func(s *session, ctx context.Context, _ athens.Fill, n int) error {
 		if n > often {
-			return s.wait(ctx) // else the clock of a bubble would stand still
+			return s.wait(ctx) // otherwise the clock of a bubble would stand still
 		}
 		return errors.New("it never works")
 	}
@@ -40,9 +40,10 @@ func checkRetryLater(h Harness) error {
 		if err := s.schedule(small(1), 0); err != nil {
 			return err
 		}
+		begin := s.Now()
 		s.Advance(s.units(4))
 		if n := s.count(small(1)); n > often {
-			return fmt.Errorf("tried more than %d times in four units", often)
+			return s.broken(begin, 8, fmt.Errorf("tried more than %d times in four units", often))
 		}
 		return nil
 	})
@@ -127,20 +128,21 @@ func checkGrace(h Harness) error {
 		if err := s.running(1); err != nil {
 			return err
 		}
+		begin, graced := s.Now(), int(s.Grace/s.Unit)
 		s.stop()
 		s.Advance(s.units(2))
 		if cut.Load() {
-			return errors.New("the running fill's context ended with Run's")
+			return s.broken(begin, graced, errors.New("the running fill's context ended with Run's"))
 		}
 		if s.hasEnded() {
-			return errors.New("Run returned while a fill was running within the grace period")
+			return s.broken(begin, graced, errors.New("Run returned while a fill was running within the grace period"))
 		}
 		s.release()
 		if err := s.returnsNil(4); err != nil {
 			return err
 		}
 		if !finished.Load() || cut.Load() {
-			return errors.New("the running fill did not come to its end")
+			return s.broken(begin, graced, errors.New("the running fill was not allowed to finish"))
 		}
 		return nil
 	})
@@ -170,8 +172,11 @@ func checkNoStartAfterEnd(h Harness) error {
 		}
 		s.Advance(s.units(2))
 		s.stop()
-		s.Advance(s.Unit)
-		before := s.total()
+		before := -1
+		for n := s.total(); n != before; n = s.total() { // some may be starting
+			before = n
+			s.Advance(s.Unit)
+		}
 		s.release()
 		s.Advance(s.units(10))
 		if after := s.total(); after != before {
@@ -183,8 +188,12 @@ func checkNoStartAfterEnd(h Harness) error {
 
 func checkNotLost(h Harness) error {
 	return with(h, nil, func(s *session) error {
+		begin := s.Now()
 		before := s.schedule(small(1), 4)
 		s.stop()
+		if s.broken(begin, 4, nil) != nil {
+			return errSlow
+		}
 		if err := errors.Join(before, s.returnsNil(4)); err != nil {
 			return err
 		}

@@ -62,25 +62,34 @@ func checkRuns(h Harness) error {
 
 func checkDelay(h Harness) error {
 	return with(h, nil, func(s *session) error {
+		begin := s.Now()
 		if err := errors.Join(s.schedule(small(1), 6), s.schedule(small(2), 2)); err != nil {
 			return err
 		}
-		s.Advance(s.units(1))
-		if n := s.total(); n != 0 {
-			return fmt.Errorf("%d fills ran after one unit, although asked for after two and six", n)
+		s.Advance(s.units(5) - s.Now().Sub(begin))
+		if err := s.expect(small(2), 1, 0); err != nil {
+			return fmt.Errorf("due after two units, looked at after five: %w", err)
 		}
-		s.Advance(s.units(4))
-		if a, b := s.count(small(1)), s.count(small(2)); a != 0 || b != 1 {
-			return fmt.Errorf("after five units, the one due after two ran %d times, the one due after six %d times", b, a)
+		if err := s.expect(small(1), 1, 0); err != nil {
+			return fmt.Errorf("due after six units, looked at after nine: %w", err)
 		}
-		return s.expect(small(1), 1, s.units(3))
+		for f, units := range map[athens.Fill]int{small(1): 6, small(2): 2} {
+			if after := s.soonest(f).Sub(begin); after < s.units(units) {
+				return fmt.Errorf("%v started after %v, although scheduled to start after %v", f, after, s.units(units))
+			}
+		}
+		return nil
 	})
 }
 
 func checkOnce(h Harness) error {
 	return with(h, nil, func(s *session) error {
+		begin := s.Now()
 		if err := together(32, func(int) error { return s.schedule(whole(1), 4) }); err != nil {
 			return err
+		}
+		if s.broken(begin, 4, nil) != nil {
+			return errSlow
 		}
 		return s.expect(whole(1), 1, s.units(8))
 	})
@@ -88,15 +97,18 @@ func checkOnce(h Harness) error {
 
 func checkNotPutOff(h Harness) error {
 	return with(h, nil, func(s *session) error {
-		for range 4 {
+		for asked := 0; s.count(small(1)) == 0; asked++ {
+			if s.units(asked) > s.units(5)+s.Slack {
+				return fmt.Errorf("due after four units, not run after %d: scheduling it again put it off", asked)
+			}
+			begin := s.Now()
 			if err := s.schedule(small(1), 4); err != nil {
 				return err
 			}
 			s.Advance(s.units(1))
-		}
-		s.Advance(s.units(1) + s.Unit/2)
-		if s.count(small(1)) == 0 {
-			return errors.New("due after four units, not run after five and a half: asking again put it off")
+			if s.broken(begin, 4, nil) != nil {
+				return errSlow
+			}
 		}
 		return nil
 	})
@@ -104,11 +116,15 @@ func checkNotPutOff(h Harness) error {
 
 func checkZipWins(h Harness) error {
 	return with(h, nil, func(s *session) error {
+		begin := s.Now()
 		err := errors.Join(
 			s.schedule(small(1), 2), s.schedule(whole(1), 2),
 			s.schedule(whole(2), 2), s.schedule(small(2), 2))
 		if err != nil {
 			return err
+		}
+		if s.broken(begin, 2, nil) != nil {
+			return errSlow
 		}
 		for n := 1; n <= 2; n++ {
 			if err := s.expect(whole(n), 1, s.units(6)); err != nil {
@@ -193,6 +209,7 @@ func checkNoWait(h Harness) error {
 func checkLoad(h Harness) error {
 	return with(h, nil, func(s *session) error {
 		const versions, askers = 50, 4
+		begin := s.Now()
 		err := together(askers, func(int) error {
 			for i := range versions {
 				if err := s.schedule(whole(i), 4); err != nil {
@@ -203,6 +220,9 @@ func checkLoad(h Harness) error {
 		})
 		if err != nil {
 			return err
+		}
+		if s.broken(begin, 4, nil) != nil {
+			return errSlow
 		}
 		if !s.eventually(s.units(20), func() bool { return s.total() >= versions }) {
 			return fmt.Errorf("%d of %d versions were filled", s.total(), versions)
@@ -226,7 +246,7 @@ func checkOwnContext(h Harness) error {
 		defer mu.Unlock()
 		seen = append(seen, ctx.Err())
 		if ctx.Value(caller{}) != nil {
-			seen = append(seen, errors.New("the fill's context has the values of the one that it was scheduled in"))
+			seen = append(seen, errors.New("the fill's context has values of the context that Schedule was given"))
 		}
 		return nil
 	}

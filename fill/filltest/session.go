@@ -2,6 +2,7 @@ package filltest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -11,14 +12,14 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// session is one scheduler under test, with a fill function that keeps account.
+// session is one scheduler under test, with a fill function that records each run.
 type session struct {
 	Harness
 	fills athens.FillScheduler
 	// answer is what a fill does; n counts the runs of the same version, from
-	// one. Nil means that every fill succeeds.
+	// one. If nil, every fill succeeds.
 	answer func(ctx context.Context, f athens.Fill, n int) error
-	// release ends the waiting in hold.
+	// release ends all waits for hold.
 	release func()
 	hold    chan struct{}
 
@@ -27,11 +28,23 @@ type session struct {
 	err   error              // what Run returned; after ended
 
 	mu   sync.Mutex
-	runs []athens.Fill // what was started, in order
+	runs []run // in the order in which they started
 }
 
-// open makes the session of a new scheduler; Run is not called yet.
-func open(h Harness) (*session, error) {
+// run is one run of a fill.
+type run struct {
+	athens.Fill
+	at time.Time // when it started
+}
+
+// errSlow says that the check's own steps came too late to prove anything.
+var errSlow = errors.New("the machine is too slow for this check, also with longer delays")
+
+// inTime runs a check until its own steps were in time, with longer units each time.
+func inTime(h Harness, check func(Harness) error) error {
+	if h.Now == nil {
+		h.Now = time.Now
+	}
 	if h.Unit == 0 {
 		h.Unit = time.Second
 	}
@@ -41,6 +54,28 @@ func open(h Harness) (*session, error) {
 	if h.Grace == 0 {
 		h.Grace = 10 * h.Unit
 	}
+	for range 8 {
+		if err := check(h); !errors.Is(err, errSlow) {
+			return err
+		}
+		if 8*h.Unit <= h.Grace {
+			h.Unit *= 2
+		}
+	}
+	return errSlow
+}
+
+// broken returns err, which holds only if fewer than some units have passed since begin;
+// otherwise errSlow.
+func (s *session) broken(begin time.Time, units int, err error) error {
+	if s.Now().Sub(begin) >= s.units(units) {
+		return errSlow
+	}
+	return err
+}
+
+// open makes the session of a new scheduler; Run is not called yet.
+func open(h Harness) (*session, error) {
 	fills, err := h.New()
 	if err != nil {
 		return nil, fmt.Errorf("New: %w", err)
@@ -66,7 +101,7 @@ func (s *session) start() {
 
 func (s *session) fill(ctx context.Context, f athens.Fill) error {
 	s.mu.Lock()
-	s.runs = append(s.runs, f)
+	s.runs = append(s.runs, run{f, s.Now()})
 	n := 0
 	for _, run := range s.runs {
 		if run.Module == f.Module {
@@ -80,7 +115,7 @@ func (s *session) fill(ctx context.Context, f athens.Fill) error {
 	return s.answer(ctx, f, n)
 }
 
-// wait is an answer's way to go on until release is called, or ctx is done.
+// wait keeps an answer running until release is called, or ctx is done.
 func (s *session) wait(ctx context.Context) error {
 	select {
 	case <-s.hold:
@@ -109,9 +144,10 @@ func (s *session) hasEnded() bool {
 	}
 }
 
-// eventually lets time pass until ok holds, and reports whether it does within d.
+// eventually lets time pass until ok holds, and reports whether it does within d and
+// the harness's Slack.
 func (s *session) eventually(d time.Duration, ok func() bool) bool {
-	for ; d > 0; d -= s.Unit / 4 {
+	for d += s.Slack; d > 0; d -= s.Unit / 4 {
 		if ok() {
 			return true
 		}
@@ -133,11 +169,23 @@ func (s *session) count(f athens.Fill) int {
 	defer s.mu.Unlock()
 	n := 0
 	for _, run := range s.runs {
-		if run == f {
+		if run.Fill == f {
 			n++
 		}
 	}
 	return n
+}
+
+// soonest returns when f first started.
+func (s *session) soonest(f athens.Fill) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, run := range s.runs {
+		if run.Fill == f {
+			return run.at
+		}
+	}
+	return time.Time{}
 }
 
 // total is how many runs were started.

@@ -1,6 +1,6 @@
 // Package embedded runs a NATS server with JetStream inside this process, for the
 // queue of github.com/athens-go/athens/backends/nats: one binary, one folder and,
-// unless it is asked for, no port:
+// by default, no port:
 //
 //	server, err := embedded.New(dir, nil)
 //	…
@@ -9,13 +9,13 @@
 //	…
 //	fills, err := nats.New(ctx, js, nil)
 //
-// The same code goes on to work when the server moves out of the process: then
-// the connection is that of nats.Connect, and this package, with the whole server,
-// is no longer part of the build.
+// If the server moves out of the process later, the queue stays as it is: the
+// connection then comes from nats.Connect, and the build no longer includes this
+// package and the server.
 //
-// Durability: a message that was accepted is in the file, which has been synced,
-// unless [Options.SyncEvery] allows for more. So neither a killed process nor lost
-// power loses one.
+// Durability: the server accepts a message after it has written and synced it, unless
+// [Options.SyncEvery] is set. So neither a killed process nor a power failure loses
+// an accepted message.
 //
 // With [Options.Addr], other processes connect to this server; with
 // [Options.Cluster], several servers keep the streams together.
@@ -34,38 +34,39 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Options are the settings of [New]. The zero value is good for one process.
+// Options configures [New]. The zero value suits one process.
 type Options struct {
-	// Name is the server's, by which a cluster knows it again. Empty means
-	// "athens"; in a cluster each needs its own.
+	// Name is the name by which a cluster recognizes the server. Empty means
+	// "athens"; in a cluster each server needs a name of its own.
 	Name string
-	// Addr is where other processes connect to, as host:port. They need no
-	// password: it is for a loopback or private address. Empty means that no
-	// port is opened, or one on loopback with a Cluster, which needs one.
+	// Addr is the address for other processes, as host:port. They need no
+	// password, so use a loopback or private address. Empty means that the
+	// server opens no port, or one on loopback with a Cluster, which needs one.
 	Addr string
-	// Cluster says which other servers there are. Nil means none.
+	// Cluster names the other servers. Nil means none.
 	Cluster *Cluster
 
-	// SyncEvery is how often what was written is synced. Zero means at each
-	// write, before it is acknowledged. More means that lost power, but no
-	// killed process, may lose as much.
+	// SyncEvery is how often the server syncs its files. Zero means at each
+	// write, before the server acknowledges it. Otherwise a power failure, but
+	// not a killed process, may lose the messages of that time.
 	SyncEvery time.Duration
-	// MaxBytes is how much the streams may take on disk, in bytes. Zero means
-	// 1 GiB.
+	// MaxBytes is the most disk space that the streams may use, in bytes. Zero
+	// means 1 GiB.
 	MaxBytes int64
-	// StartTimeout is how long New waits for the server. Zero means 10 seconds.
+	// StartTimeout is the longest that New waits for the server. Zero means
+	// 10 seconds.
 	StartTimeout time.Duration
 	// Logger receives the server's log. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
-// Cluster is what a server of a cluster has to know of it.
+// Cluster tells a server about the cluster that it belongs to.
 type Cluster struct {
-	// Name is the cluster's.
+	// Name is the name of the cluster.
 	Name string
-	// Addr is where the other servers connect to, as host:port.
+	// Addr is the address for the other servers, as host:port.
 	Addr string
-	// Peers are the Addr of the other servers; one that is up is enough.
+	// Peers lists the Addr of other servers; one of them must be up.
 	Peers []string
 }
 
@@ -76,13 +77,13 @@ type Server struct {
 	unlock func() error
 }
 
-// New starts a server that keeps its streams in dir, which is made if it is not
-// there, and waits until it can be asked; one of a cluster is ready before the
-// others are. The error is one of the options, of the folder, or says that
-// another server, or another process, has the folder or the port.
+// New starts a server that keeps its streams in dir, and waits until the server
+// accepts connections. It creates dir if necessary. A server of a cluster does not wait
+// for the others. New returns an error if an option is invalid, if dir can't be used, or
+// if another process has the folder or the port.
 func New(dir string, opts *Options) (*Server, error) {
 	if dir == "" {
-		return nil, errors.New("embedded: New needs a folder")
+		return nil, errors.New("embedded: New needs a folder; dir is empty")
 	}
 	var o Options
 	if opts != nil {
@@ -117,7 +118,7 @@ func (s *Server) start(config *server.Options, o Options) error {
 		wait = 10 * time.Second
 	}
 	ns.Start()
-	if !ns.ReadyForConnections(wait) || !ns.JetStreamEnabled() {
+	if !ready(ns, said, wait) {
 		return fmt.Errorf("embedded: the server did not start: %s", said.worst())
 	}
 	s.conn, err = nats.Connect("", nats.InProcessServer(ns), nats.Name("athens"), nats.MaxReconnects(-1))
@@ -127,11 +128,22 @@ func (s *Server) start(config *server.Options, o Options) error {
 	return nil
 }
 
+// ready waits until the server accepts connections. It reports false if the server does
+// not within wait, or has given up.
+func ready(ns *server.Server, said *logger, wait time.Duration) bool {
+	for deadline := time.Now().Add(wait); !ns.ReadyForConnections(100 * time.Millisecond); {
+		if said.gaveUp() || time.Now().After(deadline) {
+			return false
+		}
+	}
+	return ns.JetStreamEnabled()
+}
+
 // Conn returns the connection to the server, inside this process. Close closes
 // it.
 func (s *Server) Conn() *nats.Conn { return s.conn }
 
-// Addr is where other processes connect to, or empty if they can't.
+// Addr returns the address for other processes, or "" if there is none.
 func (s *Server) Addr() string {
 	if a, ok := s.server.Addr().(*net.TCPAddr); ok && a != nil {
 		return a.String()
@@ -139,9 +151,8 @@ func (s *Server) Addr() string {
 	return ""
 }
 
-// Close ends the connection and the server, after what it has been told is
-// stored. It is called after the queue's Run has returned. A second Close does
-// nothing.
+// Close closes the connection and stops the server, which first stores what it has
+// received. Call it after the queue's Run has returned. A second Close does nothing.
 func (s *Server) Close() error {
 	if s.conn != nil {
 		s.conn.Close()
@@ -159,7 +170,7 @@ func (o *Options) config(dir string) (*server.Options, error) {
 		o.Name = "athens"
 	}
 	if o.SyncEvery < 0 || o.MaxBytes < 0 || o.StartTimeout < 0 {
-		return nil, errors.New("embedded: an option is less than zero")
+		return nil, errors.New("embedded: Options.SyncEvery, MaxBytes and StartTimeout must not be negative")
 	}
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 1 << 30
@@ -170,16 +181,16 @@ func (o *Options) config(dir string) (*server.Options, error) {
 		NoLog:              o.Logger == nil,
 		JetStream:          true,
 		StoreDir:           dir,
-		JetStreamMaxMemory: 1 << 20, // the queue has nothing there
+		JetStreamMaxMemory: 1 << 20, // the queue keeps nothing in memory
 		JetStreamMaxStore:  o.MaxBytes,
 		SyncAlways:         o.SyncEvery == 0,
 		SyncInterval:       o.SyncEvery,
 	}
 	if o.SyncEvery == 0 {
-		c.SyncInterval = time.Minute // of what is not written message by message
+		c.SyncInterval = time.Minute // for files that are not written message by message
 	}
 	if o.Cluster != nil && o.Addr == "" {
-		o.Addr = "127.0.0.1:0" // or the server waits for ever, also when it is to end
+		o.Addr = "127.0.0.1:0" // otherwise the server waits forever, even in Shutdown
 	}
 	c.DontListen = o.Addr == ""
 	var err error
@@ -192,7 +203,7 @@ func (o *Options) config(dir string) (*server.Options, error) {
 		return c, nil
 	}
 	c.Cluster.Name = o.Cluster.Name
-	c.Cluster.NoAdvertise = true // an Addr is for who was told of it
+	c.Cluster.NoAdvertise = true // only processes that are given an Addr use it
 	if c.Cluster.Host, c.Cluster.Port, err = hostPort(o.Cluster.Addr); err != nil {
 		return nil, err
 	}
@@ -202,7 +213,7 @@ func (o *Options) config(dir string) (*server.Options, error) {
 	return c, nil
 }
 
-// hostPort splits an address; port 0 is a free one.
+// hostPort splits an address; port 0 means any free port.
 func hostPort(addr string) (string, int, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -210,7 +221,7 @@ func hostPort(addr string) (string, int, error) {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return "", 0, fmt.Errorf("embedded: %q has no port", addr)
+		return "", 0, fmt.Errorf("embedded: %q has no valid port; write it as host:port", addr)
 	}
 	if n == 0 {
 		return host, server.RANDOM_PORT, nil

@@ -7,13 +7,14 @@ import (
 	"sync"
 )
 
-// logger passes on what the server says, and keeps the latest error for New. The
-// server's way of ending the process, Fatalf, is an error as well.
+// logger passes on the server's log, and keeps the latest error for New. Fatalf, by
+// which the server would end the process, is an error as well.
 type logger struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
 	error string
+	fatal bool // the server would have ended the process
 }
 
 func (l *logger) say(level func(*slog.Logger, string), format string, v []any) {
@@ -28,14 +29,21 @@ func (l *logger) keep(format string, v []any) {
 	l.error = fmt.Sprintf(format, v...)
 }
 
-// worst is the latest error.
+// worst returns the latest error.
 func (l *logger) worst() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.error == "" {
-		return "it says nothing of why"
+		return "it logged no reason"
 	}
 	return l.error
+}
+
+// gaveUp reports whether the server could not start.
+func (l *logger) gaveUp() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fatal
 }
 
 func info(l *slog.Logger, s string)  { l.Debug(s) }
@@ -52,7 +60,12 @@ func (l *logger) Errorf(format string, v ...any) {
 	l.say(grave, format, v)
 }
 
-func (l *logger) Fatalf(format string, v ...any) { l.Errorf(format, v...) }
+func (l *logger) Fatalf(format string, v ...any) {
+	l.Errorf(format, v...)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fatal = true
+}
 
 func (l *logger) Debugf(string, ...any) {}
 
