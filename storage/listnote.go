@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"iter"
 	"os"
@@ -26,28 +25,27 @@ const listNote = "list-"
 // maxNote bounds what is read of a note, in bytes. A longer path has no folder.
 const maxNote = 4 << 10
 
-// noteName is the name of a module's note: the same each time, so that a module has one
+// note returns the name of a module's note: the same each time, so that a module has one
 // at most.
-func noteName(n int, modPath string) string {
+func (s *Store) note(n int, modPath string) string {
 	sum := sha256.Sum256([]byte(modPath))
-	return fmt.Sprintf("%02d-%s%s", n, listNote, hex.EncodeToString(sum[:16]))
+	return s.stage + string(filepath.Separator) + s.locks.prefix[n] + listNote + hex.EncodeToString(sum[:16])
 }
 
-// noteList writes the note of a module, for a caller that has its lock n.
-func (s *Store) noteList(n int, modPath string) error {
-	name := filepath.Join(s.inside(stageDir), noteName(n, modPath))
+// writeNote writes the note of a module, for a caller that has its lock n.
+func (s *Store) writeNote(note, modPath string) error {
 	const flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
-	f, err := s.fs.OpenFile(name, flags, 0o666)
+	f, err := s.fs.OpenFile(note, flags, 0o666)
 	if isAbsent(err) {
 		if err := s.makeInside(stageDir); err != nil {
 			return err
 		}
-		f, err = s.fs.OpenFile(name, flags, 0o666)
+		f, err = s.fs.OpenFile(note, flags, 0o666)
 	}
 	if err != nil {
 		return err
 	}
-	_, err = f.Write([]byte(modPath))
+	_, err = f.WriteString(modPath)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
@@ -56,9 +54,9 @@ func (s *Store) noteList(n int, modPath string) error {
 
 // dropNote removes the note of a module whose list is on the medium, or, if err says that
 // it is not, leaves the note to the next write that succeeds.
-func (s *Store) dropNote(n int, modPath string, err error) {
+func (s *Store) dropNote(note string, err error) {
 	if err == nil {
-		err = s.fs.Remove(filepath.Join(s.inside(stageDir), noteName(n, modPath)))
+		err = s.fs.Remove(note)
 	}
 	if err != nil && !isAbsent(err) {
 		s.noted.Store(true)
@@ -99,7 +97,7 @@ func (s *Store) repairList(n int, note string) error {
 		return err
 	}
 	// A note that was cut off was followed by nothing.
-	if filepath.Base(note) == noteName(n, modPath) {
+	if note == s.note(n, modPath) {
 		dir, err := s.folder(modPath)
 		if err != nil {
 			return err

@@ -27,14 +27,18 @@ const (
 // locks guards the modules of one store while they change: within the process
 // by channels, between processes by flock on lockCount files.
 type locks struct {
-	store *Store
-	here  [lockCount]chan struct{}
+	store  *Store
+	here   [lockCount]chan struct{}
+	files  [lockCount]string // their names
+	prefix [lockCount]string // of names in the stage folder, NN-
 }
 
 func newLocks(s *Store) *locks {
 	l := &locks{store: s}
 	for i := range l.here {
 		l.here[i] = make(chan struct{}, 1)
+		number := fmt.Sprintf("%02d", i)
+		l.files[i], l.prefix[i] = filepath.Join(s.inside(lockDir), number), number+"-"
 	}
 	return l
 }
@@ -109,8 +113,7 @@ func (l *locks) flock(n int) (unlock func(), err error) {
 
 // open opens the file of lock number n, and makes it and its folder if need be.
 func (l *locks) open(n int) (*os.File, error) {
-	dir := l.store.inside(lockDir)
-	name := filepath.Join(dir, fmt.Sprintf("%02d", n))
+	name := l.files[n]
 	f, err := l.store.fs.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
 	if isAbsent(err) {
 		if err = l.store.makeInside(lockDir); err == nil {
@@ -129,7 +132,12 @@ func (l *locks) open(n int) (*os.File, error) {
 }
 
 // inside returns the path of a folder in the store's hidden one.
-func (s *Store) inside(dir string) string { return filepath.Join(s.dir, hidden, dir) }
+func (s *Store) inside(dir string) string {
+	if dir == stageDir {
+		return s.stage
+	}
+	return filepath.Join(s.dir, hidden, dir)
+}
 
 // makeInside makes that folder.
 func (s *Store) makeInside(dir string) error {

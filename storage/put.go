@@ -58,8 +58,8 @@ func (p *put) run(ctx context.Context) error {
 	if err == nil {
 		err = p.finish()
 	}
-	if p.noted {
-		p.dropNote(p.lock, p.m.Path, err)
+	if p.note != "" {
+		p.dropNote(p.note, err)
 	}
 	return err
 }
@@ -94,8 +94,8 @@ type put struct {
 	info *athens.Info
 	mod  []byte
 
-	loose bool // a file was renamed and the folder not synced yet
-	noted bool // there is a note that the list is to be looked at
+	loose bool   // a file was renamed and the folder not synced yet
+	note  string // the file that says that the list will change; empty if there is none
 }
 
 // fault dresses err, unless it is one that the contract names.
@@ -126,8 +126,8 @@ func (p *put) first(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p.noted = true
-	if err := p.noteList(p.lock, p.m.Path); err != nil {
+	p.note = p.Store.note(p.lock, p.m.Path)
+	if err := p.writeNote(p.note, p.m.Path); err != nil {
 		return err
 	}
 	if err := p.writeFile(p.lock, p.base+ext(athens.ModFile), p.mod); err != nil {

@@ -92,8 +92,9 @@ func (c *exam) unmended() bool {
 // In the end it restores what the record can restore.
 func (c *exam) quarantine(n int) (err error) {
 	if c.problem(ext(athens.ModFile)) != nil { // the list will have to change
-		defer func() { c.dropNote(n, c.m.Path, err) }()
-		if err := c.noteList(n, c.m.Path); err != nil {
+		note := c.note(n, c.m.Path)
+		defer func() { c.dropNote(note, err) }()
+		if err := c.writeNote(note, c.m.Path); err != nil {
 			return err
 		}
 	}

@@ -134,11 +134,11 @@ func (s *Store) addRecord(n int, m module.Version, base string, add record) (wri
 	if err != nil {
 		return false, err
 	}
-	data := was.with(add).encode(m)
-	if bytes.Equal(data, was.encode(m)) {
+	now := was.with(add)
+	if now.mod == was.mod && now.zip == was.zip && now.raw == was.raw && bytes.Equal(now.info, was.info) && (now.info == nil) == (was.info == nil) {
 		return false, nil
 	}
-	return true, s.replaceFile(n, base+recordExt, data)
+	return true, s.replaceFile(n, base+recordExt, now.encode(m))
 }
 
 // readSmall reads a file up to one byte more than limit.

@@ -100,8 +100,9 @@ type Options struct {
 type Store struct {
 	fs     afero.Fs
 	dir    string
-	real   bool // a folder of the operating system
-	shared bool // with other processes, by file locks
+	stage  string // the folder for files on their way in
+	real   bool   // a folder of the operating system
+	shared bool   // with other processes, by file locks
 	locks  *locks
 	known  memo
 	small  *smallFiles  // nil: none are kept
@@ -162,6 +163,7 @@ func New(fsys afero.Fs, dir string, opts *Options) (*Store, error) {
 		o.MaxSumDBBytes = 1 << 30
 	}
 	s := &Store{fs: fsys, dir: filepath.Clean(dir), known: newMemo(o.VersionCacheBytes), sums: sums{most: max(o.MaxSumDBBytes, 0)}}
+	s.stage = filepath.Join(s.dir, hidden, stageDir)
 	var err error
 	if s.real, err = s.prepare(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,7 +46,7 @@ func (s *Store) writeFile(n int, dst string, data []byte) error {
 
 // replaceFile is writeFile for a caller that then syncs the folder.
 func (s *Store) replaceFile(n int, dst string, data []byte) error {
-	f, tmp, err := s.create(fmt.Sprintf("%02d-", n))
+	f, tmp, err := s.create(s.locks.prefix[n])
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"io/fs"
 	"path/filepath"
-	"strings"
 
 	"github.com/athens-go/athens"
 	"golang.org/x/mod/module"
@@ -91,7 +90,10 @@ func (s *Store) listed(path, dir string) (same bool, data []byte, err error) {
 	if err != nil {
 		return false, nil, err
 	}
-	data = []byte(strings.Join(append(versions, ""), "\n"))
+	data = make([]byte, 0, 16*len(versions))
+	for _, v := range versions {
+		data = append(append(data, v...), '\n')
+	}
 	list, err := s.readSmall(filepath.Join(dir, listName), int64(len(data)))
 	if isAbsent(err) {
 		return len(versions) == 0, data, nil

@@ -62,7 +62,10 @@ type FS[F File] interface {
 // and writing. Its name is prefix and something random: a process id would not
 // do, because in containers every process is number 1.
 func Create[F File](fsys FS[F], dir, prefix string) (f F, name string, err error) {
-	name = filepath.Join(dir, prefix+strings.ToLower(rand.Text()))
+	random := strings.ToLower(rand.Text())
+	if name = dir + string(filepath.Separator) + prefix + random; dir == "" || strings.HasSuffix(dir, string(filepath.Separator)) {
+		name = filepath.Join(dir, prefix+random)
+	}
 	f, err = fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	return f, name, err
 }
