@@ -2,14 +2,11 @@ package fetcher
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"syscall"
 
 	"github.com/athens-go/athens/internal/netrc"
 )
@@ -59,25 +56,14 @@ func (f *Fetcher) credentials(ctx context.Context, u *url.URL, to reach) (login,
 		return login{}, nil
 	}
 	file, err := netrc.Load(f.opts.Netrc)
-	if noAccess(err) {
-		f.warnNetrc.Do(func() {
-			f.opts.Logger.WarnContext(ctx, "netrc can't be read; requests go without its logins", "error", err)
-		})
-		return login{}, nil
-	}
 	if err != nil {
-		return login{}, err
+		f.warn(ctx, "netrc can't be read; requests go without its logins")(f.opts.Netrc, err)
+		return login{}, nil
 	}
 	if e, ok := file.Lookup(u.Hostname()); ok {
 		return login{header: BasicAuth(e.Login, e.Password)}, nil
 	}
 	return login{}, nil
-}
-
-// noAccess reports whether an optional file of the home is there, but not for this
-// process: another user's, or a folder in its place.
-func noAccess(err error) bool {
-	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // get asks for what is at u, logged in. Where the server refuses the login and

@@ -71,7 +71,8 @@ type Fetcher struct {
 	plain    memory[struct{}] // hosts that had no https
 	refusals memory[struct{}] // repositories that are not there
 
-	warnNetrc sync.Once
+	warned   warned
+	newHosts newHosts
 
 	received atomic.Int64 // bytes since the cache was last measured
 	trimming sync.Mutex

@@ -4,39 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
-	"os/user"
-	"path/filepath"
 	"strings"
 
-	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/athens-go/athens/fetcher/internal/gitwire"
-	"github.com/athens-go/athens/internal/sshconfig"
+	"github.com/athens-go/athens/fetcher/internal/hostkeys"
+	"github.com/athens-go/athens/internal/netguard"
 )
-
-const sshPort = "22"
 
 // dialSSH starts git-upload-pack on a server that is reached by ssh.
 func (r *repo) dialSSH(ctx context.Context, to *remote) (gitwire.Stream, error) {
-	conf, err := r.f.sshConfig(to)
+	conf, err := r.f.sshConfig(ctx, sshTarget{to.user, to.host, to.port})
 	if err != nil {
 		return nil, err
 	}
-	known, err := conf.knownHosts()
-	if err != nil {
-		return nil, err
-	}
-	keys, err := openKeys(ctx, conf)
-	if err != nil {
-		return nil, err
-	}
-	defer keys.close()
-	client, err := r.sshClient(ctx, conf, known, keys)
+	client, err := r.sshClient(ctx, conf, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -48,14 +32,25 @@ func (r *repo) dialSSH(ctx context.Context, to *remote) (gitwire.Stream, error) 
 	return s, nil
 }
 
-// sshClient connects and logs in.
-func (r *repo) sshClient(ctx context.Context, conf *sshHost, known *hostKeys, keys *keyring) (*ssh.Client, error) {
-	conn, err := r.dialer()(ctx, "tcp", conf.address)
+// sshClient connects to a host, through those that ProxyJump names, and logs in.
+// jumps is how many hosts are reached through this one.
+func (r *repo) sshClient(ctx context.Context, conf *sshHost, jumps int) (*ssh.Client, error) {
+	known, err := r.f.hostKeys(ctx, conf)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := r.sshConn(ctx, conf, jumps)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
+	keys, err := r.f.openKeys(ctx, conf)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	defer keys.close()
 	c, channels, requests, err := ssh.NewClientConn(conn, conf.address, &ssh.ClientConfig{
 		User:              conf.User,
 		Auth:              []ssh.AuthMethod{ssh.PublicKeysCallback(keys.signers)},
@@ -72,20 +67,93 @@ func (r *repo) sshClient(ctx context.Context, conf *sshHost, known *hostKeys, ke
 	return ssh.NewClient(c, channels, requests), nil
 }
 
+// maxJumps bounds how many hosts lead to one; more are a circle.
+const maxJumps = 8
+
+// sshConn connects to a host, directly or through others.
+func (r *repo) sshConn(ctx context.Context, conf *sshHost, jumps int) (net.Conn, error) {
+	if conf.ProxyJump == "" {
+		return r.dialer()(ctx, "tcp", conf.address)
+	}
+	if jumps >= maxJumps {
+		return nil, fmt.Errorf("the configuration of ssh leads to %s through more than %d hosts; ProxyJump none ends a circle", conf.asked, maxJumps)
+	}
+	before, last := "", conf.ProxyJump
+	if i := strings.LastIndexByte(last, ','); i >= 0 {
+		before, last = last[:i], last[i+1:]
+	}
+	target, err := parseJump(last)
+	if err != nil {
+		return nil, err
+	}
+	via, err := r.f.sshConfig(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	if before != "" {
+		via.ProxyJump = before
+	}
+	address, err := r.guardedAddress(ctx, conf.address)
+	if err != nil {
+		return nil, err
+	}
+	client, err := r.sshClient(ctx, via, jumps+1)
+	if err != nil {
+		return nil, fmt.Errorf("through %s: %w", via.asked, err)
+	}
+	conn, err := client.DialContext(ctx, "tcp", address)
+	if err != nil {
+		client.Close()
+		return nil, fmt.Errorf("%s does not connect to %s: %w", via.asked, conf.asked, err)
+	}
+	return &jumped{conn, client}, nil
+}
+
+// guardedAddress is what another host is asked to connect to. For a path that is not
+// private the name is resolved and judged here: the other host would not judge it.
+func (r *repo) guardedAddress(ctx context.Context, address string) (string, error) {
+	if r.reach.private {
+		return address, nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", err
+	}
+	list, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return "", err
+	}
+	for _, ip := range list {
+		if !netguard.IsPublic(ip) {
+			return "", netguard.Forbidden{Host: host}
+		}
+	}
+	return net.JoinHostPort(list[0].Unmap().String(), port), nil
+}
+
+// jumped is a connection through another host, which ends with it.
+type jumped struct {
+	net.Conn
+	via *ssh.Client
+}
+
+func (j *jumped) Close() error { return errors.Join(j.Conn.Close(), j.via.Close()) }
+
 // explainLogin says what can be done about a connection that failed.
 func explainLogin(err error, conf *sshHost, keys *keyring) error {
-	var wrong *knownhosts.KeyError
-	var revoked *knownhosts.RevokedError
+	var algorithms *ssh.AlgorithmNegotiationError
 	switch {
-	case errors.As(err, &wrong) && len(wrong.Want) > 0:
+	case errors.Is(err, hostkeys.ErrChanged):
 		return fmt.Errorf("the host key of %s is not the one in known_hosts: either somebody is between it and this server, "+
-			"or the key was replaced, and known_hosts must be told", conf.known)
-	case errors.As(err, &wrong):
+			"or the key was replaced; in this case put the new key into known_hosts", conf.asked)
+	case errors.Is(err, hostkeys.ErrUnknown):
 		return conf.unknown()
-	case errors.As(err, &revoked):
-		return fmt.Errorf("the host key of %s is revoked by known_hosts", conf.known)
+	case errors.Is(err, hostkeys.ErrRevoked):
+		return fmt.Errorf("the host key of %s is revoked by known_hosts", conf.asked)
+	case errors.As(err, &algorithms) && strings.Contains(err.Error(), "host key"):
+		return fmt.Errorf("%s has no host key of a type that known_hosts has for it; add its key to known_hosts: %w", conf.asked, err)
 	case strings.Contains(err.Error(), "unable to authenticate"):
-		return fmt.Errorf("%s refuses to let %s in by ssh: %s", conf.HostName, conf.User, keys.describe())
+		return fmt.Errorf("%s refuses to let %s in by ssh: %s", conf.asked, conf.User, keys.describe())
 	}
 	return err
 }
@@ -139,106 +207,4 @@ func (s *sshStream) Close() error { return s.client.Close() }
 func (s *sshStream) Said() string {
 	_ = s.session.Wait()
 	return s.errors.String()
-}
-
-var errNoSSH = errors.New("ssh is switched off here, or there is no home folder")
-
-// An sshHost is what is known of how to reach a host.
-type sshHost struct {
-	*sshconfig.Host
-	address string   // to dial
-	known   string   // as known_hosts names it
-	files   []string // of known hosts
-	dir     string   // where keys are by default
-}
-
-// sshConfig finds how a host is reached.
-func (f *Fetcher) sshConfig(to *remote) (*sshHost, error) {
-	if f.opts.SSHDir == "" {
-		return nil, errNoSSH
-	}
-	me := ""
-	if u, err := user.Current(); err == nil {
-		me = u.Username
-	}
-	home, _ := os.UserHomeDir() // without one, ~ is not replaced
-	h, err := sshconfig.Lookup(sshconfig.Question{Host: to.host, User: to.user, LocalUser: me, Home: home},
-		sshconfig.File{Name: filepath.Join(f.opts.SSHDir, "config"), Dir: f.opts.SSHDir},
-		sshconfig.File{Name: systemSSH + "/ssh_config", Dir: systemSSH})
-	if err != nil {
-		return nil, fmt.Errorf("the configuration of ssh: %w", err)
-	}
-	if h.Proxy != "" {
-		return nil, fmt.Errorf("the configuration of ssh demands a ProxyJump or ProxyCommand for %s, which is not supported", to.host)
-	}
-	if h.User == "" {
-		h.User = me
-	}
-	port := to.port
-	if port == "" {
-		port = h.Port
-	}
-	if port == "" {
-		port = sshPort
-	}
-	conf := &sshHost{Host: h, address: net.JoinHostPort(h.HostName, port), dir: f.opts.SSHDir}
-	conf.known = conf.address
-	if h.HostKeyAlias != "" {
-		conf.known = net.JoinHostPort(h.HostKeyAlias, sshPort)
-	}
-	conf.files = append(conf.files, h.UserKnownHosts...)
-	if h.UserKnownHosts == nil {
-		conf.files = append(conf.files, filepath.Join(conf.dir, "known_hosts"), filepath.Join(conf.dir, "known_hosts2"))
-	}
-	conf.files = append(conf.files, h.GlobalKnown...)
-	if h.GlobalKnown == nil {
-		conf.files = append(conf.files, systemSSH+"/ssh_known_hosts", systemSSH+"/ssh_known_hosts2")
-	}
-	return conf, nil
-}
-
-const systemSSH = "/etc/ssh"
-
-// hostKeys are the keys that a host may show.
-type hostKeys struct {
-	check      ssh.HostKeyCallback
-	algorithms []string
-}
-
-// knownHosts finds the keys of a host. One that has none is not even dialed.
-func (h *sshHost) knownHosts() (*hostKeys, error) {
-	var files []string
-	for _, name := range h.files {
-		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
-			files = append(files, name)
-		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("known_hosts: %w", err)
-		}
-	}
-	if len(files) == 0 {
-		return nil, h.unknown()
-	}
-	db, err := gitssh.NewKnownHostsDb(files...)
-	if err != nil {
-		return nil, err
-	}
-	algorithms := db.HostKeyAlgorithms(h.known)
-	if len(algorithms) == 0 {
-		return nil, h.unknown()
-	}
-	check := db.HostKeyCallback()
-	return &hostKeys{
-		check: func(_ string, remote net.Addr, key ssh.PublicKey) error {
-			return check(h.known, remote, key)
-		},
-		algorithms: algorithms,
-	}, nil
-}
-
-// errUnknownHost says that known_hosts has no key of a host.
-var errUnknownHost = errors.New("its host key is not in known_hosts")
-
-func (h *sshHost) unknown() error {
-	return fmt.Errorf("%s can't be trusted by ssh: %w; add the key, of which its owner has told the fingerprint, "+
-		"to the file known_hosts of the user that this server runs as", knownhosts.Normalize(h.known), errUnknownHost)
 }

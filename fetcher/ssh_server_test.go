@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -128,6 +129,10 @@ func (s *sshServer) serve(conn net.Conn) {
 	}
 	go ssh.DiscardRequests(requests)
 	for n := range channels {
+		if n.ChannelType() == "direct-tcpip" {
+			s.forward(n)
+			continue
+		}
 		ch, requests, err := n.Accept()
 		if err != nil {
 			return
@@ -145,6 +150,39 @@ func (s *sshServer) serve(conn net.Conn) {
 			break
 		}
 	}
+}
+
+// forward connects to another server, as one does that ProxyJump names.
+func (s *sshServer) forward(n ssh.NewChannel) {
+	var to struct {
+		Host   string
+		Port   uint32
+		Origin string
+		From   uint32
+	}
+	if err := ssh.Unmarshal(n.ExtraData(), &to); err != nil {
+		_ = n.Reject(ssh.ConnectionFailed, err.Error())
+		return
+	}
+	conn, err := net.Dial("tcp", net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port))))
+	if err != nil {
+		_ = n.Reject(ssh.ConnectionFailed, err.Error())
+		return
+	}
+	ch, requests, err := n.Accept()
+	if err != nil {
+		conn.Close()
+		return
+	}
+	go ssh.DiscardRequests(requests)
+	go func() {
+		_, _ = io.Copy(conn, ch)
+		conn.Close()
+	}()
+	go func() {
+		_, _ = io.Copy(ch, conn)
+		ch.Close()
+	}()
 }
 
 func (s *sshServer) exec(ch ssh.Channel, user, command string) uint32 {

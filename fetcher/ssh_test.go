@@ -267,7 +267,7 @@ func TestSSHKnownHosts(t *testing.T) {
 		"revoked": {known: func(t *testing.T, w *sshWorld) string {
 			return line(t, w, knownhosts.Normalize(w.server.addr)) + "\n@revoked " + line(t, w, "*")
 		}, err: "is revoked", dialed: 1},
-		"broken": {known: func(t *testing.T, w *sshWorld) string { return "git.test ssh-ed25519 ???" }, err: "known_hosts:1"},
+		"broken": {known: func(t *testing.T, w *sshWorld) string { return "git.test ssh-ed25519 ???" }, err: "its host key is not in known_hosts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newSSHWorld(t, "ssh://git@code.test/team/simple", host)
@@ -306,7 +306,7 @@ func TestSSHOutages(t *testing.T) {
 			w.home.write("config", "Host code.test\n HostName 127.0.0.1\n Port 1\n")
 			w.home.write("known_hosts", "[127.0.0.1]:1 "+strings.SplitN(lineOf(w), " ", 2)[1])
 		}, "refused"},
-		"proxy jump": {func(t *testing.T, w *sshWorld) { w.home.write("config", "ProxyJump x\n") }, "ProxyJump or ProxyCommand"},
+		"proxy jump": {func(t *testing.T, w *sshWorld) { w.home.write("config", "ProxyCommand x\n") }, "ProxyCommand for code.test, which is not supported"},
 		"says nothing": {func(_ *testing.T, w *sshWorld) {
 			w.server.run = func(ssh.Channel, *exec.Cmd) error { return nil }
 		}, "the server ended the connection"},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -15,6 +14,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/athens-go/athens/internal/homefile"
 )
 
 // A keyring offers the keys that a login may use: those of an agent, and those
@@ -23,6 +24,7 @@ type keyring struct {
 	agent net.Conn // nil without an agent
 	list  []ssh.Signer
 	why   []string // of those that can't be used
+	warn  homefile.Warn
 }
 
 // keyNames are the files that are tried where the configuration names none.
@@ -32,9 +34,9 @@ var keyNames = []string{"id_ed25519", "id_ecdsa", "id_rsa"}
 const maxKeyBytes = 1 << 20
 
 // openKeys collects the keys. That an agent or a file can't be used is not an
-// error yet: another key may do.
-func openKeys(ctx context.Context, conf *sshHost) (*keyring, error) {
-	k := &keyring{}
+// error yet: another key may suffice.
+func (f *Fetcher) openKeys(ctx context.Context, conf *sshHost) (*keyring, error) {
+	k := &keyring{warn: f.warn(ctx, "a key of ssh can't be read; ssh goes without it")}
 	files := conf.IdentityFiles
 	if files == nil {
 		for _, name := range keyNames {
@@ -46,7 +48,7 @@ func openKeys(ctx context.Context, conf *sshHost) (*keyring, error) {
 	var own []ssh.Signer
 	for _, name := range files {
 		public := publicKey(name)
-		signer, err := loadKey(name)
+		signer, err := k.load(name)
 		switch {
 		case signer != nil:
 			own = append(own, signer)
@@ -73,6 +75,7 @@ func openKeys(ctx context.Context, conf *sshHost) (*keyring, error) {
 			k.list = append(k.list, s)
 		}
 	}
+	k.certify(append(certificates(files), conf.Certificates...))
 	if err := context.Cause(ctx); err != nil {
 		k.close()
 		return nil, err
@@ -118,14 +121,42 @@ func (k *keyring) askAgent(ctx context.Context, conf *sshHost) []ssh.Signer {
 	return list
 }
 
-// loadKey reads a private key. Nil without an error means that there is none.
-func loadKey(name string) (ssh.Signer, error) {
-	data, err := readKeyFile(name)
+// certificates are the files that hold the certificates of keys, where they exist.
+func certificates(files []string) []string {
+	var list []string
+	for _, name := range files {
+		list = append(list, name+"-cert.pub")
+	}
+	return list
+}
+
+// certify puts the certificates for the keys of k before them.
+func (k *keyring) certify(files []string) {
+	var list []ssh.Signer
+	for _, name := range files {
+		key, _, _, _, err := ssh.ParseAuthorizedKey(homefile.Optional(name, maxKeyBytes, k.warn))
+		cert, ok := key.(*ssh.Certificate)
+		if err != nil || !ok || cert.CertType != ssh.UserCert {
+			continue
+		}
+		for _, s := range k.list {
+			if signer, err := ssh.NewCertSigner(cert, s); err == nil && !holds(k.list, cert.Marshal()) && !holds(list, cert.Marshal()) {
+				list = append(list, signer)
+			}
+		}
+	}
+	k.list = append(list, k.list...)
+}
+
+// load reads a private key. Nil without an error means that there is none.
+func (k *keyring) load(name string) (ssh.Signer, error) {
+	data, err := homefile.Read(name, maxKeyBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	base := filepath.Base(name)
 	if err != nil {
+		k.warn.Report(name, err)
 		return nil, fmt.Errorf("the key %s can't be read", base)
 	}
 	signer, err := ssh.ParsePrivateKey(data)
@@ -141,7 +172,7 @@ func loadKey(name string) (ssh.Signer, error) {
 
 // publicKey returns the public key beside a private one, or nil.
 func publicKey(name string) []byte {
-	data, err := readKeyFile(name + ".pub")
+	data, err := homefile.Read(name+".pub", maxKeyBytes)
 	if err != nil {
 		return nil
 	}
@@ -150,15 +181,6 @@ func publicKey(name string) []byte {
 		return nil
 	}
 	return key.Marshal()
-}
-
-func readKeyFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxKeyBytes))
 }
 
 func (k *keyring) signers() ([]ssh.Signer, error) { return k.list, nil }

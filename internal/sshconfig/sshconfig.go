@@ -8,13 +8,14 @@ package sshconfig
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/athens-go/athens/internal/homefile"
 )
 
-// Bounds of a configuration. What is beyond them is an error.
+// Bounds of a configuration. A longer file is treated as absent; more files are an
+// error.
 const (
 	MaxSize  = 1 << 20 // bytes of a file
 	MaxFiles = 100     // read in all
@@ -33,7 +34,11 @@ type Host struct {
 	HostKeyAlias   string   // the name that known_hosts has
 	UserKnownHosts []string // files; their ~ is expanded
 	GlobalKnown    []string // files
-	Proxy          string   // ProxyJump or ProxyCommand, unless that is "none"
+	Certificates   []string // files of the user's certificates; their ~ is expanded
+	StrictHostKeys string   // StrictHostKeyChecking, in small letters
+	HashKnownHosts bool     // names that are added to known_hosts are hashed
+	ProxyJump      string   // hosts to go through, unless that is "none"
+	ProxyCommand   string   // a command to connect by, unless that is "none"
 }
 
 // A File is one file of a configuration. What it includes by a relative name
@@ -46,10 +51,12 @@ type Question struct {
 	User      string // as it was given; may be empty
 	LocalUser string // who asks
 	Home      string // folder that ~ stands for
+	// Warn is told about files that are there and can't be read.
+	Warn homefile.Warn
 }
 
 // Lookup asks the files, of which the first that sets something counts. Files
-// that are not there are empty.
+// that are not there, or can't be read, are empty.
 func Lookup(q Question, files ...File) (*Host, error) {
 	q.Host = strings.ToLower(q.Host)
 	r := reader{q: q, seen: make(map[string]bool)}
@@ -65,7 +72,7 @@ func Lookup(q Question, files ...File) (*Host, error) {
 	if h.HostName == "" {
 		h.HostName = q.Host
 	}
-	for _, list := range [][]string{h.IdentityFiles, h.UserKnownHosts, h.GlobalKnown} {
+	for _, list := range [][]string{h.IdentityFiles, h.Certificates, h.UserKnownHosts, h.GlobalKnown} {
 		for i, name := range list {
 			list[i] = r.path(name)
 		}
@@ -87,10 +94,7 @@ func (r *reader) file(f File, active bool, depth int) error {
 	if r.files++; r.files > MaxFiles || depth > MaxDepth {
 		return fmt.Errorf("%s: more than %d files, or more than %d that include each other", f.Name, MaxFiles, MaxDepth)
 	}
-	data, err := readFile(f.Name)
-	if err != nil {
-		return err
-	}
+	data := homefile.Optional(f.Name, MaxSize, r.q.Warn)
 	here := active
 	number := 0
 	for line := range strings.Lines(string(data)) {
@@ -135,34 +139,24 @@ func (r *reader) include(f File, pattern string, active bool, depth int) error {
 	return nil
 }
 
-// readFile returns a file's text. One that can't be opened has none, as for
-// ssh itself.
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, nil
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
-	if err == nil && len(data) > MaxSize {
-		err = fmt.Errorf("%s is longer than %d bytes", name, MaxSize)
-	}
-	return data, err
-}
-
 // set takes over a setting, unless it was set before. Files of keys add up.
 func (r *reader) set(key string, args []string) {
-	if key == "identityfile" {
+	switch key {
+	case "identityfile":
 		r.host.IdentityFiles = append(r.host.IdentityFiles, args[0])
 		return
-	}
-	if key == "proxyjump" || key == "proxycommand" {
-		key = "proxy" // whichever comes first
-	}
-	if r.seen[key] {
+	case "certificatefile":
+		r.host.Certificates = append(r.host.Certificates, args[0])
 		return
 	}
-	r.seen[key] = true
+	name := key
+	if key == "proxyjump" || key == "proxycommand" {
+		name = "proxy" // the first of both counts
+	}
+	if r.seen[name] {
+		return
+	}
+	r.seen[name] = true
 	h := &r.host
 	switch key {
 	case "hostname":
@@ -172,7 +166,7 @@ func (r *reader) set(key string, args []string) {
 	case "user":
 		h.User = args[0]
 	case "identitiesonly":
-		h.IdentitiesOnly = strings.EqualFold(args[0], "yes") || strings.EqualFold(args[0], "true")
+		h.IdentitiesOnly = isYes(args[0])
 	case "identityagent":
 		h.IdentityAgent = args[0]
 	case "hostkeyalias":
@@ -181,11 +175,26 @@ func (r *reader) set(key string, args []string) {
 		h.UserKnownHosts = args
 	case "globalknownhostsfile":
 		h.GlobalKnown = args
-	case "proxy":
-		if !strings.EqualFold(args[0], "none") {
-			h.Proxy = args[0]
-		}
+	case "stricthostkeychecking":
+		h.StrictHostKeys = strings.ToLower(args[0])
+	case "hashknownhosts":
+		h.HashKnownHosts = isYes(args[0])
+	case "proxyjump":
+		h.ProxyJump = unlessNone(args[0])
+	case "proxycommand":
+		h.ProxyCommand = unlessNone(strings.Join(args, " "))
 	}
+}
+
+func isYes(text string) bool {
+	return strings.EqualFold(text, "yes") || strings.EqualFold(text, "true")
+}
+
+func unlessNone(text string) string {
+	if strings.EqualFold(text, "none") {
+		return ""
+	}
+	return text
 }
 
 // match decides a Match line.

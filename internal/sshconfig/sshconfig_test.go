@@ -32,6 +32,12 @@ var configs = []string{
 	"HostKeyAlias alias.test\nUserKnownHostsFile /a /b\nGlobalKnownHostsFile /c\n",
 	"ProxyJump jump.test\n",
 	"ProxyCommand none\nProxyJump jump.test\n",
+	"ProxyJump me@a.test:2222,b.test\nProxyCommand nc %h\n",
+	"ProxyCommand nc -X 5 x:1\n",
+	"ProxyJump none\n",
+	"StrictHostKeyChecking accept-new\nHashKnownHosts yes\nCertificateFile /keys/id-cert.pub\nCertificateFile /keys/other-cert.pub\n",
+	"StrictHostKeyChecking no\nHashKnownHosts no\n",
+	"Host x\nStrictHostKeyChecking no\nHost git.test\nStrictHostKeyChecking yes\n",
 	"IdentityAgent /run/agent\n",
 }
 
@@ -73,9 +79,15 @@ func TestLookupAsSSH(t *testing.T) {
 		one("hostkeyalias", h.HostKeyAlias, "")
 		one("identitiesonly", map[bool]string{true: "yes", false: "no"}[h.IdentitiesOnly], "")
 		one("identityagent", h.IdentityAgent, "")
-		if h.Proxy != "" || want["proxyjump"] != nil {
-			one("proxyjump", h.Proxy, "")
+		one("proxyjump", h.ProxyJump, "")
+		one("proxycommand", h.ProxyCommand, "")
+		one("certificatefile", strings.Join(h.Certificates, "|"), "")
+		one("hashknownhosts", map[bool]string{true: "yes", false: "no"}[h.HashKnownHosts], "")
+		strict := map[string]string{"": "ask", "yes": "true", "no": "false", "off": "false"}
+		if s, ok := strict[h.StrictHostKeys]; ok {
+			h.StrictHostKeys = s
 		}
+		one("stricthostkeychecking", h.StrictHostKeys, "")
 		if h.UserKnownHosts != nil {
 			one("userknownhostsfile", strings.Join(h.UserKnownHosts, " "), "")
 			one("globalknownhostsfile", strings.Join(h.GlobalKnown, " "), "")
@@ -99,10 +111,9 @@ func TestLookupErrors(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "config")
 	for text, want := range map[string]string{
-		"Host \"git.test\n":                         "line 1",
-		"Include config\n":                          "include each other",
-		strings.Repeat("#", sshconfig.MaxSize+1):    "longer than",
-		"Include [\n":                               "Include",
+		"Host \"git.test\n": "line 1",
+		"Include config\n":  "include each other",
+		"Include [\n":       "Include",
 		"Include " + strings.Repeat("config ", 200): "files",
 	} {
 		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
@@ -112,6 +123,29 @@ func TestLookupErrors(t *testing.T) {
 	h, err := sshconfig.Lookup(sshconfig.Question{Host: "Git.Test", User: "me"}, sshconfig.File{Name: filepath.Join(dir, "missing"), Dir: dir})
 	require.NoError(t, err)
 	assert.Equal(t, &sshconfig.Host{HostName: "git.test", User: "me"}, h)
+}
+
+// A file that can't be read is reported and otherwise absent, also one that another
+// includes.
+func TestLookupWarns(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "config")
+	large := filepath.Join(dir, "large")
+	require.NoError(t, os.WriteFile(large, []byte(strings.Repeat("#", sshconfig.MaxSize+1)), 0o600))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "folder"), 0o700))
+	for text, want := range map[string]string{
+		"Include folder\nPort 2222\n":  filepath.Join(dir, "folder"),
+		"Include large\nPort 2222\n":   large,
+		"Include missing\nPort 2222\n": "",
+	} {
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+		said := ""
+		warn := func(file string, err error) { assert.Error(t, err); said += file }
+		h, err := sshconfig.Lookup(sshconfig.Question{Host: "git.test", Warn: warn}, sshconfig.File{Name: name, Dir: dir})
+		require.NoError(t, err)
+		assert.Equal(t, "2222", h.Port)
+		assert.Equal(t, want, said)
+	}
 }
 
 func FuzzLookup(f *testing.F) {
