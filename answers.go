@@ -9,6 +9,7 @@ import (
 
 	"github.com/athens-go/athens/internal/cache"
 	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/modcheck"
 )
 
 // question is something that is asked of a source and whose answer changes.
@@ -26,10 +27,11 @@ func fileQuestion(m module.Version, f File) question {
 
 // answer is what a source said to a question.
 type answer struct {
-	versions []string // list
-	info     *Info    // latest, query; shared, so it is not changed
-	body     []byte   // sumdb, proved
-	missing  error    // the definite "not found"
+	versions  []string             // list
+	info      *Info                // latest, query; shared, so it is not changed
+	body      []byte               // sumdb, proved
+	retracted modcheck.Retractions // retractions
+	missing   error                // the definite "not found"
 
 	at      time.Time // when it was said
 	failed  time.Time // when the source was last asked in vain
@@ -52,6 +54,9 @@ func (a *answer) size(q question) int64 {
 		n += len(v)
 	}
 	n += int(unsafe.Sizeof("")) * cap(a.versions)
+	for _, r := range a.retracted {
+		n += len(r.Low) + len(r.High) + int(unsafe.Sizeof(r))
+	}
 	for _, err := range []error{a.missing, a.err} {
 		if err != nil {
 			n += 512 + 4*len(err.Error())

@@ -29,6 +29,7 @@ type Handler struct {
 	answers     *answers
 	sums        *sumDBs // nil: the store keeps nothing of checksum databases
 	fills       *scheduling
+	pseudo      *pseudoVersions // nil: there is no limit
 	background  *background
 	prefetch    *prefetcher // nil: nothing is fetched ahead
 
@@ -69,6 +70,7 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 		zipFetches:  flight.NewGroup[flightKey, *zipFetch](ctx),
 		answers:     newAnswers(ctx, &o),
 		fills:       newScheduling(ctx, &o),
+		pseudo:      newPseudoVersions(o.MaxPseudoVersions),
 		background:  newBackground(ctx, o.MaxDetached),
 		ctx:         ctx,
 		cancel:      cancel,

@@ -74,6 +74,10 @@ func Status(err error) (code int, retryAfter time.Duration) {
 	if err == nil {
 		return http.StatusOK, 0
 	}
+	var crowded *crowdedError
+	if errors.As(err, &crowded) {
+		return crowded.status(), crowded.retry
+	}
 	var request *requestError
 	if errors.As(err, &request) {
 		return request.status, 0

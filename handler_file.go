@@ -52,12 +52,16 @@ func (x *exchange) serveFile() error {
 		return err
 	}
 	x.source = src.name
+	crowded := x.h.pseudo.admit(m)
 	// Nobody is sent elsewhere for what is blocked, nor is it filled: its .info and
 	// .mod are all there is to serve, and come from here.
 	if !src.vcs && !x.h.opts.MissFetch && x.route.Blocked == "" {
-		if done, err := x.redirect(m, f); done || err != nil {
+		if done, err := x.redirect(m, f, crowded == nil); done || err != nil {
 			return err
 		}
+	}
+	if crowded != nil {
+		return crowded
 	}
 	x.outcome = OutcomeFetch
 	return x.serveFetched(src, m, f)
@@ -212,9 +216,9 @@ func conditional(header http.Header) bool {
 	return false
 }
 
-// redirect sends the client to the upstream and schedules a fill. It reports
-// false if the client can't be sent there.
-func (x *exchange) redirect(m module.Version, f File) (bool, error) {
+// redirect sends the client to the upstream and, if it is wanted, schedules a fill. It
+// reports false if the client can't be sent there.
+func (x *exchange) redirect(m module.Version, f File, fill bool) (bool, error) {
 	path, err := protocol.FilePath(m, f.String())
 	if err != nil {
 		return false, &requestError{http.StatusBadRequest, err}
@@ -223,7 +227,9 @@ func (x *exchange) redirect(m module.Version, f File) (bool, error) {
 	if err == nil && !x.leadsAway(location) {
 		return false, nil
 	}
-	x.h.fills.enqueue(Fill{Module: m, Zip: x.fillsZip(f)}, x.h.opts.FillAfter)
+	if fill {
+		x.h.fills.enqueue(Fill{Module: m, Zip: x.fillsZip(f)}, x.h.opts.FillAfter)
+	}
 	if err != nil {
 		return false, err
 	}

@@ -136,7 +136,8 @@ func (x *exchange) serveLatest() error {
 	}
 	held := sync.OnceValues(x.held)
 	choose := func(versions []string) string {
-		return highest(versions, func(v string) bool { return !x.mayNotServe(v) })
+		retracted := x.retractions(versions, false)
+		return highest(versions, func(v string) bool { return !retracted.Include(v) && !x.mayNotServe(v) })
 	}
 	info, err := x.resolve(OpLatest, "latest", func() bool { versions, err := held(); return err == nil && choose(versions) != "" })
 	if err != nil {
@@ -158,20 +159,22 @@ func (x *exchange) serveLatest() error {
 	}
 	if err := x.blocked(info.Version); err != nil {
 		if blocked, ok := outermost(err).(*BlockedError); ok {
-			return x.serveHighestLeft(blocked.Reason)
+			return x.serveHighestLeft(info.Version, blocked.Reason)
 		}
 		return err
 	}
 	return x.serveVersion(info.Version, info)
 }
 
-// serveHighestLeft answers @latest when the latest version is blocked.
-func (x *exchange) serveHighestLeft(reason string) error {
+// serveHighestLeft answers @latest when the latest version is blocked. What that
+// retracts is not chosen in its place.
+func (x *exchange) serveHighestLeft(latest, reason string) error {
 	listed, err := x.list()
 	if err != nil {
 		return err
 	}
-	best := highest(listed, nil)
+	retracted := x.retractions(append(slices.Clone(listed), latest), true)
+	best := highest(listed, func(v string) bool { return !retracted.Include(v) })
 	if best == "" {
 		return x.serveNoUpgrade(reason)
 	}
@@ -226,7 +229,7 @@ func (x *exchange) serveQuery() error {
 		}
 	}
 	held := sync.OnceValues(x.held)
-	info, err := x.resolve(OpQuery, m.Version, func() bool { versions, err := held(); return err == nil && heldFor(versions, m.Version) != "" })
+	info, err := x.resolve(OpQuery, m.Version, func() bool { versions, err := held(); return err == nil && x.heldFor(versions) != "" })
 	var version string
 	if err == nil {
 		version = info.Version
@@ -238,7 +241,7 @@ func (x *exchange) serveQuery() error {
 		if heldErr != nil {
 			return heldErr
 		}
-		if version = heldFor(versions, m.Version); version == "" {
+		if version = x.heldFor(versions); version == "" {
 			return err
 		}
 	}
@@ -341,11 +344,13 @@ func highest(versions []string, ok func(string) bool) string {
 	return best
 }
 
-// heldFor returns the held version that a query means as far as that can be told
+// heldFor returns the held version that the query means as far as that can be told
 // without the source: a version prefix or a commit.
-func heldFor(held []string, query string) string {
+func (x *exchange) heldFor(held []string) string {
+	query := x.req.Module.Version
 	if isPrefix(query) {
-		return highest(held, func(v string) bool { return strings.HasPrefix(v, query+".") })
+		retracted := x.retractions(held, false)
+		return highest(held, func(v string) bool { return strings.HasPrefix(v, query+".") && !retracted.Include(v) })
 	}
 	const short = 12 // digits of a commit in a pseudo-version
 	if len(query) < short || strings.Trim(query, "0123456789abcdef") != "" {

@@ -100,6 +100,12 @@ type Options struct {
 	// means 5 seconds; a negative one means that it is asked each time, unless
 	// it said otherwise.
 	DownTTL time.Duration
+	// MaxPseudoVersions bounds how many pseudo-versions of one module clients
+	// can make this server store in an hour: there is one for each commit of a
+	// repository. What is beyond that is redirected without a fill, or answered
+	// with 429 where no client is redirected. Zero means 500; a negative one
+	// means that there is no such limit.
+	MaxPseudoVersions int
 	// AnswerCacheBytes bounds the memory for remembered answers, in bytes, what was
 	// proved of checksum databases included. Zero means 64 MiB.
 	AnswerCacheBytes int64
@@ -165,6 +171,7 @@ func (o *Options) withDefaults() (Options, error) {
 	case c.MaxScheduling < 0:
 		return c, errors.New("athens: MaxScheduling is negative")
 	}
+	c.MaxPseudoVersions = cmp.Or(c.MaxPseudoVersions, 500)
 	c.MaxDetached = cmp.Or(c.MaxDetached, 4)
 	c.MaxScheduling = cmp.Or(c.MaxScheduling, 1024)
 	if c.Logger == nil {

@@ -45,9 +45,12 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/mod/module"
 	modzip "golang.org/x/mod/zip"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/cache"
+	"github.com/athens-go/athens/internal/modcheck"
 	"github.com/athens-go/athens/internal/protocol"
 )
 
@@ -192,6 +195,8 @@ type Upstream struct {
 	client *client
 	calls  *sharing
 	absent absences
+
+	retracted *cache.Cache[module.Version, modcheck.Retractions]
 }
 
 var (
@@ -213,7 +218,7 @@ func New(baseURL string, o *Options) (*Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Upstream{opts: opts, client: c, calls: newSharing(), absent: newAbsences()}, nil
+	return &Upstream{opts: opts, client: c, calls: newSharing(), absent: newAbsences(), retracted: newRetractions()}, nil
 }
 
 // String returns the upstream's URL without credentials.

@@ -146,6 +146,10 @@ func TestResolve(t *testing.T) {
 		"a.test/bare/@v/list":                  pseudo + "\nv0.0.0-20230102030405-abcdefabcdef\n",
 		"a.test/bare/@v/" + pseudo + ".info":   info(pseudo),
 		"a.test/none/@v/list":                  "",
+		"a.test/back/@v/list":                  "v1.0.0\nv1.1.0\nv1.1.1\nv1.2.0\n",
+		"a.test/back/@v/v1.2.0.mod":            "module a.test/back\n\nretract [v1.1.0, v1.2.0]\n",
+		"a.test/back/@v/v1.0.0.info":           info("v1.0.0"),
+		"a.test/back/@v/v1.1.info":             info("v1.1.1"),
 	}}
 	u := upstream(t, serve(t, src).URL, once())
 	for _, c := range []struct{ path, query, want, asked string }{
@@ -153,12 +157,14 @@ func TestResolve(t *testing.T) {
 		{"a.test/m", "main", pseudo, "a.test/m/@v/main.info"},
 		{"a.test/m", "Branch", pseudo, "a.test/m/@v/!branch.info"},
 		{"a.test/m", "v2.0.0", "v2.0.0+incompatible", "a.test/m/@v/v2.0.0.info"},
-		{"a.test/m", "v1.2", "v1.2.9", "a.test/m/@v/list a.test/m/@v/v1.2.9.info"},
+		{"a.test/m", "v1.2", "v1.2.9", "a.test/m/@v/list a.test/m/@v/v1.2.9.mod a.test/m/@v/v1.2.9.info"},
 		{"a.test/m", "v1", "v1.2.9", "a.test/m/@v/list a.test/m/@v/v1.2.9.info"},
 		{"a.test/m", "v1.20", "v1.20.0-rc.1", "a.test/m/@v/list a.test/m/@v/v1.20.0-rc.1.info"},
 		{"a.test/m", "v2", "v2.0.0+incompatible", "a.test/m/@v/list a.test/m/@v/v2.0.0+incompatible.info"},
 		{"a.test/m", "v0", pseudo, "a.test/m/@v/list a.test/m/@v/v0.info"},
-		{"a.test/pre", "latest", "v1.0.0-rc.2", "a.test/pre/@latest a.test/pre/@v/list a.test/pre/@v/v1.0.0-rc.2.info"},
+		{"a.test/pre", "latest", "v1.0.0-rc.2", "a.test/pre/@latest a.test/pre/@v/list a.test/pre/@v/v1.0.0-rc.2.mod a.test/pre/@v/v1.0.0-rc.2.info"},
+		{"a.test/back", "v1", "v1.0.0", "a.test/back/@v/list a.test/back/@v/v1.2.0.mod a.test/back/@v/v1.0.0.info"},
+		{"a.test/back", "latest", "v1.0.0", "a.test/back/@latest a.test/back/@v/list a.test/back/@v/v1.0.0.info"},
 		{"a.test/bare", "latest", pseudo, "a.test/bare/@latest a.test/bare/@v/list a.test/bare/@v/" + pseudo + ".info"},
 	} {
 		got, err := u.Resolve(t.Context(), c.path, c.query)
@@ -169,6 +175,7 @@ func TestResolve(t *testing.T) {
 		assert.Equal(t, c.asked, strings.Join(src.requests(), " "), "%s@%s", c.path, c.query)
 	}
 	for _, c := range []struct{ path, query, want string }{
+		{"a.test/back", "v1.1", "a.test/back@v1.1: not found: all such versions are retracted"},
 		{"a.test/none", "latest", "a.test/none@latest: not found: no such thing"},
 		{"a.test/gone", "latest", "a.test/gone@latest: not found: no such thing"},
 		{"a.test/gone", "v1", "a.test/gone@v1: not found: no such thing"},

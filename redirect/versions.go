@@ -131,7 +131,15 @@ func (u *Upstream) Resolve(ctx context.Context, path, query string) (*athens.Inf
 		if missing := new(*athens.MissingError); err != nil && !errors.As(err, missing) {
 			return nil, err
 		}
-		if v := highest(l.tagged, query+"."); v != "" {
+		if highest(l.tagged, query+".") != "" {
+			left, err := u.unretracted(ctx, path, l.tagged)
+			if err != nil {
+				return nil, err
+			}
+			v := highest(left, query+".")
+			if v == "" {
+				return nil, &athens.MissingError{Path: path, Query: query, Err: errRetracted}
+			}
 			return u.info(ctx, path, v)
 		}
 	}
@@ -156,8 +164,12 @@ func (u *Upstream) latest(ctx context.Context, path string) (*athens.Info, error
 	if listErr != nil && !errors.As(listErr, missing) {
 		return nil, listErr
 	}
-	v := highest(l.tagged, "")
-	if v == "" {
+	left, leftErr := u.unretracted(ctx, path, l.tagged)
+	if leftErr != nil {
+		return nil, leftErr
+	}
+	v := highest(left, "")
+	if v == "" && len(l.tagged) == 0 {
 		v = l.newest
 	}
 	if v == "" {

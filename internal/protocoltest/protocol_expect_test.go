@@ -184,7 +184,7 @@ func (s *script) checkResponse(r *http.Request) {
 
 // statusesToRetry are the statuses of errors that may pass; each must say when to ask
 // again, but for a bad gateway, which only may.
-var statusesToRetry = []int{http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusInsufficientStorage}
+var statusesToRetry = []int{http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusInsufficientStorage}
 
 // checkErrorHeader checks the header of an error: nobody may keep it.
 func (s *script) checkErrorHeader(code int, header http.Header) {

@@ -301,6 +301,8 @@ func (s *script) option(name, value string) {
 		*durations[name], err = time.ParseDuration(value)
 	case sizes[name] != nil:
 		*sizes[name], err = strconv.ParseInt(value, 10, 64)
+	case name == "MaxPseudoVersions":
+		s.opts.MaxPseudoVersions, err = strconv.Atoi(value)
 	case name == "FillWhole":
 		s.opts.FillWhole = value == "true"
 	default:
