@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/athens-go/athens/internal/flight"
@@ -35,7 +34,7 @@ func (e *requestError) Unwrap() error { return e.err }
 // not take what it has for the whole.
 func (x *exchange) fail(err error) {
 	status, retry := Status(err)
-	x.failure, x.err, x.outcome = x.describe(err), err, outcomeOf(err)
+	x.failure, x.err, x.outcome = x.describe(err.Error()), err, outcomeOf(err)
 	logPanic(x.h.opts.Logger, err)
 	if x.w.answered() {
 		// Without the deadline, a middleware that recovers would let the
@@ -56,7 +55,7 @@ func (x *exchange) fail(err error) {
 	if retry > 0 {
 		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(retry.Seconds()))))
 	}
-	body := x.failure + "\n"
+	body := x.describe(x.publicText(err)) + "\n" // the log has the whole
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	x.w.WriteHeader(status)
 	if x.r.Method != http.MethodHead {
@@ -90,6 +89,9 @@ func Status(err error) (code int, retryAfter time.Duration) {
 	case *InvalidError, *ConflictError, *LoopError:
 		return http.StatusBadGateway, 0
 	case *UnavailableError:
+		if fault := ownFault(err); fault != 0 {
+			return statusOfStore(fault)
+		}
 		retry := e.RetryAfter
 		if retry <= 0 {
 			retry = defaultRetry
@@ -99,10 +101,10 @@ func Status(err error) (code int, retryAfter time.Duration) {
 		}
 		return http.StatusServiceUnavailable, retry
 	case *storeError:
-		if errors.Is(e, syscall.ENOSPC) || errors.Is(e, syscall.EDQUOT) {
-			return http.StatusInsufficientStorage, time.Minute
-		}
-		return http.StatusServiceUnavailable, defaultRetry
+		return statusOfStore(ownFault(e))
+	}
+	if fault := ownFault(err); fault != 0 {
+		return statusOfStore(fault)
 	}
 	var crash *flight.PanicError
 	switch {
@@ -120,7 +122,7 @@ func Status(err error) (code int, retryAfter time.Duration) {
 
 // describe says on one line which module and version were asked for, what was
 // tried, and why it failed.
-func (x *exchange) describe(err error) string {
+func (x *exchange) describe(why string) string {
 	m := x.req.Module
 	var what string
 	switch x.req.Kind {
@@ -142,7 +144,6 @@ func (x *exchange) describe(err error) string {
 			what += ": " + m.String()
 		}
 	}
-	why := err.Error()
 	for _, said := range []string{what + ": ", m.String() + ": ", m.Path + ": "} {
 		if m.Path != "" { // said once is enough, but URLs stay whole
 			why = strings.TrimPrefix(why, said)

@@ -84,7 +84,7 @@ func TestStatus(t *testing.T) {
 		"store lost a file":         {&storeError{fs.ErrNotExist}, 503, defaultRetry},
 		"store full":                {&storeError{fmt.Errorf("write: %w", syscall.ENOSPC)}, 507, time.Minute},
 		"quota used up":             {&storeError{syscall.EDQUOT}, 507, time.Minute},
-		"disk of a source full":     {&UnavailableError{Err: syscall.ENOSPC}, 503, defaultRetry},
+		"disk of a source full":     {&UnavailableError{Err: syscall.ENOSPC}, 507, time.Minute},
 		"own":                       {&requestError{http.StatusTeapot, missing}, 418, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -36,6 +36,9 @@ type exam struct {
 
 var errEmpty = errors.New("is empty")
 
+// errRemoved is for a version of which the record alone is left.
+var errRemoved = errors.New("was held, and what takes its place must be what the record says; to forget the version remove its .record too")
+
 // run looks at each file. Its error is of what could not be looked at, which says
 // nothing about a file.
 func (c *exam) run() error {
@@ -98,7 +101,7 @@ func (c *exam) lookMod() (bool, error) {
 	}
 	if r == nil {
 		if c.bound {
-			c.add(modExt, ProblemMissing, errors.New("was held"))
+			c.add(modExt, ProblemMissing, errRemoved)
 		}
 		return false, nil
 	}
