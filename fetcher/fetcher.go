@@ -197,7 +197,11 @@ func ask[T any](ctx context.Context, f *Fetcher, path, query string,
 	}
 	r := f.borrow(p.url, p.reach)
 	defer r.done()
-	for maxAge := f.opts.RefsTTL; ; maxAge = f.opts.MissTTL {
+	maxAge := f.opts.RefsTTL
+	if athens.NoCache(ctx) {
+		maxAge = min(maxAge, noCacheAge)
+	}
+	for ; ; maxAge = f.opts.MissTTL {
 		rs, err := r.refs(ctx, maxAge)
 		if err != nil {
 			return answer, err
@@ -213,6 +217,10 @@ func ask[T any](ctx context.Context, f *Fetcher, path, query string,
 		}
 	}
 }
+
+// noCacheAge is how old references may be for a question that must not be answered from
+// memory: such questions share only what is being asked right now.
+const noCacheAge = time.Nanosecond
 
 // toolchain is the module of go's releases, which only GOPROXY servers have.
 const toolchain = "golang.org/toolchain"

@@ -31,6 +31,7 @@ type Flags struct {
 
 	version bool // print it and do nothing else
 	ttl     ttls
+	pseudo  int
 
 	upstreamFrom string // where the upstream was taken from, for the log
 }
@@ -53,6 +54,7 @@ func NewFlags(name, addr string) *Flags {
 	f.DurationVar(&f.ttl.list, "list-ttl", time.Minute, "give an answer to list, @latest or a query again for this `duration` without asking its source; 0 means ask each time")
 	f.DurationVar(&f.ttl.stale, "max-stale", 15*time.Second, "after -list-ttl, give it for this `duration` at once while its source is asked again; 0 means that clients wait")
 	f.DurationVar(&f.ttl.patience, "stale-after", time.Second, "give an older answer, or what is held, after waiting for the source of list, @latest or a query for this `duration`;\n0 means wait until it answers or fails")
+	f.IntVar(&f.pseudo, "max-pseudo-versions", 500, "store at most this `number` of new pseudo-versions of a module in an hour; 0 means no limit")
 	f.DurationVar(&f.ttl.missing, "missing-ttl", time.Minute, "remember \"not found\" for this `duration`; 0 means not at all")
 	f.DurationVar(&f.ttl.down, "down-ttl", 5*time.Second, "don't ask a source that has failed for this `duration`; 0 means ask each time")
 	return f
@@ -68,8 +70,11 @@ func (f *Flags) checkTTLs() error {
 	return nil
 }
 
-// freshness sets how long answers hold.
+// freshness sets how long answers hold, and how many versions come new in a time.
 func (f *Flags) freshness(o *athens.Options) {
+	if o.MaxPseudoVersions = f.pseudo; f.pseudo == 0 {
+		o.MaxPseudoVersions = -1 // zero would mean the default
+	}
 	for to, d := range map[*time.Duration]time.Duration{
 		&o.ListTTL: f.ttl.list, &o.MaxStale: f.ttl.stale, &o.StaleAfter: f.ttl.patience, &o.MissingTTL: f.ttl.missing, &o.DownTTL: f.ttl.down,
 	} {
