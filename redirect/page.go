@@ -32,7 +32,7 @@ func (e pageError) Error() string {
 // .zip or answer of a checksum database begins so.
 func (c *client) page(resp *http.Response, body *bufio.Reader) error {
 	// No more is waited for than is needed: the rest may come later.
-	if first, _ := body.Peek(1); len(first) == 0 || !strings.ContainsAny(string(first), "< \t\r\n\xef\xfe\xff") {
+	if first, _ := body.Peek(1); len(first) == 0 || bytes.IndexByte([]byte("< \t\r\n\xef\xfe\xff"), first[0]) < 0 {
 		return nil
 	}
 	start, _ := body.Peek(sniffed)

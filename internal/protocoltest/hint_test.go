@@ -1,7 +1,6 @@
 package protocoltest_test
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -88,7 +87,7 @@ func TestInfoStaysAsItCame(t *testing.T) {
 		}
 		defer obj.Body.Close()
 		b, err := io.ReadAll(obj.Body)
-		return err == nil && fmt.Sprintf("%s", b) == string(v.Info)
+		return err == nil && string(b) == string(v.Info)
 	}, 10*time.Second, time.Millisecond)
 	get(athenstest.InfoPath)
 }

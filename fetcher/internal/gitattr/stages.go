@@ -65,10 +65,9 @@ func (s textStats) wantsCRLF(auto bool) bool {
 
 // A crlfReader puts a CR before each LF that has none.
 type crlfReader struct {
-	r      *bufio.Reader
-	last   byte
-	lacks  bool // an LF is still to be returned
-	failed error
+	r     *bufio.Reader
+	last  byte
+	lacks bool // an LF is still to be returned
 }
 
 func (c *crlfReader) Read(p []byte) (n int, err error) {
