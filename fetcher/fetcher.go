@@ -55,6 +55,7 @@ type Fetcher struct {
 	vcsRules vcsRules
 	places   places
 	work     *budget.Budget
+	idle     idleReaders
 	incoming *incoming
 	stop     context.CancelFunc
 

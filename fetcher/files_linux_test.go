@@ -3,6 +3,9 @@ package fetcher_test
 import (
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -13,7 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/module"
 
+	"github.com/athens-go/athens/fetcher"
 	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/internal/packtest"
 )
 
 // TestNoFileStaysOpen makes the zips of a module with many files, and counts those
@@ -40,6 +45,34 @@ func TestNoFileStaysOpen(t *testing.T) {
 	}
 	assert.Less(t, openFiles(t), before+20, "a connection or two, and a pack")
 	require.NoError(t, f.Close())
+}
+
+// Readers that wait for the next question keep files open, but not without bounds:
+// there are many repositories.
+func TestFilesOfManyRepositories(t *testing.T) {
+	host := packtest.NewHost(t.TempDir())
+	server := httptest.NewServer(host)
+	t.Cleanup(server.Close)
+	const many = 150
+	for i := range many {
+		require.NoError(t, host.Add(fmt.Sprintf("h%d.test", i), new(packtest.Maker).Sound()))
+	}
+	proxy, err := url.Parse(server.URL)
+	require.NoError(t, err)
+	f, err := fetcher.New(t.TempDir(), &fetcher.Options{
+		Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}, Insecure: "*.test", Netrc: "none", GitConfig: "none", SSHDir: "none",
+	})
+	require.NoError(t, err)
+	before := openFiles(t)
+	for range 2 {
+		for i := range many {
+			_, err := f.Fetch(t.Context(), module.Version{Path: fmt.Sprintf("h%d.test/m", i), Version: "v1.0.0"})
+			require.NoError(t, err)
+		}
+	}
+	assert.LessOrEqual(t, openFiles(t), before+128+20)
+	require.NoError(t, f.Close())
+	assert.LessOrEqual(t, openFiles(t), before)
 }
 
 // openFiles counts the files of this process that are no pipes and sockets.

@@ -29,10 +29,12 @@ type stallingHost struct {
 
 func (h stallingHost) RoundTrip(r *http.Request) (*http.Response, error) {
 	var body io.Reader
+	header := http.Header{}
 	switch {
 	case r.URL.Query().Has("go-get"):
 		body = strings.NewReader(fmt.Sprintf(`<meta name="go-import" content="%s/m git https://%s/m">`, r.URL.Host, r.URL.Host))
 	case strings.HasSuffix(r.URL.Path, "/info/refs"):
+		header.Set("Content-Type", "application/x-git-upload-pack-advertisement")
 		body = strings.NewReader(pkt(goodPrefix, "") + goodList())
 	default:
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
@@ -50,7 +52,7 @@ func (h stallingHost) RoundTrip(r *http.Request) (*http.Response, error) {
 				return 0, io.ErrUnexpectedEOF
 			}))
 	}
-	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(body), Header: http.Header{}, Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(body), Header: header, Request: r}, nil
 }
 
 // Packs that stall share MaxCacheBytes of disk, and what fails leaves nothing.

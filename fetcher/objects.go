@@ -8,8 +8,10 @@ import (
 	"io"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -33,7 +35,6 @@ const (
 	maxTreeBytes   = 64 << 20 // larger trees are refused
 	maxCommitBytes = 1 << 20  // so is a commit with more than this before its message
 	maxNameBytes   = 64 << 10 // and a longer name in a tree
-	maxIdle        = 2        // readers waiting for the next user, a repository
 	paidSteps      = 256      // of work, for each byte of a repository that was received
 )
 
@@ -64,9 +65,7 @@ func (r *repo) openFor(job *budget.Job) (*objects, error) {
 func (r *repo) idleObjects() (*objects, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := len(r.idle); n > 0 {
-		o := r.idle[n-1]
-		r.idle = r.idle[:n-1]
+	if o := r.f.idle.take(r); o != nil {
 		return o, nil
 	}
 	store, err := gitpack.Open(filepath.Join(r.dir, "objects"))
@@ -80,25 +79,68 @@ func (o *objects) close() {
 	}
 	o.job = nil
 	r := o.repo
+	drop := []*objects{o}
 	r.mu.Lock()
-	keep := o.generation == r.generation && len(r.idle) < maxIdle
-	if keep {
-		r.idle = append(r.idle, o)
+	if o.generation == r.generation {
+		drop = r.f.idle.put(o)
 	}
 	r.mu.Unlock()
-	if !keep {
+	for _, o := range drop {
 		o.store.Close()
 	}
 }
 
 func (r *repo) closeIdle() {
-	r.mu.Lock()
-	idle := r.idle
-	r.idle = nil
-	r.mu.Unlock()
-	for _, o := range idle {
+	for o := r.f.idle.take(r); o != nil; o = r.f.idle.take(r) {
 		o.store.Close()
 	}
+}
+
+// Readers that wait for the next user are bounded: those of one repository, and the
+// files that all of them keep open.
+const (
+	maxIdle      = 2
+	maxIdleFiles = 128
+)
+
+// idleReaders are the readers of all repositories that wait for their next user, the
+// one that waits longest first.
+type idleReaders struct {
+	mu   sync.Mutex
+	list []*objects
+}
+
+// take returns a reader of r and forgets it, or returns nil.
+func (i *idleReaders) take(r *repo) *objects {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for at, o := range slices.Backward(i.list) {
+		if o.repo == r {
+			i.list = slices.Delete(i.list, at, at+1)
+			return o
+		}
+	}
+	return nil
+}
+
+// put adds a reader and returns those that are to be closed.
+func (i *idleReaders) put(o *objects) (drop []*objects) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.list = append(i.list, o)
+	same, files := 0, 0
+	for at, other := range slices.Backward(i.list) {
+		if other.repo == o.repo {
+			same++
+		}
+		files += other.store.Files()
+		if files > maxIdleFiles || other.repo == o.repo && same > maxIdle {
+			files -= other.store.Files()
+			drop = append(drop, other)
+			i.list = slices.Delete(i.list, at, at+1)
+		}
+	}
+	return drop
 }
 
 // object opens an object of the given kind.

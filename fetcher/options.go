@@ -99,6 +99,11 @@ type Options struct {
 	// of one zip; zero means 15 minutes.
 	FetchTimeout time.Duration
 
+	// IdleTimeout bounds how long a server may send nothing in the middle of an
+	// answer. Of a pack it must send 1 KiB a second at least, on average over this
+	// time, and begin to do so within ten times this time. Zero means one minute.
+	IdleTimeout time.Duration
+
 	// MaxPageBytes bounds a go-import page; zero means 1 MiB.
 	MaxPageBytes int64
 
@@ -199,6 +204,7 @@ func (o *Options) numbers() error {
 		orDefault(&o.DiscoveryTTL, 10*time.Minute),
 		orDefault(&o.PageTimeout, time.Minute),
 		orDefault(&o.FetchTimeout, 15*time.Minute),
+		orDefault(&o.IdleTimeout, time.Minute),
 		orDefault(&o.MaxPageBytes, 1<<20),
 		orDefault(&o.MaxRefsBytes, 64<<20),
 		orDefault(&o.RefsCacheBytes, 128<<20),

@@ -40,8 +40,7 @@ type repo struct {
 	mu         sync.Mutex
 	users      int // questions being answered from it
 	touched    time.Time
-	generation int // counts the packs added by this process
-	idle       []*objects
+	generation int               // counts the packs added by this process
 	wanted     map[string]string // commits that a fetch is to bring along, and their tips
 }
 

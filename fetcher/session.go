@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/athens-go/athens/fetcher/internal/gitwire"
 	"github.com/athens-go/athens/internal/gitconfig"
@@ -27,7 +26,7 @@ func (r *repo) client(ctx context.Context) (*gitwire.Client, error) {
 	}
 	c := &gitwire.Client{Limits: gitwire.Limits{
 		ListBytes: listFactor * r.f.opts.MaxRefsBytes, PackBytes: r.f.opts.MaxFetchBytes,
-		FirstByte: listPatient, Idle: idleTimeout,
+		FirstByte: listPatient, Idle: r.f.opts.IdleTimeout,
 	}}
 	switch to.scheme {
 	case "ssh":
@@ -45,9 +44,6 @@ func (r *repo) client(ctx context.Context) (*gitwire.Client, error) {
 	}
 	return c, nil
 }
-
-// idleTimeout is how long a server may send nothing in the middle of an answer.
-const idleTimeout = time.Minute
 
 func (f *Fetcher) gitConfig() (*gitconfig.Config, error) {
 	switch f.opts.GitConfig {

@@ -74,6 +74,9 @@ func Start(t testing.TB, bin string, args, env []string) *Process {
 	return p
 }
 
+// PID returns the number of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Log returns what the server has written to stderr so far.
 func (p *Process) Log() string { return p.stderr.String() }
 

@@ -59,6 +59,9 @@ func (s *Store) Close() {
 	s.open = 0
 }
 
+// Files returns how many files are open.
+func (s *Store) Files() int { return 2 * s.open }
+
 // Bytes returns how large the packs are together.
 func (s *Store) Bytes() (n int64) {
 	for _, p := range s.packs {

@@ -68,7 +68,8 @@ type Limits struct {
 	// FirstByte is how long a server may take until its first answer, which includes
 	// the connection.
 	FirstByte time.Duration
-	// Idle is how long it may then send nothing.
+	// Idle is how long it may then send nothing. Of a pack it sends 1 KiB a second at
+	// least, on average over this time, and begins within ten times this time.
 	Idle time.Duration
 }
 
@@ -215,14 +216,16 @@ func (s *Server) Fetch(ctx context.Context, req *Request) (*Pack, error) {
 		conv.Close()
 		patience.end()
 	}
+	prepared := patience.prepare()
 	pack, err := s.fetch(conv, patience, req)
+	prepared()
 	if err != nil {
 		err = patience.explain(conv.Explain(err))
 		end()
 		return nil, err
 	}
 	pack.close = end
-	inner := pack.Reader
+	inner := patience.paced(pack.Reader)
 	pack.Reader = readFunc(func(b []byte) (int, error) {
 		n, err := inner.Read(b)
 		if err != nil && err != io.EOF {

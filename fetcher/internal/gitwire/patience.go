@@ -59,6 +59,48 @@ func (p *patience) wait() (got func()) {
 	return func() { timer.Stop() }
 }
 
+const (
+	// minRate is how many bytes of a pack a second a server sends at least, on average
+	// over the time that it may be idle.
+	minRate = 1 << 10
+	// A server may take so many times the time that it may be idle to prepare a pack,
+	// as long as it shows now and then that it does.
+	preparing = 10
+)
+
+func tooSlow() error {
+	return fmt.Errorf("%w, but for fewer than %d bytes a second", ErrSilent, minRate)
+}
+
+// prepare bounds the time until done is called.
+func (p *patience) prepare() (done func()) {
+	if p.idle <= 0 {
+		return func() {}
+	}
+	timer := time.AfterFunc(preparing*p.idle, func() { p.cancel(tooSlow()) })
+	return func() { timer.Stop() }
+}
+
+// paced returns r, a pack, which must not trickle: the time that a server has left is
+// used up by waiting and grows with each byte, to the time that it may be idle.
+func (p *patience) paced(r io.Reader) io.Reader {
+	if p.idle <= 0 {
+		return r
+	}
+	left := preparing * p.idle
+	return readFunc(func(b []byte) (int, error) {
+		timer := time.AfterFunc(left, func() { p.cancel(tooSlow()) })
+		start := time.Now()
+		n, err := r.Read(b)
+		timer.Stop()
+		left -= time.Since(start)
+		if n > 0 {
+			left = min(p.idle, left+time.Duration(n)*time.Second/minRate)
+		}
+		return n, err
+	})
+}
+
 // reader returns r, which waits for bytes as long as the limits allow, and of which at
 // most that many bytes can be read; zero means any number.
 func (p *patience) reader(r io.Reader, most int64, what string) *meter {
