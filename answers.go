@@ -37,6 +37,14 @@ type answer struct {
 	failed  time.Time // when the source was last asked in vain
 	err     error     // why that failed
 	retryAt time.Time // when the source may be asked again after that
+
+	remembered bool // it is not what the source said just now; set for the caller only
+}
+
+// fromMemory returns the answer, marked as one that no source gave just now.
+func (a answer) fromMemory() answer {
+	a.remembered = true
+	return a
 }
 
 // good reports whether the source ever answered.
@@ -148,7 +156,7 @@ func (as *answers) fetchedLately(m module.Version) bool {
 // refusal stands.
 func (as *answers) standIn(q question, body []byte) {
 	a := as.get(q)
-	if a.missing != nil || refused(a.err) || a.good() && time.Since(a.at) < as.opts.ListTTL+as.opts.MaxStale {
+	if a.missing != nil || refused(a.err) || a.good() && time.Since(a.at) < as.opts.ListTTL+as.opts.StaleTTL {
 		return
 	}
 	if !a.good() {

@@ -25,7 +25,7 @@ const forceInterval = 5 * time.Second
 const maxRetryAfter = time.Hour
 
 // ask returns the source's answer to q: a fresh one from memory, otherwise from ask,
-// which is called once however many want it. For MaxStale the last good answer
+// which is called once however many want it. For StaleTTL the last good answer
 // is given at once, while ask runs. If the source fails, that answer serves,
 // however old; a "not found" serves for its time only, and nothing against a
 // refusal. The result is good, or its err says why not.
@@ -36,12 +36,12 @@ const maxRetryAfter = time.Hour
 func (as *answers) ask(ctx context.Context, q inquiry, ask func(context.Context) (answer, error)) answer {
 	last := as.get(q.question)
 	anew := as.renews(q, last)
-	ttl, stale := as.opts.ListTTL, as.opts.MaxStale
+	ttl, stale := as.opts.ListTTL, as.opts.StaleTTL
 	if last.missing != nil {
 		ttl, stale = as.opts.MissingTTL, 0
 	}
 	if !anew && last.good() && time.Since(last.at) < ttl || time.Now().Before(last.retryAt) {
-		return last
+		return last.fromMemory()
 	}
 	call := as.calls.Start(questionKey{q.question, q.chain}, func(ctx context.Context) (answer, error) {
 		ctx, cancel := context.WithTimeout(ctx, as.opts.FetchTimeout)
@@ -57,7 +57,7 @@ func (as *answers) ask(ctx context.Context, q inquiry, ask func(context.Context)
 		return as.learn(q.question, a, err)
 	})
 	if !anew && last.good() && time.Since(last.at) < ttl+stale {
-		return last
+		return last.fromMemory()
 	}
 	wait, cancel := ctx, context.CancelFunc(func() {})
 	if !q.anew && as.opts.StaleAfter >= 0 && (last.usable() || q.spare != nil && q.spare()) {
@@ -73,7 +73,7 @@ func (as *answers) ask(ctx context.Context, q inquiry, ask func(context.Context)
 		err = &UnavailableError{Source: q.source, Err: errSilent}
 	}
 	if last.usable() && !refused(err) && ctx.Err() == nil {
-		return last
+		return last.fromMemory()
 	}
 	return answer{err: err}
 }

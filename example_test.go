@@ -53,7 +53,7 @@ func ExampleNewHandler() {
 	// 200 v1.0.0
 	// 200 {"Version":"v1.0.0","Time":"2020-01-01T00:00:00Z"}
 	// 200 module example.com/hello
-	// 404 example.com/hello@v1.0.0: .zip: not found: not held, and this server has no other source
+	// 404 example.com/hello@v1.0.0: .zip: not found: not in the store, and this server has no other source
 }
 
 // elsewhere is an Upstream that knows one version and where clients find it.

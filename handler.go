@@ -166,8 +166,10 @@ type exchange struct {
 	policy  error  // why Options.Route could not be asked about a version
 	outcome string // OutcomeHeld, …
 	source  string // SourceStore, …
-	failure string // for the client and the log
-	err     error  // what failure describes
+
+	remembered bool   // the source's answer came from memory
+	failure    string // for the client and the log
+	err        error  // what failure describes
 }
 
 // serve answers the request, or returns the error to answer with.

@@ -11,6 +11,12 @@ func (x *exchange) observe() {
 		Op: OpRequest, Module: x.req.Module, File: fileNames[x.req.Kind], Outcome: x.outcome, Source: x.source,
 		Status: x.w.status, Bytes: x.w.bytes, Duration: time.Since(x.start), Err: x.err, Request: x.r,
 	}
+	if x.remembered && e.Source != SourceStore {
+		e.Source = SourceMemory
+		if e.Outcome == OutcomeFetch {
+			e.Outcome = OutcomeRemembered
+		}
+	}
 	x.h.logRequest(&e, x.failure)
 	if x.h.opts.Observe != nil {
 		x.h.opts.Observe(e)

@@ -90,9 +90,11 @@ func (x *exchange) sourceList(spare func() bool) ([]string, error) {
 // ask puts a question about the module to its source. Spare, which may be nil, reports
 // whether the store can answer instead.
 func (x *exchange) ask(src source, q question, spare func() bool, ask func(context.Context) (answer, error)) answer {
-	return x.h.answers.ask(x.r.Context(), inquiry{
+	a := x.h.answers.ask(x.r.Context(), inquiry{
 		question: q, chain: x.chainTo(src), source: src.host(q.path), spare: spare, anew: noCache(x.r.Header),
 	}, ask)
+	x.remembered = a.remembered
+	return a
 }
 
 // held returns the versions that are held of the module.

@@ -28,6 +28,7 @@ const (
 	OutcomeLocated      = "located"      // redirected to the store's own URL, see ZipLocator
 	OutcomeRedirect     = "redirect"     // redirected to the upstream
 	OutcomeFetch        = "fetch"        // served from a source
+	OutcomeRemembered   = "remembered"   // a source's earlier answer to list, @latest or a query
 	OutcomeDone         = "done"         // an operation other than a request succeeded
 	OutcomeUnauthorized = "unauthorized" // 401
 	OutcomeBlocked      = "blocked"      // 403, or nothing left to list
@@ -38,6 +39,7 @@ const (
 	SourceStore    = "store"
 	SourceUpstream = "upstream"
 	SourceVCS      = "vcs"
+	SourceMemory   = "memory" // what a source said earlier
 )
 
 // Event is what [Options].Observe learns of: a client's request that was

@@ -14,140 +14,150 @@ import (
 	"golang.org/x/mod/zip"
 )
 
-// Options says where a [Handler] gets what it does not hold, and holds the
-// hooks of whoever embeds it. The zero Options makes a handler that only serves
-// what is held. All hooks are called from many goroutines at once; one
-// that panics costs the request, or the shared work, that it was called for.
+// Options configures a [Handler]: its sources, its policy and its limits. With the
+// zero Options a handler serves only what its Storage holds. Hooks are called from
+// many goroutines at once. A hook that panics fails the request, or the shared work,
+// that called it.
 type Options struct {
-	// Fetcher is version control. If it is nil, private modules that are not
+	// Sources
+
+	// Fetcher reads version control. If it is nil, private modules that are not
 	// held can't be served.
 	Fetcher Fetcher
-	// Upstream is the registry that public modules come from. If it is nil,
-	// all modules come from Fetcher, as the private ones do.
+	// Upstream is the registry that public modules come from. If it is nil, all
+	// modules come from Fetcher.
 	Upstream Upstream
-	// Fills catches up on what was redirected or is owed; somebody has to
-	// call its Run with [Handler.Fill]. If it is nil, nothing that was
-	// redirected is filled, and zips that are owed are fetched at once.
+	// Fills fetches later what clients were redirected for, and pending zips. Its
+	// Run must be called with [Handler.Fill]. If it is nil, the handler does not
+	// fetch what it redirected clients for, and fetches pending zips at once.
 	Fills FillScheduler
+	// Checksums is the checksum database that must know a public version before
+	// it is stored. If it also implements [SumDBKey], answers of that database are
+	// passed on to clients only with its signature. If it is nil, no database is
+	// asked.
+	Checksums Checksums
 
-	// MissFetch fetches a miss from Upstream for the client. If it is
-	// false, the client is redirected there and a fill is scheduled.
+	// Misses
+
+	// MissFetch makes the handler fetch a miss from Upstream for the client. If it
+	// is false, the client is redirected to Upstream and a fill is scheduled.
 	MissFetch bool
-	// FillAfter is how long a fill waits after the redirect, so that the
-	// upstream has filled its own store. Zero means 10 seconds; a negative
-	// one means no delay.
+	// FillAfter is how long a fill waits after the redirect, so that the upstream
+	// fills its own store first. Zero means 10 seconds; a negative value means no
+	// delay.
 	FillAfter time.Duration
-	// FillWhole makes each fill fetch the zip too, not only what was asked.
+	// FillWhole makes each fill fetch the zip too. If it is false, a fill fetches
+	// what the client asked for.
 	FillWhole bool
 
-	// Private is the module paths that are private whatever Route says: they
-	// come from version control only, the Upstream and checksum databases
-	// never hear of them. Nil means GOPRIVATE and GONOPROXY of the environment
-	// (see [EnvPatterns]); an empty Patterns means that none are.
+	// Policy
+
+	// Private matches the module paths that are private whatever Route says: they
+	// are fetched from version control only, and the Upstream and checksum
+	// databases never learn of them. Nil means GOPRIVATE and GONOPROXY of the
+	// environment (see [EnvPatterns]); an empty Patterns matches none.
 	Private *Patterns
-	// Route says whether a version is public, private or blocked. For a
-	// question about a whole module its version is empty; a query is asked
-	// about by the version that it resolved to, and its text is asked about
-	// as if it were a path. Requests and fills ask alike. An error answers
-	// the request: a [*BlockedError] with 403, any other with 503; the module
-	// then never reaches the Upstream. If Route is nil, modules are public
-	// unless Private matches, and none is blocked.
+	// Route says whether a version is public, private or blocked. For a question
+	// about a whole module, m.Version is empty. For a query, Route is called with
+	// the version that the query resolved to, and with the query's text as if it
+	// were a path. Requests and fills follow the same Route. An error fails the
+	// request: a [*BlockedError] with 403, any other with 503; the Upstream is not
+	// asked then. If it is nil, modules are public unless Private matches, and none
+	// is blocked.
 	Route func(ctx context.Context, m module.Version) (Route, error)
-	// Allow decides whether a request may be answered at all, before
-	// anything is looked up. m is zero for requests that are about no module
-	// (checksum database tiles); its version may be empty or a query. An
-	// error that is or wraps an [*UnauthorizedError] is answered with 401, any
-	// other with 403 and its text. If Allow is nil, all requests are answered.
+	// Allow decides whether a request may be answered at all, before anything is
+	// looked up. m is zero for a request that names no module (a checksum database
+	// tile); m.Version may be empty or a query. An error that is or wraps an
+	// [*UnauthorizedError] is answered with 401, any other with 403 and its text.
+	// If it is nil, all requests are answered.
 	Allow func(r *http.Request, m module.Version) error
-	// Trace is called before each operation on a source or the store, with
-	// one of OpInfo, OpMod, … The operation runs on the context it returns,
-	// and the function it returns is called with the result. If it is nil,
-	// nothing is traced.
+
+	// Reports
+
+	// Trace is called before each operation on a source or the store, with one of
+	// OpInfo, OpMod, … The operation runs on the context that it returns, and the
+	// function that it returns is called with the result. If it is nil, nothing is
+	// traced.
 	Trace func(ctx context.Context, op string, m module.Version) (context.Context, func(error))
-	// Observe is called once for each request that was answered, and for each
-	// fetch, store write and fill that ended. The log line of a request has
-	// the same values. If it is nil, nothing is observed.
+	// Observe is called once for each answered request, and for each fetch, store
+	// write and fill that ended. The log line of a request has the same values. If
+	// it is nil, nothing is observed.
 	Observe func(Event)
-	// Checksums is the checksum database that must vouch for what is public
-	// before it is stored. If it has the ability [SumDBKey], answers of that
-	// database that clients ask for need its signature, too. If it is nil,
-	// none is asked.
-	Checksums Checksums
-	// Logger gets one line a request and one a fill. If it is nil, nothing
+	// Logger gets one line for each request and each fill. If it is nil, nothing
 	// is logged.
 	Logger *slog.Logger
 
-	// ListTTL is how long an answer to list, @latest or a query holds, and
-	// how long clients may keep it. Zero means one minute; a negative one
-	// means that each is asked for anew.
+	// Freshness
+
+	// ListTTL is how long an answer to list, @latest or a query stays fresh, and
+	// how long clients may cache it. Zero means one minute; a negative value means
+	// that the source is asked for each.
 	ListTTL time.Duration
-	// MaxStale is how long after its ListTTL an answer to list, @latest or a
-	// query is still given at once, while the source is asked in the
-	// background. Zero means 15 seconds; a negative one means that clients
-	// wait for the source.
-	MaxStale time.Duration
-	// StaleAfter is how long a client waits for the source of such an answer
-	// when there is an older one, or the store can tell: that is given then,
-	// while the source is still asked. Zero means one second; a negative one
-	// means that clients wait until the source answers or fails.
+	// StaleTTL is how long after its ListTTL an answer to list, @latest or a query
+	// is still given at once, while the source is asked in the background. Zero
+	// means 15 seconds; a negative value means that clients wait for the source.
+	StaleTTL time.Duration
+	// StaleAfter is how long a client waits for the source if there is an older
+	// answer, or one from the store; then it gets that, and the source is still
+	// asked. Zero means one second; a negative value means that clients wait until
+	// the source answers or fails.
 	StaleAfter time.Duration
-	// MissingTTL is how long a definite "not found" is remembered. Zero means
-	// one minute; a negative one means not at all.
+	// MissingTTL is how long a definite "not found" is remembered. Zero means one
+	// minute; a negative value means not at all.
 	MissingTTL time.Duration
-	// DownTTL is how long a source that failed to answer list, @latest or a
-	// query, or refused to, is not asked the same again; a source that said
-	// for how long (Retry-After) is not asked for as long, up to an hour. Zero
-	// means 5 seconds; a negative one means that it is asked each time, unless
-	// it said otherwise.
+	// DownTTL is how long to wait before asking a source again for a list, @latest
+	// or query that it failed or refused to answer. A source that sends Retry-After
+	// is not asked for that long, at most an hour. Zero means 5 seconds; a negative
+	// value means that a source is asked each time, unless it sent Retry-After.
 	DownTTL time.Duration
-	// MaxPseudoVersions bounds how many pseudo-versions of one module clients
-	// can make this server store in an hour: there is one for each commit of a
-	// repository. What is beyond that is redirected without a fill, or answered
-	// with 429 where no client is redirected. Zero means 500; a negative one
-	// means that there is no such limit.
-	MaxPseudoVersions int
-	// AnswerCacheBytes bounds the memory for remembered answers, in bytes, what was
-	// proved of checksum databases included. Zero means 64 MiB.
-	AnswerCacheBytes int64
-	// FetchTimeout bounds one fetch from a source, whoever waits. Zero means
-	// 10 minutes.
+
+	// Limits
+
+	// FetchTimeout bounds one fetch from a source, however many clients wait for
+	// it. Zero means 10 minutes.
 	FetchTimeout time.Duration
-	// WriteTimeout is how long a client may take for each 256 KiB of a body
-	// before its connection is cut: who reads nothing would else hold a file,
-	// or a zip on its way, for ever. For these answers it takes the place of
-	// the WriteTimeout of an [http.Server], which bounds the whole answer and
-	// the wait before it. Zero means one minute; a negative one means that
-	// there is no such limit.
+	// WriteTimeout is how long a client may take for each 256 KiB of a body before
+	// its connection is cut. Otherwise a client that stops reading could hold a
+	// file, or a zip in progress, open forever. For these answers it replaces the
+	// WriteTimeout of an [http.Server], which bounds the whole answer and the wait
+	// before it. Zero means one minute; a negative value means no limit.
 	WriteTimeout time.Duration
-	// MaxModBytes bounds the .mod files that are taken, in bytes; each is held in
-	// memory. Zero means 32 MiB, and 1 GiB is the most. The go command has no
-	// limit for them, but one of 16 MiB for the go.mod in a zip, so that of a
-	// version above that there is no zip.
+	// AnswerCacheBytes bounds the memory for remembered answers, including those
+	// of checksum databases. Zero means 64 MiB.
+	AnswerCacheBytes int64
+	// MaxModBytes bounds a .mod, which is held in memory. Zero means 32 MiB; the
+	// most is 1 GiB. The go command has no limit for a .mod, but one of 16 MiB for
+	// the go.mod in a zip, so a version with a larger go.mod has no zip.
 	MaxModBytes int64
-	// MaxZipBytes bounds the zips that are taken, in bytes, packed and unpacked.
-	// Zero means the go command's own limit, 500 MiB (see
-	// golang.org/x/mod/zip), which can't be exceeded.
+	// MaxZipBytes bounds a zip, both packed and unpacked. Zero means 500 MiB, the
+	// go command's own limit (see golang.org/x/mod/zip), which is also the most.
 	MaxZipBytes int64
-	// Prefetch bounds how many versions are fetched at once that no client
-	// asked for yet but will: what a .mod requires, and the zip of a version
-	// whose .mod and .info were asked for, once zips are. Only a server that fetches its
-	// misses does so. Zero means 24 with an Upstream and 8 without; a negative
-	// one means that nothing is fetched ahead.
+	// MaxPseudoVersions bounds how many pseudo-versions of one module clients can
+	// make this server store in an hour: there is one for each commit of a
+	// repository. Beyond it a miss is redirected without a fill, or answered with
+	// 429 where no client is redirected. Zero means 500; a negative value means no
+	// limit.
+	MaxPseudoVersions int
+	// Prefetch bounds how many versions are fetched at once before a client asks
+	// for them: those that a .mod requires, and the zips of versions whose .mod and
+	// .info were requested, once a client requests zips. How many are fetched in
+	// all is in proportion to what clients request. Only a handler that fetches its
+	// misses prefetches. Zero means 24 with an Upstream and 8 without; a negative
+	// value means that nothing is prefetched.
 	Prefetch int
-	// MaxDetached bounds how many zips are fetched at once that no client
-	// waits for and that no FillScheduler bounds, together with how many
-	// versions the store looks at again (see [Rechecker]). Zero means 4.
+	// MaxDetached bounds how many zips without a FillScheduler, and how many
+	// rechecks of the store (see [Rechecker]), run at once after the answer to the
+	// client. Zero means 4.
 	MaxDetached int
-	// MaxScheduling bounds how many fills are on their way to Fills, which may
-	// be a server elsewhere: while that is slow no redirect waits for it. What is
-	// beyond it is dropped and counted, and the next miss schedules it again. Zero means
-	// 1,024.
+	// MaxScheduling bounds how many calls of Fills.Schedule run at once; redirects
+	// do not wait for a slow one. A fill beyond the limit is dropped and counted,
+	// and the next miss schedules it again. Zero means 1,024.
 	MaxScheduling int
 }
 
 var (
 	errNoFetcher = errors.New("this server has no access to version control")
-	errNoSource  = errors.New("not held, and this server has no other source")
+	errNoSource  = errors.New("not in the store, and this server has no other source")
 )
 
 // withDefaults returns a checked copy of o with each zero made explicit.
@@ -200,7 +210,7 @@ func (o *Options) withDefaults() (Options, error) {
 func noNilPointers(parts map[string]any) error {
 	for name, part := range parts {
 		if v := reflect.ValueOf(part); v.Kind() == reflect.Pointer && v.IsNil() {
-			return fmt.Errorf("athens: %s is a nil %T; leave it out for none", name, part)
+			return fmt.Errorf("athens: %s is a nil %T; pass an untyped nil instead", name, part)
 		}
 	}
 	return nil
@@ -217,7 +227,7 @@ func (o *Options) timesWithDefaults() {
 	}{
 		{&o.FillAfter, 10 * time.Second},
 		{&o.ListTTL, time.Minute},
-		{&o.MaxStale, 15 * time.Second},
+		{&o.StaleTTL, 15 * time.Second},
 		{&o.MissingTTL, time.Minute},
 		{&o.DownTTL, 5 * time.Second},
 		{&o.FetchTimeout, 10 * time.Minute},
@@ -229,7 +239,7 @@ func (o *Options) timesWithDefaults() {
 		*d.field = max(*d.field, 0)
 	}
 	if o.ListTTL == 0 {
-		o.MaxStale = 0 // each is asked for anew
+		o.StaleTTL = 0 // each is asked for anew
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 func Example() {
-	fills, err := fill.New(&fill.Options{RetryMin: time.Millisecond})
+	fills, err := fill.New(&fill.Options{MinRetryDelay: time.Millisecond})
 	if err != nil {
 		fmt.Println(err)
 		return

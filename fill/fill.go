@@ -23,8 +23,8 @@
 //
 // A version has at most one pending fill, however often it is scheduled. An error that
 // retrying can't cure ([athens.Final]) fails the fill at once. After any other error the
-// fill waits for [Options.RetryMin], then for twice that, up to [Options.RetryMax], so
-// fills continue within a minute after their source is back; after [Options.GiveUp] a
+// fill waits for [Options.MinRetryDelay], then for twice that, up to [Options.MaxRetryDelay], so
+// fills continue within a minute after their source is back; after [Options.GiveUpAfter] a
 // fill fails with its last error as the reason. A failed fill is not retried: the next
 // miss schedules it anew. [Queue.Status] shows all of it.
 //
@@ -104,24 +104,24 @@ type Options struct {
 	Limit int
 	// Timeout ends the context of one run of a fill. Zero means 10 minutes.
 	Timeout time.Duration
-	// Grace is how long running fills may continue after Run's context ends;
+	// GraceTimeout is how long running fills may continue after Run's context ends;
 	// then their own context ends. Zero means 10 seconds; negative means not at
 	// all.
-	Grace time.Duration
+	GraceTimeout time.Duration
 
 	// Retries.
 
-	// RetryMin is how long a fill waits after its first error. Each further error
+	// MinRetryDelay is how long a fill waits after its first error. Each further error
 	// doubles the wait; the actual wait is between half of that and all of it, at
 	// random, so that fills that failed together are not retried together.
 	// Zero means 1 second.
-	RetryMin time.Duration
-	// RetryMax is the longest wait, also when an [athens.UnavailableError] asks
-	// for a longer one. Zero means 1 minute, or RetryMin if that is more.
-	RetryMax time.Duration
-	// GiveUp is how long after its first run a fill is still retried. Zero means
+	MinRetryDelay time.Duration
+	// MaxRetryDelay is the longest wait, also when an [athens.UnavailableError] asks
+	// for a longer one. Zero means 1 minute, or MinRetryDelay if that is more.
+	MaxRetryDelay time.Duration
+	// GiveUpAfter is how long after its first run a fill is still retried. Zero means
 	// 24 hours.
-	GiveUp time.Duration
+	GiveUpAfter time.Duration
 
 	// Reports.
 
@@ -175,9 +175,9 @@ func (o *Options) complete() error {
 		zero  time.Duration
 	}{
 		{"Timeout", &o.Timeout, 10 * time.Minute},
-		{"RetryMin", &o.RetryMin, time.Second},
-		{"RetryMax", &o.RetryMax, max(time.Minute, o.RetryMin)},
-		{"GiveUp", &o.GiveUp, 24 * time.Hour},
+		{"MinRetryDelay", &o.MinRetryDelay, time.Second},
+		{"MaxRetryDelay", &o.MaxRetryDelay, max(time.Minute, o.MinRetryDelay)},
+		{"GiveUpAfter", &o.GiveUpAfter, 24 * time.Hour},
 	} {
 		if *d.value < 0 {
 			return fmt.Errorf("fill: Options.%s is %v, less than zero", d.name, *d.value)
@@ -186,13 +186,13 @@ func (o *Options) complete() error {
 			*d.value = d.zero
 		}
 	}
-	if o.RetryMax < o.RetryMin {
-		return fmt.Errorf("fill: Options.RetryMax is %v, less than RetryMin, %v", o.RetryMax, o.RetryMin)
+	if o.MaxRetryDelay < o.MinRetryDelay {
+		return fmt.Errorf("fill: Options.MaxRetryDelay is %v, less than MinRetryDelay, %v", o.MaxRetryDelay, o.MinRetryDelay)
 	}
-	if o.Grace == 0 {
-		o.Grace = 10 * time.Second
+	if o.GraceTimeout == 0 {
+		o.GraceTimeout = 10 * time.Second
 	}
-	o.Grace = max(o.Grace, 0)
+	o.GraceTimeout = max(o.GraceTimeout, 0)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

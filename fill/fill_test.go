@@ -17,10 +17,10 @@ func TestNewSaysWhatCantBeRight(t *testing.T) {
 		{Options{Limit: -2}, "fill: Options.Limit is -2, less than zero"},
 		{Options{Recent: -1}, "fill: Options.Recent is -1, less than zero"},
 		{Options{Timeout: -time.Second}, "fill: Options.Timeout is -1s, less than zero"},
-		{Options{RetryMin: -time.Second}, "fill: Options.RetryMin is -1s, less than zero"},
-		{Options{GiveUp: -time.Second}, "fill: Options.GiveUp is -1s, less than zero"},
-		{Options{RetryMin: 2, RetryMax: 1}, "fill: Options.RetryMax is 1ns, less than RetryMin, 2ns"},
-		{Options{RetryMax: 1}, "fill: Options.RetryMax is 1ns, less than RetryMin, 1s"},
+		{Options{MinRetryDelay: -time.Second}, "fill: Options.MinRetryDelay is -1s, less than zero"},
+		{Options{GiveUpAfter: -time.Second}, "fill: Options.GiveUpAfter is -1s, less than zero"},
+		{Options{MinRetryDelay: 2, MaxRetryDelay: 1}, "fill: Options.MaxRetryDelay is 1ns, less than MinRetryDelay, 2ns"},
+		{Options{MaxRetryDelay: 1}, "fill: Options.MaxRetryDelay is 1ns, less than MinRetryDelay, 1s"},
 	} {
 		_, err := New(&c.opts)
 		assert.EqualError(t, err, c.want)
@@ -32,10 +32,10 @@ func TestZeroMeansDefault(t *testing.T) {
 	require.NoError(t, err)
 	o := q.opts
 	assert.Equal(t, []any{4, 10_000, 10 * time.Minute, 10 * time.Second, time.Second, time.Minute, 24 * time.Hour, 100},
-		[]any{o.Workers, o.Limit, o.Timeout, o.Grace, o.RetryMin, o.RetryMax, o.GiveUp, o.Recent})
+		[]any{o.Workers, o.Limit, o.Timeout, o.GraceTimeout, o.MinRetryDelay, o.MaxRetryDelay, o.GiveUpAfter, o.Recent})
 
-	q, err = New(&Options{RetryMin: time.Hour, Grace: -1})
+	q, err = New(&Options{MinRetryDelay: time.Hour, GraceTimeout: -1})
 	require.NoError(t, err)
-	assert.Equal(t, time.Hour, q.opts.RetryMax)
-	assert.Zero(t, q.opts.Grace)
+	assert.Equal(t, time.Hour, q.opts.MaxRetryDelay)
+	assert.Zero(t, q.opts.GraceTimeout)
 }

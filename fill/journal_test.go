@@ -67,7 +67,7 @@ func down(context.Context, athens.Fill) error { return errors.New("down") }
 func TestRetriesSurvive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		opts := &Options{RetryMin: time.Minute, RetryMax: time.Hour, GiveUp: 3 * time.Hour}
+		opts := &Options{MinRetryDelay: time.Minute, MaxRetryDelay: time.Hour, GiveUpAfter: 3 * time.Hour}
 		q := openQueue(t, dir, opts)
 		stop := run(t, q, down)
 		require.NoError(t, q.Schedule(t.Context(), whole(0), time.Second))

@@ -95,7 +95,7 @@ func (q *Queue) record(j *job) journal.Record {
 
 // backoff returns how long fills wait after an error.
 func (q *Queue) backoff() backoff.Policy {
-	return backoff.Policy{Min: q.opts.RetryMin, Max: q.opts.RetryMax}
+	return backoff.Policy{Min: q.opts.MinRetryDelay, Max: q.opts.MaxRetryDelay}
 }
 
 // persisted is a queue as its journal sees it.
@@ -141,9 +141,9 @@ func (p *persisted) Restore(c *journal.Contents) bool {
 }
 
 // restoreFill takes over a fill. A clock that was wrong then, or is wrong now, delays it
-// by GiveUp at most. q.mu is held.
+// by GiveUpAfter at most. q.mu is held.
 func (q *Queue) restoreFill(r journal.Record, now time.Time) {
-	due := earlier(r.Due, now.Add(q.opts.GiveUp))
+	due := earlier(r.Due, now.Add(q.opts.GiveUpAfter))
 	m := r.Module()
 	if j, held := q.jobs[m]; held {
 		q.join(j, r.Zip, now, due)

@@ -222,7 +222,7 @@ func (q *Queue) place(j *job, now time.Time, err error, cut bool) string {
 		q.done.add(j.ended(now))
 		q.failed.remove(j.module)
 		q.noteEnd(journal.Done, Entry{Path: j.module.Path, Version: j.module.Version})
-	case athens.Final(err) || !cut && now.Sub(j.first) >= q.opts.GiveUp:
+	case athens.Final(err) || !cut && now.Sub(j.first) >= q.opts.GiveUpAfter:
 		outcome = "failed"
 		q.failed.add(j.ended(now))
 		q.noteEnd(journal.Failed, j.ended(now))

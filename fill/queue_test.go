@@ -163,7 +163,7 @@ func TestZipDuringRunFollows(t *testing.T) {
 func TestZipDuringRunThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failed := false
-		w := start(t, &Options{RetryMin: time.Minute, RetryMax: time.Minute}, func(ctx context.Context, f athens.Fill) error {
+		w := start(t, &Options{MinRetryDelay: time.Minute, MaxRetryDelay: time.Minute}, func(ctx context.Context, f athens.Fill) error {
 			_ = takes(time.Second)(ctx, f)
 			if failed {
 				return nil
@@ -207,7 +207,7 @@ func TestZipDuringRunThatFailsForGood(t *testing.T) {
 
 func TestAskingDoesNotShortenTheWaitAfterAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := start(t, &Options{RetryMin: time.Minute}, func(context.Context, athens.Fill) error {
+		w := start(t, &Options{MinRetryDelay: time.Minute}, func(context.Context, athens.Fill) error {
 			return errors.New("down")
 		})
 		w.schedule(small(0), 0)

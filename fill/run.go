@@ -16,7 +16,7 @@ const cutWait = 5 * time.Second
 
 // Run implements [athens.FillScheduler]. When ctx is done, no further fill starts;
 // Schedule returns [ErrClosed], or with a journal accepts fills for the next start until
-// [Queue.Close]; running fills may continue for [Options.Grace], and then their context
+// [Queue.Close]; running fills may continue for [Options.GraceTimeout], and then their context
 // ends. Run returns nil after the last of them; it waits at most 5 seconds for fills that
 // ignore their context.
 //
@@ -35,7 +35,7 @@ func (q *Queue) Run(ctx context.Context, fill func(context.Context, athens.Fill)
 	defer cut()
 	q.dispatch(ctx, work, fill)
 	q.stop()
-	if !q.idle(q.opts.Grace) {
+	if !q.idle(q.opts.GraceTimeout) {
 		cut()
 		if !q.idle(cutWait) {
 			q.opts.Logger.Error("fills still running after cancellation", "running", q.Status().Counts.Running)

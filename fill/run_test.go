@@ -168,7 +168,7 @@ func TestDrain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := start(t, &Options{Workers: 1, Grace: c.grace, Logger: slog.New(slog.DiscardHandler)}, c.answer)
+				w := start(t, &Options{Workers: 1, GraceTimeout: c.grace, Logger: slog.New(slog.DiscardHandler)}, c.answer)
 				w.schedule(small(0), 0)
 				synctest.Wait()
 				w.schedule(small(1), 0)

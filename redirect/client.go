@@ -106,9 +106,9 @@ func parseBase(baseURL string) (*url.URL, error) {
 
 func checkOptions(o Options) error {
 	for _, n := range []int64{
-		int64(o.MaxConns), int64(o.QueueTimeout), int64(o.Tries), int64(o.Backoff), int64(o.MaxWait), int64(o.AnswerTimeout), int64(o.IdleTimeout),
-		int64(o.Timeout), int64(o.ZipTimeout), o.MaxInfo, o.MaxModBytes, o.MaxZipBytes, o.MaxList, int64(o.MaxVersions), o.MaxSumDBAnswerBytes,
-		int64(o.DownFor), int64(o.CheckAfter), int64(o.CheckTimeout), o.CacheBytes,
+		int64(o.MaxConns), int64(o.QueueTimeout), int64(o.Tries), int64(o.RetryDelay), int64(o.MaxRetryDelay), int64(o.AnswerTimeout), int64(o.IdleTimeout),
+		int64(o.Timeout), int64(o.ZipTimeout), o.MaxInfoBytes, o.MaxModBytes, o.MaxZipBytes, o.MaxListBytes, int64(o.MaxVersions), o.MaxSumDBAnswerBytes,
+		int64(o.DownTTL), int64(o.CheckAfter), int64(o.CheckTimeout), o.CacheBytes,
 	} {
 		if n < 0 {
 			return errors.New("a negative limit or time in the options")
@@ -263,7 +263,7 @@ func (c *client) ask(ctx context.Context, q question, timeout time.Duration, rea
 	caller := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, slowError{"no complete answer", timeout})
 	defer cancel()
-	pause := c.opts.Backoff
+	pause := c.opts.RetryDelay
 	for try := 1; ; try++ {
 		f := c.try(ctx, q, read)
 		if f == nil {
@@ -275,13 +275,13 @@ func (c *client) ask(ctx context.Context, q question, timeout time.Duration, rea
 		if ctx.Err() != nil {
 			return c.unavailable(context.Cause(ctx), 0)
 		}
-		wait := max(min(pause, c.opts.MaxWait)/2+rand.N(min(pause, c.opts.MaxWait)/2+1), f.after)
+		wait := max(min(pause, c.opts.MaxRetryDelay)/2+rand.N(min(pause, c.opts.MaxRetryDelay)/2+1), f.after)
 		end, _ := ctx.Deadline()
-		if !f.again || try >= c.opts.Tries || wait > c.opts.MaxWait || time.Until(end) < wait {
+		if !f.again || try >= c.opts.Tries || wait > c.opts.MaxRetryDelay || time.Until(end) < wait {
 			c.outages.note(q, f.err)
 			return f.err
 		}
-		pause = min(2*pause, c.opts.MaxWait)
+		pause = min(2*pause, c.opts.MaxRetryDelay)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:

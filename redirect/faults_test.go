@@ -335,7 +335,7 @@ func TestDeadPortAndRecovery(t *testing.T) {
 
 	// A check that opens a connection after each nanosecond, and is down for
 	// no longer, so that the test need not wait.
-	u := upstream(t, "http://"+addr, &redirect.Options{DownFor: 1, CheckAfter: 1, Tries: 1})
+	u := upstream(t, "http://"+addr, &redirect.Options{DownTTL: 1, CheckAfter: 1, Tries: 1})
 	_, err = u.Location(t.Context(), "example.com/m/@v/list")
 	var down *athens.UnavailableError
 	require.ErrorAs(t, err, &down)

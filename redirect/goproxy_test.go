@@ -77,7 +77,7 @@ func TestGoProxyFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, v := goproxy(t)
-			u := upstream(t, p.URL, &redirect.Options{Tries: 2, Backoff: 1, MaxZipBytes: 100_000})
+			u := upstream(t, p.URL, &redirect.Options{Tries: 2, RetryDelay: 1, MaxZipBytes: 100_000})
 			c, err := u.Fetch(t.Context(), v.Version)
 			require.NoError(t, err)
 			mend := p.Break("", f.fault)
@@ -103,7 +103,7 @@ func TestGoProxyFaults(t *testing.T) {
 	// A fault of half the tries is none.
 	p, v := goproxy(t)
 	p.Break("", modtest.First(1, modtest.Status(502)))
-	_, err := upstream(t, p.URL, &redirect.Options{Backoff: 1}).Resolve(t.Context(), v.Path, "v1.0.0")
+	_, err := upstream(t, p.URL, &redirect.Options{RetryDelay: 1}).Resolve(t.Context(), v.Path, "v1.0.0")
 	assert.NoError(t, err)
 	_, err = upstream(t, p.URL, nil).Resolve(t.Context(), v.Path, "v9.0.0")
 	var missing *athens.MissingError

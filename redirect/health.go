@@ -84,7 +84,7 @@ func (h *health) connected() {
 }
 
 // admit returns why a question would wait in vain: the server let another wait for
-// nothing, on a connection or for one. One question in DownFor is let through to find
+// nothing, on a connection or for one. One question in DownTTL is let through to find
 // out whether that is still so.
 func (h *health) admit() error {
 	h.mu.Lock()
@@ -96,7 +96,7 @@ func (h *health) admit() error {
 	if now.Before(h.listenAt) {
 		return &athens.UnavailableError{Source: h.source, RetryAfter: max(h.listenAt.Sub(now), time.Second), Err: h.mute}
 	}
-	h.listenAt = now.Add(h.opts.DownFor)
+	h.listenAt = now.Add(h.opts.DownTTL)
 	return nil
 }
 
@@ -104,7 +104,7 @@ func (h *health) admit() error {
 func (h *health) down(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.reason, h.retryAt = err, time.Now().Add(h.opts.DownFor)
+	h.reason, h.retryAt = err, time.Now().Add(h.opts.DownTTL)
 	if slow, ok := errors.AsType[interface {
 		error
 		Timeout() bool
@@ -164,5 +164,5 @@ func (h *health) probe(ctx context.Context) (struct{}, error) {
 	}
 	err = netguard.WithoutAddresses(err)
 	h.down(err)
-	return struct{}{}, &athens.UnavailableError{Source: h.source, RetryAfter: max(h.opts.DownFor, time.Second), Err: err}
+	return struct{}{}, &athens.UnavailableError{Source: h.source, RetryAfter: max(h.opts.DownTTL, time.Second), Err: err}
 }

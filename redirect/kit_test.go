@@ -42,7 +42,7 @@ func TestKit(t *testing.T) {
 	fetchertest.Run(t, fetchertest.Harness{
 		New: func() (athens.Fetcher, error) { return redirect.New(p.URL, nil) },
 		Down: func() (athens.Fetcher, error) {
-			return redirect.New(dead.URL, &redirect.Options{Backoff: time.Millisecond})
+			return redirect.New(dead.URL, &redirect.Options{RetryDelay: time.Millisecond})
 		},
 		Modules: []fetchertest.Module{
 			{

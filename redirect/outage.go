@@ -31,7 +31,7 @@ type outage struct {
 }
 
 func newOutages(opts Options) *outages {
-	return &outages{opts.DownFor, cache.New(outageBytes, func(path string, o outage) int64 {
+	return &outages{opts.DownTTL, cache.New(outageBytes, func(path string, o outage) int64 {
 		return int64(len(path) + 3*len(o.err.Error()) + 200) // its text, and those of the errors in it
 	})}
 }

@@ -82,17 +82,17 @@ type Options struct {
 	// Tries is how often a question is asked before its failure is reported,
 	// the first time included. Zero means 3.
 	Tries int
-	// Backoff is the pause before the second try; it doubles with each, and
+	// RetryDelay is the pause before the second try; it doubles with each, and
 	// up to half of it is left out by chance. Zero means 250 milliseconds.
-	Backoff time.Duration
-	// MaxWait is the longest pause between two tries, also when the server
+	RetryDelay time.Duration
+	// MaxRetryDelay is the longest pause between two tries, also when the server
 	// asks for one by Retry-After: what would take longer is reported at
 	// once. Zero means 2 seconds.
-	MaxWait time.Duration
+	MaxRetryDelay time.Duration
 	// AnswerTimeout is how long one try waits until an answer begins. A
 	// registry that holds nothing yet clones a repository in that time. A
 	// server that has answered nothing else meanwhile is then not waited for
-	// any longer: questions fail at once, but for one in DownFor. Zero means
+	// any longer: questions fail at once, but for one in DownTTL. Zero means
 	// one minute.
 	AnswerTimeout time.Duration
 	// IdleTimeout is how long an answer may pause. Zero means 30 seconds.
@@ -103,17 +103,17 @@ type Options struct {
 	// ZipTimeout bounds the same for a zip. Zero means 1 hour.
 	ZipTimeout time.Duration
 
-	// MaxInfo is the size of the largest .info and @latest accepted, in
+	// MaxInfoBytes is the size of the largest .info and @latest accepted, in
 	// bytes. Zero means 64 KiB.
-	MaxInfo int64
+	MaxInfoBytes int64
 	// MaxModBytes is the same for a .mod. Zero means 32 MiB, as in
 	// [athens.Options].
 	MaxModBytes int64
 	// MaxZipBytes is the same for a .zip. Zero means 500 MiB, the limit of the go
 	// command.
 	MaxZipBytes int64
-	// MaxList is the same for @v/list. Zero means 16 MiB.
-	MaxList int64
+	// MaxListBytes is the same for @v/list. Zero means 16 MiB.
+	MaxListBytes int64
 	// MaxVersions is the number of versions accepted in a list. Zero means
 	// 100,000.
 	MaxVersions int
@@ -124,11 +124,11 @@ type Options struct {
 	// NoRedirect says that clients cannot reach the upstream, so that they are
 	// never sent there.
 	NoRedirect bool
-	// DownFor is how long an upstream counts as down after no connection to it
+	// DownTTL is how long an upstream counts as down after no connection to it
 	// could be made, or nothing was heard on one, and how long one that answers
 	// 401, 407 or 429 is not asked. A Retry-After that says more is honored, up to
 	// an hour. Zero means 5 seconds.
-	DownFor time.Duration
+	DownTTL time.Duration
 	// CheckAfter is how long the last answer of an upstream is a sign of life.
 	// When it is older, a client is sent there only after a connection could
 	// be opened; nothing is asked on it. There is no such check through an
@@ -158,19 +158,19 @@ func (o *Options) withDefaults() Options {
 	orElse(&d.QueueTimeout, 10*time.Second)
 	orElse(&d.UserAgent, "athens")
 	orElse(&d.Tries, 3)
-	orElse(&d.Backoff, 250*time.Millisecond)
-	orElse(&d.MaxWait, 2*time.Second)
+	orElse(&d.RetryDelay, 250*time.Millisecond)
+	orElse(&d.MaxRetryDelay, 2*time.Second)
 	orElse(&d.AnswerTimeout, time.Minute)
 	orElse(&d.IdleTimeout, 30*time.Second)
 	orElse(&d.Timeout, 2*time.Minute)
 	orElse(&d.ZipTimeout, time.Hour)
-	orElse(&d.MaxInfo, 64<<10)
+	orElse(&d.MaxInfoBytes, 64<<10)
 	orElse(&d.MaxModBytes, 32<<20)
 	orElse(&d.MaxZipBytes, modzip.MaxZipFile)
-	orElse(&d.MaxList, 16<<20)
+	orElse(&d.MaxListBytes, 16<<20)
 	orElse(&d.MaxVersions, 100_000)
 	orElse(&d.MaxSumDBAnswerBytes, 4<<20)
-	orElse(&d.DownFor, 5*time.Second)
+	orElse(&d.DownTTL, 5*time.Second)
 	orElse(&d.CheckAfter, 5*time.Second)
 	orElse(&d.CheckTimeout, time.Second)
 	orElse(&d.CacheBytes, 16<<20)

@@ -96,7 +96,7 @@ func TestVersions(t *testing.T) {
 		"example.com/nothing/@latest": info("v0.0.0-20240102030405-abcdefabcdef"),
 	}}
 	srv := serve(t, src)
-	u := upstream(t, srv.URL+"/", &redirect.Options{MaxVersions: 3, MaxList: 300})
+	u := upstream(t, srv.URL+"/", &redirect.Options{MaxVersions: 3, MaxListBytes: 300})
 	for path, want := range map[string][]string{
 		"example.com/empty": {},
 		"example.com/Upper": {"v1.0.0"},

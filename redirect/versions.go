@@ -35,7 +35,7 @@ type listing struct {
 }
 
 func (u *Upstream) list(ctx context.Context, path string) (listing, error) {
-	q := question{limit: u.opts.MaxList, module: path}
+	q := question{limit: u.opts.MaxListBytes, module: path}
 	var err error
 	if q.path, err = protocol.ListPath(path); err != nil {
 		return listing{}, q.invalid(err)
@@ -147,7 +147,7 @@ func (u *Upstream) Resolve(ctx context.Context, path, query string) (*athens.Inf
 }
 
 func (u *Upstream) latest(ctx context.Context, path string) (*athens.Info, error) {
-	q := question{limit: u.opts.MaxInfo, module: path, version: "latest"}
+	q := question{limit: u.opts.MaxInfoBytes, module: path, version: "latest"}
 	var err error
 	if q.path, err = protocol.LatestPath(path); err != nil {
 		return nil, q.invalid(err)
@@ -185,7 +185,7 @@ func isPrefix(query string) bool {
 
 // info asks for one .info.
 func (u *Upstream) info(ctx context.Context, path, query string) (*athens.Info, error) {
-	q := question{limit: u.opts.MaxInfo, module: path, version: query}
+	q := question{limit: u.opts.MaxInfoBytes, module: path, version: query}
 	var err error
 	if q.path, err = protocol.FilePath(module.Version{Path: path, Version: query}, athens.InfoFile.String()); err != nil {
 		return nil, q.invalid(err)

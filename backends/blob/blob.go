@@ -56,14 +56,14 @@ type Options struct {
 	// TempDir is the folder for zips on their way in, which need room for all
 	// that arrive at once. Empty means the system's, see [os.TempDir].
 	TempDir string
-	// KeepBytes is how many bytes of memory the store spends on what it has
+	// CacheBytes is how many bytes of memory the store spends on what it has
 	// seen to be held: each .info and .mod, and the size of zips. Zero means 32 MiB;
-	// less than zero keeps nothing.
-	KeepBytes int64
-	// KeepFor is how long that is believed without asking the service again.
+	// a negative value means none.
+	CacheBytes int64
+	// CacheTTL is how long that is believed without asking the service again.
 	// Versions don't change, so it matters to those only that somebody takes out of
 	// the bucket. Zero means 5 minutes.
-	KeepFor time.Duration
+	CacheTTL time.Duration
 	// MaxModBytes bounds a .mod in bytes, read or written; each is held in memory.
 	// Zero means 32 MiB, as in [athens.Options].
 	MaxModBytes int64
@@ -73,10 +73,10 @@ type Options struct {
 	Timeout time.Duration
 	// UploadTimeout bounds the upload of one zip. Zero means 10 minutes.
 	UploadTimeout time.Duration
-	// ZipURLs lets clients read zips from the service itself: it is how long the
+	// ZipURLTTL lets clients read zips from the service itself: it is how long the
 	// signed URLs that they are sent to are good. Zero means that the store
 	// streams zips. See [Store.ZipURL].
-	ZipURLs time.Duration
+	ZipURLTTL time.Duration
 	// Unprobed leaves out the probe of New, which writes: for a server that
 	// may only read. Nothing must be stored through it.
 	Unprobed bool
@@ -117,7 +117,7 @@ func New(ctx context.Context, bucket *blob.Bucket, opts *Options) (*Store, error
 	if err := o.withDefaults(); err != nil {
 		return nil, err
 	}
-	s := &Store{bucket: bucket, opts: o, seen: newMemory(o.KeepBytes, o.KeepFor), parts: make(chan struct{}, 1)}
+	s := &Store{bucket: bucket, opts: o, seen: newMemory(o.CacheBytes, o.CacheTTL), parts: make(chan struct{}, 1)}
 	if o.Unprobed {
 		return s, nil
 	}
@@ -155,15 +155,15 @@ func (s *Store) Close() error {
 
 // withDefaults makes each zero its default, and refuses what can't be meant.
 func (o *Options) withDefaults() error {
-	if o.KeepFor < 0 || o.MaxModBytes < 0 || o.Timeout < 0 || o.UploadTimeout < 0 || o.ZipURLs < 0 {
+	if o.CacheTTL < 0 || o.MaxModBytes < 0 || o.Timeout < 0 || o.UploadTimeout < 0 || o.ZipURLTTL < 0 {
 		return errors.New("blob: an option is negative")
 	}
 	const mostMod, mostURL = 1 << 30, 7 * 24 * time.Hour
 	if o.MaxModBytes > mostMod {
 		return fmt.Errorf("blob: MaxModBytes is %d, more than %d", o.MaxModBytes, mostMod)
 	}
-	if o.ZipURLs > mostURL { // the most that S3 and GCS sign
-		return fmt.Errorf("blob: ZipURLs is %v, more than %v", o.ZipURLs, mostURL)
+	if o.ZipURLTTL > mostURL { // the most that S3 and GCS sign
+		return fmt.Errorf("blob: ZipURLTTL is %v, more than %v", o.ZipURLTTL, mostURL)
 	}
 	o.TempDir = cmp.Or(o.TempDir, os.TempDir())
 	if dir, err := os.Stat(o.TempDir); err != nil {
@@ -171,8 +171,8 @@ func (o *Options) withDefaults() error {
 	} else if !dir.IsDir() {
 		return fmt.Errorf("blob: TempDir: %s is not a folder", o.TempDir)
 	}
-	o.KeepBytes = cmp.Or(o.KeepBytes, 32<<20)
-	o.KeepFor = cmp.Or(o.KeepFor, 5*time.Minute)
+	o.CacheBytes = cmp.Or(o.CacheBytes, 32<<20)
+	o.CacheTTL = cmp.Or(o.CacheTTL, 5*time.Minute)
 	o.MaxModBytes = cmp.Or(o.MaxModBytes, 32<<20)
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
 	o.UploadTimeout = cmp.Or(o.UploadTimeout, 10*time.Minute)

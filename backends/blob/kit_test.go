@@ -29,6 +29,6 @@ func TestKitKeepNothing(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storagetest.Open {
 		bucket := memblob.OpenBucket(nil)
 		t.Cleanup(func() { require.NoError(t, bucket.Close()) })
-		return func() (athens.Storage, error) { return blob.New(t.Context(), bucket, &blob.Options{KeepBytes: -1}) }
+		return func() (athens.Storage, error) { return blob.New(t.Context(), bucket, &blob.Options{CacheBytes: -1}) }
 	})
 }

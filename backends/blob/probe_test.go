@@ -67,7 +67,7 @@ func TestOptions(t *testing.T) {
 	bucket := memblob.OpenBucket(nil)
 	defer bucket.Close()
 	for _, o := range []blob.Options{
-		{KeepFor: -1}, {MaxModBytes: -1}, {MaxModBytes: 2 << 30}, {Timeout: -1}, {UploadTimeout: -1}, {ZipURLs: -1}, {ZipURLs: 8 * 24 * 3600e9},
+		{CacheTTL: -1}, {MaxModBytes: -1}, {MaxModBytes: 2 << 30}, {Timeout: -1}, {UploadTimeout: -1}, {ZipURLTTL: -1}, {ZipURLTTL: 8 * 24 * 3600e9},
 	} {
 		_, err := blob.New(t.Context(), bucket, &o)
 		require.Error(t, err, "%+v", o)

@@ -159,7 +159,7 @@ func TestZipURL(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, url)
 
-	signing := open(t, server, &blob.Options{ZipURLs: 1e9 * 60})
+	signing := open(t, server, &blob.Options{ZipURLTTL: 1e9 * 60})
 	h, err := athens.NewHandler(signing, nil)
 	require.NoError(t, err)
 	front := httptest.NewServer(h)

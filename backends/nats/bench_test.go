@@ -22,7 +22,7 @@ import (
 // each message, or now and then.
 func measured(b *testing.B, every time.Duration) (*nats.Queue, *natsgo.Conn, string) {
 	dir := b.TempDir()
-	s, err := embedded.New(dir, &embedded.Options{SyncEvery: every})
+	s, err := embedded.New(dir, &embedded.Options{SyncInterval: every})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, s.Close()) })
 	js, err := jetstream.New(s.Conn())

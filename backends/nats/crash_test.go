@@ -37,7 +37,7 @@ func TestWorkerKilled(t *testing.T) {
 func TestWorkerStopped(t *testing.T) {
 	t.Parallel()
 	js := inProcess(t)
-	opts := &nats.Options{Lease: time.Hour, Grace: -1}
+	opts := &nats.Options{LeaseTimeout: time.Hour, GraceTimeout: -1}
 	first, second := newWorker(t, js, opts), newWorker(t, js, opts)
 	started := make(chan struct{})
 	first.run(func(ctx context.Context, _ athens.Fill) error {
@@ -63,7 +63,7 @@ func TestServerKilled(t *testing.T) {
 	p := startProcess(t, "server", "NATS_TEST_DIR="+dir, "NATS_TEST_ADDR=127.0.0.1:0")
 	addr := p.says()
 	js := connect(t, addr)
-	opts := &nats.Options{Lease: time.Second, Wait: time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond}
+	opts := &nats.Options{LeaseTimeout: time.Second, RequestTimeout: time.Second, MinRetryDelay: 10 * time.Millisecond, MaxRetryDelay: 100 * time.Millisecond}
 	w := newWorker(t, js, opts)
 	var runs atomic.Int64
 	w.run(func(context.Context, athens.Fill) error { runs.Add(1); return nil })

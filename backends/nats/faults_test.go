@@ -123,7 +123,7 @@ func behindWire(t *testing.T) (*wire, *worker, *worker) {
 	w := newWire(t, s.Addr())
 	near := newWorker(t, jetStream(t, s.Conn()), nil)
 	// One worker, or others of the far one would run again what it could not acknowledge.
-	opts := &nats.Options{Workers: 1, Lease: lease, Wait: time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 50 * time.Millisecond, Grace: time.Second}
+	opts := &nats.Options{Workers: 1, LeaseTimeout: lease, RequestTimeout: time.Second, MinRetryDelay: 10 * time.Millisecond, MaxRetryDelay: 50 * time.Millisecond, GraceTimeout: time.Second}
 	far := newWorker(t, connect(t, w.Addr().String()), opts)
 	eventually(t, "the far one has the streams", func() bool {
 		_, err := far.Status(t.Context())
@@ -224,12 +224,12 @@ func TestServerComesLater(t *testing.T) {
 	addr := listener.Addr().String()
 	require.NoError(t, listener.Close())
 	// A question that a starting server loses must not be waited for long.
-	w := newWorker(t, connect(t, "nats://"+addr), &nats.Options{Lease: lease, Wait: time.Second}).run(nil)
+	w := newWorker(t, connect(t, "nats://"+addr), &nats.Options{LeaseTimeout: lease, RequestTimeout: time.Second}).run(nil)
 	require.ErrorIs(t, w.Schedule(t.Context(), whole(1), 0), nats.ErrOffline)
 	_, err = w.Status(t.Context())
 	require.ErrorIs(t, err, nats.ErrOffline)
 
-	start(t, t.TempDir(), &embedded.Options{SyncEvery: time.Minute, Addr: addr})
+	start(t, t.TempDir(), &embedded.Options{SyncInterval: time.Minute, Addr: addr})
 	eventually(t, "it can be scheduled", func() bool { return w.Schedule(t.Context(), whole(1), 0) == nil })
 	w.idle()
 	assert.Equal(t, 1, w.count(whole(1)))

@@ -28,7 +28,7 @@ func TestKit(t *testing.T) {
 			js := connect(t)
 			var all sync.WaitGroup
 			for _, c := range filltest.Cases() {
-				opts := nats.Options{Grace: 10 * time.Second, RetryMin: unit / 4, RetryMax: unit, Lease: patience, Wait: patience}
+				opts := nats.Options{GraceTimeout: 10 * time.Second, MinRetryDelay: unit / 4, MaxRetryDelay: unit, LeaseTimeout: patience, RequestTimeout: patience}
 				open := func() (athens.FillScheduler, error) { return nats.New(t.Context(), js, &opts) }
 				tries := 0
 				fresh := func() (athens.FillScheduler, error) {
@@ -36,7 +36,7 @@ func TestKit(t *testing.T) {
 					opts.Name = fmt.Sprintf("%s-%d", c.Name, tries)
 					return open()
 				}
-				h := filltest.Harness{New: fresh, Reopen: open, Advance: wait, Unit: unit, Slack: patience, Grace: opts.Grace}
+				h := filltest.Harness{New: fresh, Reopen: open, Advance: wait, Unit: unit, Slack: patience, Grace: opts.GraceTimeout}
 				if c.Applies != nil && !c.Applies(h) {
 					continue
 				}

@@ -29,7 +29,7 @@
 // All processes that share the stream keep the promises of [athens.FillScheduler]
 // together: however many of them schedule a pending version, it runs once; a process
 // or server that ends loses no fill that [Queue.Schedule] has accepted. If a worker
-// loses its connection or stops for longer than [Options.Lease], its fill may run a
+// loses its connection or stops for longer than [Options.LeaseTimeout], its fill may run a
 // second time elsewhere.
 //
 // Clocks: the server's clock says when a fill was scheduled, and the worker's clock
@@ -59,7 +59,7 @@ var (
 )
 
 // Options configures [New]. The zero value suits a server. All processes that share a
-// stream should use the same Limit, Lease, Failed and KeepFailed: the stream takes
+// stream should use the same Limit, Lease, Failed and FailedTTL: the stream takes
 // those of the latest New.
 type Options struct {
 	// Streams
@@ -76,30 +76,30 @@ type Options struct {
 
 	// Workers is how many fills run at once in this process. Zero means 4.
 	Workers int
-	// Grace is how long running fills may continue after Run's context ends,
+	// GraceTimeout is how long running fills may continue after Run's context ends,
 	// before their own context ends. Zero means 10 seconds; a negative one
 	// means none.
-	Grace time.Duration
+	GraceTimeout time.Duration
 	// Timeout ends the context of one run of a fill. Zero means 10 minutes.
 	Timeout time.Duration
-	// Lease is how long a worker may be silent before another worker gets its
+	// LeaseTimeout is how long a worker may be silent before another worker gets its
 	// fill. A worker reports three times in that time. Zero means 15 seconds;
 	// the minimum is 100 milliseconds.
-	Lease time.Duration
-	// Wait is how long a call to the server may take. Zero means 2 seconds.
-	Wait time.Duration
+	LeaseTimeout time.Duration
+	// RequestTimeout is how long a call to the server may take. Zero means 2 seconds.
+	RequestTimeout time.Duration
 
 	// Retries
 
-	// RetryMin is how long a fill waits after its first error, as in
+	// MinRetryDelay is how long a fill waits after its first error, as in
 	// [fill.Options]. Zero means 1 second.
-	RetryMin time.Duration
-	// RetryMax is the longest such wait. Zero means 1 minute, or RetryMin if
+	MinRetryDelay time.Duration
+	// MaxRetryDelay is the longest such wait. Zero means 1 minute, or MinRetryDelay if
 	// that is longer.
-	RetryMax time.Duration
-	// GiveUp is how long after its first run a fill that fails is still
+	MaxRetryDelay time.Duration
+	// GiveUpAfter is how long after its first run a fill that fails is still
 	// retried. Zero means 24 hours.
-	GiveUp time.Duration
+	GiveUpAfter time.Duration
 
 	// Limits
 
@@ -109,8 +109,8 @@ type Options struct {
 	// Failed is how many failures the server keeps; a new one replaces the
 	// oldest. Zero means 1,000.
 	Failed int
-	// KeepFailed is how long the server keeps a failure. Zero means 7 days.
-	KeepFailed time.Duration
+	// FailedTTL is how long the server keeps a failure. Zero means 7 days.
+	FailedTTL time.Duration
 	// Recent is how many fills each list of a [Queue.Status] names. Zero means
 	// 100.
 	Recent int
@@ -147,10 +147,10 @@ func (o *Options) complete() error {
 			*n.value = n.zero
 		}
 	}
-	if o.Grace == 0 {
-		o.Grace = 10 * time.Second
+	if o.GraceTimeout == 0 {
+		o.GraceTimeout = 10 * time.Second
 	}
-	o.Grace = max(o.Grace, 0)
+	o.GraceTimeout = max(o.GraceTimeout, 0)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -163,13 +163,13 @@ func (o *Options) completeTimes() error {
 		value       *time.Duration
 		least, zero time.Duration
 	}{
-		{"Lease", &o.Lease, 100 * time.Millisecond, 15 * time.Second},
-		{"Wait", &o.Wait, time.Millisecond, 2 * time.Second},
+		{"LeaseTimeout", &o.LeaseTimeout, 100 * time.Millisecond, 15 * time.Second},
+		{"RequestTimeout", &o.RequestTimeout, time.Millisecond, 2 * time.Second},
 		{"Timeout", &o.Timeout, 0, 10 * time.Minute},
-		{"RetryMin", &o.RetryMin, 0, time.Second},
-		{"RetryMax", &o.RetryMax, 0, max(time.Minute, o.RetryMin)},
-		{"GiveUp", &o.GiveUp, 0, 24 * time.Hour},
-		{"KeepFailed", &o.KeepFailed, time.Second, 7 * 24 * time.Hour},
+		{"MinRetryDelay", &o.MinRetryDelay, 0, time.Second},
+		{"MaxRetryDelay", &o.MaxRetryDelay, 0, max(time.Minute, o.MinRetryDelay)},
+		{"GiveUpAfter", &o.GiveUpAfter, 0, 24 * time.Hour},
+		{"FailedTTL", &o.FailedTTL, time.Second, 7 * 24 * time.Hour},
 	} {
 		if *d.value == 0 {
 			*d.value = d.zero
@@ -178,8 +178,8 @@ func (o *Options) completeTimes() error {
 			return fmt.Errorf("nats: Options.%s is %v; it must be at least %v", d.name, *d.value, d.least)
 		}
 	}
-	if o.RetryMax < o.RetryMin {
-		return fmt.Errorf("nats: Options.RetryMax is %v; it must be at least RetryMin, which is %v", o.RetryMax, o.RetryMin)
+	if o.MaxRetryDelay < o.MinRetryDelay {
+		return fmt.Errorf("nats: Options.MaxRetryDelay is %v; it must be at least MinRetryDelay, which is %v", o.MaxRetryDelay, o.MinRetryDelay)
 	}
 	return nil
 }
@@ -204,7 +204,7 @@ func New(ctx context.Context, js jetstream.JetStream, opts *Options) (*Queue, er
 	q := &Queue{
 		opts:    o,
 		js:      js,
-		backoff: backoff.Policy{Min: o.RetryMin, Max: o.RetryMax},
+		backoff: backoff.Policy{Min: o.MinRetryDelay, Max: o.MaxRetryDelay},
 		running: make(map[string]*job),
 	}
 	if _, err := q.there(ctx); away(err) {

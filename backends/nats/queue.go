@@ -41,7 +41,7 @@ type Queue struct {
 // Schedule implements [athens.FillScheduler]: f is stored on the server, where it
 // survives this process, and runs on any free worker once after has passed. It takes a
 // round trip, two more if f has a zip and its version is already pending, and at most
-// [Options.Wait].
+// [Options.RequestTimeout].
 //
 // A version that is already pending, in any process, runs once. If f has a zip and the
 // pending fill has none, the pending fill gets one, and runs at the earlier of the two
@@ -53,7 +53,7 @@ type Queue struct {
 // version of f has no name or one of more than 2,048 bytes, or that the delay exceeds
 // 31 days. After an error of the NATS client, f may be scheduled nevertheless.
 func (q *Queue) Schedule(ctx context.Context, f athens.Fill, after time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, q.opts.Wait)
+	ctx, cancel := context.WithTimeout(ctx, q.opts.RequestTimeout)
 	defer cancel()
 	err := q.schedule(ctx, f, max(after, 0))
 	if err != nil {

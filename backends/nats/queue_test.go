@@ -24,8 +24,8 @@ func TestOptions(t *testing.T) {
 	js := inProcess(t)
 	for _, o := range []nats.Options{
 		{Name: "a.b"}, {Name: "*"}, {Name: strings.Repeat("n", 65)}, {Replicas: -1}, {Workers: -1}, {Limit: -1}, {Failed: -1}, {Recent: -1},
-		{Lease: time.Millisecond}, {Lease: -1}, {Wait: -1}, {Timeout: -1}, {GiveUp: -1}, {KeepFailed: -1},
-		{RetryMin: time.Minute, RetryMax: time.Second},
+		{LeaseTimeout: time.Millisecond}, {LeaseTimeout: -1}, {RequestTimeout: -1}, {Timeout: -1}, {GiveUpAfter: -1}, {FailedTTL: -1},
+		{MinRetryDelay: time.Minute, MaxRetryDelay: time.Second},
 		{Replicas: 3}, // there is one server
 	} {
 		_, err := nats.New(t.Context(), js, &o)
@@ -58,7 +58,7 @@ func TestStreamsAreKept(t *testing.T) {
 	_, err = js.UpdateStream(t.Context(), config)
 	require.NoError(t, err)
 
-	newWorker(t, js, &nats.Options{Limit: 7, Lease: time.Minute})
+	newWorker(t, js, &nats.Options{Limit: 7, LeaseTimeout: time.Minute})
 	info, err := stream.Info(t.Context())
 	require.NoError(t, err)
 	assert.EqualValues(t, 7, info.Config.MaxMsgs)
@@ -70,7 +70,7 @@ func TestStreamsAreKept(t *testing.T) {
 }
 
 func TestFull(t *testing.T) {
-	w := newWorker(t, inProcess(t), &nats.Options{Limit: 2, RetryMin: 50 * time.Millisecond})
+	w := newWorker(t, inProcess(t), &nats.Options{Limit: 2, MinRetryDelay: 50 * time.Millisecond})
 	w.schedule(0, small(1), small(2))
 	require.ErrorIs(t, w.Schedule(t.Context(), small(3), 0), nats.ErrFull)
 	w.schedule(0, small(1), whole(2)) // they take no more room
@@ -90,7 +90,7 @@ func TestFull(t *testing.T) {
 // A fill with Zip that is scheduled while its version runs without one waits for the end
 // of that run, if both are in one process.
 func TestZipAfterwards(t *testing.T) {
-	w := newWorker(t, inProcess(t), &nats.Options{Lease: lease, Wait: patience})
+	w := newWorker(t, inProcess(t), &nats.Options{LeaseTimeout: lease, RequestTimeout: patience})
 	hold, started := make(chan struct{}), make(chan struct{})
 	w.schedule(0, small(1))
 	w.run(func(_ context.Context, f athens.Fill) error {

@@ -29,7 +29,7 @@ const (
 )
 
 // Run implements [athens.FillScheduler]. When ctx is done, no further fill starts.
-// Running fills may continue for [Options.Grace]; then Run ends their context, and
+// Running fills may continue for [Options.GraceTimeout]; then Run ends their context, and
 // another process gets those that do not succeed at once. Run returns nil after the
 // last fill has returned, or 5 seconds later if a fill ignores its context. Pending
 // fills stay pending, and Schedule continues to work.
@@ -55,13 +55,13 @@ func (q *Queue) Run(ctx context.Context, fill func(context.Context, athens.Fill)
 		close(ended)
 	}()
 	<-ctx.Done()
-	if !within(q.opts.Grace, ended) {
+	if !within(q.opts.GraceTimeout, ended) {
 		cut()
 		if !within(cutWait, ended) {
 			q.opts.Logger.Error("fills still running after cancellation")
 		}
 	}
-	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), q.opts.Wait)
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), q.opts.RequestTimeout)
 	defer cancel()
 	_ = q.js.Conn().FlushWithContext(flush) // a fill whose ack is lost runs again
 	return nil
@@ -140,7 +140,7 @@ func lost(err error) bool {
 }
 
 func (q *Queue) restore(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, q.opts.Wait)
+	ctx, cancel := context.WithTimeout(ctx, q.opts.RequestTimeout)
 	defer cancel()
 	if err := q.setup(ctx); err != nil && ctx.Err() == nil {
 		q.opts.Logger.Warn("could not open or create the streams of fills", "error", err)
@@ -182,7 +182,7 @@ func (q *Queue) begin(j *job) time.Duration {
 	defer q.mu.Unlock()
 	if other := q.running[j.msg.Subject()]; other != nil {
 		// The wait grows with the time it has run, so there are few tries.
-		return max(time.Since(other.started), q.opts.Lease/10)
+		return max(time.Since(other.started), q.opts.LeaseTimeout/10)
 	}
 	j.started = time.Now()
 	if j.First.IsZero() || j.First.After(j.started) {
@@ -211,7 +211,7 @@ func (q *Queue) run(work context.Context, j *job, fill func(context.Context, ath
 		}()
 		err = fill(ctx, j.fill())
 	}()
-	beat := time.NewTicker(q.opts.Lease / 3)
+	beat := time.NewTicker(q.opts.LeaseTimeout / 3)
 	defer beat.Stop()
 	for {
 		select {

@@ -115,10 +115,10 @@ func jetStream(t *testing.T, conn *natsgo.Conn) jetstream.JetStream {
 
 // inProcess starts a server without a port.
 func inProcess(t *testing.T) jetstream.JetStream {
-	return jetStream(t, start(t, t.TempDir(), &embedded.Options{SyncEvery: time.Minute}).Conn())
+	return jetStream(t, start(t, t.TempDir(), &embedded.Options{SyncInterval: time.Minute}).Conn())
 }
 
 // overTCP starts a server and connects over TCP, as to another machine.
 func overTCP(t *testing.T) jetstream.JetStream {
-	return connect(t, start(t, t.TempDir(), &embedded.Options{SyncEvery: time.Minute, Addr: "127.0.0.1:0"}).Addr())
+	return connect(t, start(t, t.TempDir(), &embedded.Options{SyncInterval: time.Minute, Addr: "127.0.0.1:0"}).Addr())
 }

@@ -20,7 +20,7 @@ func (q *Queue) settle(j *job, err error, cut bool) {
 	switch {
 	case err == nil:
 		q.succeed(j)
-	case athens.Final(err) || !cut && time.Since(j.First) >= q.opts.GiveUp:
+	case athens.Final(err) || !cut && time.Since(j.First) >= q.opts.GiveUpAfter:
 		q.fail(j, err)
 	case cut:
 		// The fill is not at fault; another process runs it unchanged.
@@ -50,7 +50,7 @@ func (q *Queue) succeed(j *job) {
 	q.mu.Unlock()
 	q.log(slog.LevelDebug, "fill done", j, nil)
 
-	ctx, cancel := context.WithTimeout(context.Background(), q.opts.Wait)
+	ctx, cancel := context.WithTimeout(context.Background(), q.opts.RequestTimeout)
 	defer cancel()
 	failed := q.streams.Load().failed
 	msg, err := failed.GetLastMsgForSubject(ctx, q.failedSubject(j))
@@ -66,7 +66,7 @@ func (q *Queue) putOff(j *job, err error) {
 	wait := q.backoff.Wait(j.Attempts, err)
 	s := j.state
 	s.After, s.Reason = wait, backoff.Reason(err)
-	ctx, cancel := context.WithTimeout(context.Background(), q.opts.Wait)
+	ctx, cancel := context.WithTimeout(context.Background(), q.opts.RequestTimeout)
 	defer cancel()
 	switch failure := q.put(ctx, j.msg.Subject(), s, j.seq); {
 	case failure == nil, errors.Is(failure, errChanged):
@@ -87,11 +87,11 @@ func (q *Queue) fail(j *job, err error) {
 	if marshalErr != nil {
 		q.tell(marshalErr)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), q.opts.Wait)
+	ctx, cancel := context.WithTimeout(context.Background(), q.opts.RequestTimeout)
 	defer cancel()
 	if _, err := q.js.PublishMsg(ctx, &natsgo.Msg{Subject: q.failedSubject(j), Data: body}); err != nil {
 		q.tell(err)
-		q.tell(j.msg.NakWithDelay(q.opts.RetryMax)) // then it fails again
+		q.tell(j.msg.NakWithDelay(q.opts.MaxRetryDelay)) // then it fails again
 		return
 	}
 	q.tell(j.msg.Ack())

@@ -49,7 +49,7 @@ func TestSharedCoalescing(t *testing.T) {
 func TestSharedWork(t *testing.T) {
 	t.Parallel()
 	js := inProcess(t)
-	opts := &nats.Options{Workers: 2, Lease: lease, Wait: patience}
+	opts := &nats.Options{Workers: 2, LeaseTimeout: lease, RequestTimeout: patience}
 	var both sync.WaitGroup
 	both.Add(4)
 	together := func(context.Context, athens.Fill) error {
@@ -97,7 +97,7 @@ func freeAddrs(t *testing.T, n int) (addrs []string) {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	servers := cluster(t, 3)
-	opts := &nats.Options{Replicas: 3, Lease: lease, Wait: 10 * time.Second, Grace: time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond}
+	opts := &nats.Options{Replicas: 3, LeaseTimeout: lease, RequestTimeout: 10 * time.Second, GraceTimeout: time.Second, MinRetryDelay: 10 * time.Millisecond, MaxRetryDelay: 100 * time.Millisecond}
 	var workers []*worker
 	for _, s := range servers {
 		js := jetStream(t, s.Conn())

@@ -31,7 +31,7 @@ func (w *worker) status() (s struct {
 // The status is that of fill.Queue, in its JSON too.
 func TestStatus(t *testing.T) {
 	t.Parallel()
-	w := newWorker(t, inProcess(t), &nats.Options{RetryMin: time.Hour, RetryMax: time.Hour, Recent: 3, Lease: lease})
+	w := newWorker(t, inProcess(t), &nats.Options{MinRetryDelay: time.Hour, MaxRetryDelay: time.Hour, Recent: 3, LeaseTimeout: lease})
 	s := w.status()
 	require.NotNil(t, s.Pending)
 	require.NotNil(t, s.Running)
@@ -85,7 +85,7 @@ func TestStatus(t *testing.T) {
 func TestFailures(t *testing.T) {
 	t.Parallel()
 	js := inProcess(t)
-	opts := &nats.Options{Failed: 5, Lease: lease, Wait: patience}
+	opts := &nats.Options{Failed: 5, LeaseTimeout: lease, RequestTimeout: patience}
 	other := newWorker(t, js, opts)
 	broken := true
 	w := newWorker(t, js, opts).run(func(_ context.Context, f athens.Fill) error {
@@ -112,11 +112,11 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// After GiveUp, a fill is not tried again whatever its error.
+// After GiveUpAfter, a fill is not tried again whatever its error.
 func TestGiveUp(t *testing.T) {
 	t.Parallel()
 	js := inProcess(t)
-	opts := &nats.Options{RetryMin: 20 * time.Millisecond, RetryMax: 20 * time.Millisecond, GiveUp: max(300*time.Millisecond, 10*roundTrip(t, js)), Lease: lease}
+	opts := &nats.Options{MinRetryDelay: 20 * time.Millisecond, MaxRetryDelay: 20 * time.Millisecond, GiveUpAfter: max(300*time.Millisecond, 10*roundTrip(t, js)), LeaseTimeout: lease}
 	w := newWorker(t, js, opts)
 	w.run(func(context.Context, athens.Fill) error { return errors.New("down for good") })
 	w.schedule(0, whole(1))

@@ -33,7 +33,7 @@ func (q *Queue) there(ctx context.Context) (*streams, error) {
 	if !q.js.Conn().IsConnected() {
 		return nil, ErrOffline
 	}
-	ctx, cancel := context.WithTimeout(ctx, q.opts.Wait)
+	ctx, cancel := context.WithTimeout(ctx, q.opts.RequestTimeout)
 	defer cancel()
 	if err := q.setup(ctx); err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func (q *Queue) setup(ctx context.Context) error {
 		c.Retention = jetstream.LimitsPolicy
 		c.Discard = jetstream.DiscardOld
 		c.MaxMsgs = int64(q.opts.Failed)
-		c.MaxAge = q.opts.KeepFailed
+		c.MaxAge = q.opts.FailedTTL
 	})
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (q *Queue) setup(ctx context.Context) error {
 	workers, err := todo.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable:       consumer,
 		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       q.opts.Lease,
+		AckWait:       q.opts.LeaseTimeout,
 		MaxDeliver:    -1,
 		MaxAckPending: -1, // fills that are not due wait there, and Limit bounds them
 		MaxWaiting:    4096,

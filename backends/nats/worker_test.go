@@ -39,7 +39,7 @@ type worker struct {
 func newWorker(t *testing.T, js jetstream.JetStream, opts *nats.Options) *worker {
 	t.Helper()
 	if opts == nil {
-		opts = &nats.Options{Lease: lease, Wait: 10 * time.Second, Grace: time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond}
+		opts = &nats.Options{LeaseTimeout: lease, RequestTimeout: 10 * time.Second, GraceTimeout: time.Second, MinRetryDelay: 10 * time.Millisecond, MaxRetryDelay: 100 * time.Millisecond}
 	}
 	q, err := nats.New(t.Context(), js, opts)
 	require.NoError(t, err)
@@ -99,7 +99,7 @@ func (w *worker) idle() {
 func roundTrip(t *testing.T, js jetstream.JetStream) time.Duration {
 	t.Helper()
 	begin := time.Now()
-	w := newWorker(t, js, &nats.Options{Name: "measured", Wait: patience, Lease: lease}).run(nil)
+	w := newWorker(t, js, &nats.Options{Name: "measured", RequestTimeout: patience, LeaseTimeout: lease}).run(nil)
 	w.schedule(0, small(1))
 	w.idle()
 	w.stop()
@@ -133,7 +133,7 @@ func workerProcess(addr string) {
 	fail(err)
 	js, err := jetstream.New(conn)
 	fail(err)
-	q, err := nats.New(ctx, js, &nats.Options{Lease: lease})
+	q, err := nats.New(ctx, js, &nats.Options{LeaseTimeout: lease})
 	fail(err)
 	fail(q.Run(ctx, func(ctx context.Context, f athens.Fill) error {
 		fmt.Println("running", f.Module)

@@ -44,7 +44,7 @@ func (f *Fetcher) remove(dir string) {
 		err = os.RemoveAll(dir)
 	}
 	if err != nil {
-		f.opts.Logger.Warn("a temporary folder stays", "dir", dir, "err", err)
+		f.opts.Logger.Warn("a temporary folder stays", "dir", dir, "error", err)
 	}
 }
 
@@ -54,7 +54,7 @@ func (f *Fetcher) sweep() {
 	if err != nil {
 		return
 	}
-	limit := staleAfter + f.opts.Timeout + f.opts.KeepFor
+	limit := staleAfter + f.opts.Timeout + f.opts.KeepTTL
 	for _, name := range names {
 		if info, err := os.Lstat(name); err == nil && info.IsDir() && time.Since(info.ModTime()) > limit {
 			f.remove(name)
@@ -86,7 +86,7 @@ func (f *Fetcher) keep(v *version) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	v.since = time.Now()
-	v.expiry = time.AfterFunc(f.opts.KeepFor, func() {
+	v.expiry = time.AfterFunc(f.opts.KeepTTL, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.retire(v)

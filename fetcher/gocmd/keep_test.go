@@ -50,7 +50,7 @@ func TestKeptVersion(t *testing.T) {
 func TestForgottenVersion(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*gocmd.Options){
-		"by time": func(o *gocmd.Options) { o.KeepFor = time.Nanosecond },
+		"by time": func(o *gocmd.Options) { o.KeepTTL = time.Nanosecond },
 		"by size": func(o *gocmd.Options) { o.MaxKeptBytes = 1 },
 	} {
 		t.Run(name, func(t *testing.T) {

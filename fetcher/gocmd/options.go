@@ -24,7 +24,8 @@ type Options struct {
 	// Env has variables, as NAME=VALUE, that are added to this process's
 	// environment or replace what is there: GOINSECURE, GOAUTH, NETRC, HOME,
 	// PATH, HTTPS_PROXY, GIT_SSH_COMMAND, … What this package sets itself,
-	// such as GOPROXY and GOFLAGS, wins.
+	// such as GOPROXY and GOFLAGS, wins. If it is empty, the environment is
+	// this process's.
 	Env []string
 
 	// GOVCS says which version control systems may be used for which paths;
@@ -49,10 +50,10 @@ type Options struct {
 	// minutes. After it, all its processes are killed.
 	Timeout time.Duration
 
-	// KeepFor is for how long a fetched version's folder, with its clone of
+	// KeepTTL is for how long a fetched version's folder, with its clone of
 	// the repository, is kept for the zip, and for other questions about the
 	// same version; zero means one minute.
-	KeepFor time.Duration
+	KeepTTL time.Duration
 
 	// MaxBytes bounds what one go command may put on disk: the clone, the
 	// module's files and its zip together. It is looked at several times a
@@ -101,7 +102,7 @@ func (o *Options) withDefaults() (Options, error) {
 		value time.Duration
 	}{
 		{"Timeout", &c.Timeout, 15 * time.Minute},
-		{"KeepFor", &c.KeepFor, time.Minute},
+		{"KeepTTL", &c.KeepTTL, time.Minute},
 	} {
 		if err := positive(d.name, d.field, d.value); err != nil {
 			return c, err

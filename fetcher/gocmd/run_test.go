@@ -225,7 +225,7 @@ func TestEnvironment(t *testing.T) {
 
 func TestNew(t *testing.T) {
 	for _, opts := range []*gocmd.Options{
-		{Go: "no-such-go-command"}, {Go: t.TempDir()}, {Dir: "/dev/null/x"}, {Concurrency: -1}, {Timeout: -1}, {KeepFor: -1},
+		{Go: "no-such-go-command"}, {Go: t.TempDir()}, {Dir: "/dev/null/x"}, {Concurrency: -1}, {Timeout: -1}, {KeepTTL: -1},
 		{MaxBytes: -1}, {MaxKeptBytes: -1}, {MaxOutputBytes: -1},
 	} {
 		_, err := gocmd.New(opts)

@@ -228,7 +228,7 @@ func newPrivacyEnv(t *testing.T, through bool) *privacyEnv {
 	transport := &http.Transport{DialContext: p.dial}
 	policy, err := rules.Parse("rules", strings.NewReader(privateRules))
 	require.NoError(t, err)
-	p.fills, err = fill.New(&fill.Options{RetryMin: time.Hour})
+	p.fills, err = fill.New(&fill.Options{MinRetryDelay: time.Hour})
 	require.NoError(t, err)
 	vcs, err := fetcher.New(t.TempDir(), &fetcher.Options{
 		Transport: transport, Insecure: "*.test", Netrc: "none", GitConfig: "none", SSHDir: "none",

@@ -290,7 +290,7 @@ func (s *script) wire(name string, args []string) {
 
 func (s *script) option(name, value string) {
 	durations := map[string]*time.Duration{
-		"ListTTL": &s.opts.ListTTL, "MaxStale": &s.opts.MaxStale, "MissingTTL": &s.opts.MissingTTL, "DownTTL": &s.opts.DownTTL,
+		"ListTTL": &s.opts.ListTTL, "StaleTTL": &s.opts.StaleTTL, "MissingTTL": &s.opts.MissingTTL, "DownTTL": &s.opts.DownTTL,
 		"StaleAfter": &s.opts.StaleAfter,
 		"FillAfter":  &s.opts.FillAfter, "FetchTimeout": &s.opts.FetchTimeout,
 	}

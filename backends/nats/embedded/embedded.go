@@ -14,7 +14,7 @@
 // package and the server.
 //
 // Durability: the server accepts a message after it has written and synced it, unless
-// [Options.SyncEvery] is set. So neither a killed process nor a power failure loses
+// [Options.SyncInterval] is set. So neither a killed process nor a power failure loses
 // an accepted message.
 //
 // With [Options.Addr], other processes connect to this server; with
@@ -46,10 +46,10 @@ type Options struct {
 	// Cluster names the other servers. Nil means none.
 	Cluster *Cluster
 
-	// SyncEvery is how often the server syncs its files. Zero means at each
+	// SyncInterval is how often the server syncs its files. Zero means at each
 	// write, before the server acknowledges it. Otherwise a power failure, but
 	// not a killed process, may lose the messages of that time.
-	SyncEvery time.Duration
+	SyncInterval time.Duration
 	// MaxBytes is the most disk space that the streams may use, in bytes. Zero
 	// means 1 GiB.
 	MaxBytes int64
@@ -169,8 +169,8 @@ func (o *Options) config(dir string) (*server.Options, error) {
 	if o.Name == "" {
 		o.Name = "athens"
 	}
-	if o.SyncEvery < 0 || o.MaxBytes < 0 || o.StartTimeout < 0 {
-		return nil, errors.New("embedded: Options.SyncEvery, MaxBytes and StartTimeout must not be negative")
+	if o.SyncInterval < 0 || o.MaxBytes < 0 || o.StartTimeout < 0 {
+		return nil, errors.New("embedded: Options.SyncInterval, MaxBytes and StartTimeout must not be negative")
 	}
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 1 << 30
@@ -183,10 +183,10 @@ func (o *Options) config(dir string) (*server.Options, error) {
 		StoreDir:           dir,
 		JetStreamMaxMemory: 1 << 20, // the queue keeps nothing in memory
 		JetStreamMaxStore:  o.MaxBytes,
-		SyncAlways:         o.SyncEvery == 0,
-		SyncInterval:       o.SyncEvery,
+		SyncAlways:         o.SyncInterval == 0,
+		SyncInterval:       o.SyncInterval,
 	}
-	if o.SyncEvery == 0 {
+	if o.SyncInterval == 0 {
 		c.SyncInterval = time.Minute // for files that are not written message by message
 	}
 	if o.Cluster != nil && o.Addr == "" {

@@ -18,7 +18,7 @@ import (
 
 func TestOptions(t *testing.T) {
 	for _, o := range []embedded.Options{
-		{SyncEvery: -1}, {MaxBytes: -1}, {StartTimeout: -1}, {Addr: "nowhere"}, {Addr: "127.0.0.1:x"},
+		{SyncInterval: -1}, {MaxBytes: -1}, {StartTimeout: -1}, {Addr: "nowhere"}, {Addr: "127.0.0.1:x"},
 		{Cluster: &embedded.Cluster{Name: "c"}},
 	} {
 		_, err := embedded.New(t.TempDir(), &o)

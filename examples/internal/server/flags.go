@@ -76,7 +76,7 @@ func (f *Flags) freshness(o *athens.Options) {
 		o.MaxPseudoVersions = -1 // zero would mean the default
 	}
 	for to, d := range map[*time.Duration]time.Duration{
-		&o.ListTTL: f.ttl.list, &o.MaxStale: f.ttl.stale, &o.StaleAfter: f.ttl.patience, &o.MissingTTL: f.ttl.missing, &o.DownTTL: f.ttl.down,
+		&o.ListTTL: f.ttl.list, &o.StaleTTL: f.ttl.stale, &o.StaleAfter: f.ttl.patience, &o.MissingTTL: f.ttl.missing, &o.DownTTL: f.ttl.down,
 	} {
 		if *to = d; d == 0 {
 			*to = -1 // zero would mean the default
