@@ -68,8 +68,8 @@ type operation struct {
 }
 
 // begin starts an operation, which runs on the operation's ctx.
-func (o *Options) begin(ctx context.Context, op, source string, m module.Version) *operation {
-	p := &operation{opts: o, ctx: ctx, event: Event{Op: op, Source: source, Module: m}, start: time.Now()}
+func (o *Options) begin(ctx context.Context, op, source string, m module.Version) operation {
+	p := operation{opts: o, ctx: ctx, event: Event{Op: op, Source: source, Module: m}, start: time.Now()}
 	if o.Trace != nil {
 		p.ctx, p.trace = o.Trace(ctx, op, m)
 	}

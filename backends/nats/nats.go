@@ -77,7 +77,7 @@ type Options struct {
 	// Workers is how many fills run at once in this process. Zero means 4.
 	Workers int
 	// GraceTimeout is how long running fills may continue after Run's context ends,
-	// before their own context ends. Zero means 10 seconds; a negative one
+	// before their own context ends. Zero means 10 seconds; a negative value
 	// means none.
 	GraceTimeout time.Duration
 	// Timeout ends the context of one run of a fill. Zero means 10 minutes.

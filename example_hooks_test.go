@@ -1,0 +1,199 @@
+package athens_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/redirect/rules"
+	"github.com/athens-go/athens/storage"
+)
+
+// ask asks a handler as a client does, and prints the answer.
+func ask(handler http.Handler, path string) {
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
+}
+
+// countingStore is a Storage that counts what is opened. It embeds the one that it
+// wraps, so it keeps the methods that it does not replace; optional abilities, such as
+// athens.Lister, are lost unless it declares them.
+type countingStore struct {
+	athens.Storage
+	mu     sync.Mutex
+	opened map[string]int
+}
+
+func (s *countingStore) Open(ctx context.Context, m module.Version, f athens.File) (*athens.Object, error) {
+	s.mu.Lock()
+	s.opened[m.String()+"."+f.String()]++
+	s.mu.Unlock()
+	return s.Storage.Open(ctx, m, f)
+}
+
+// A Storage can wrap another one, to count, to cache or to restrict.
+func ExampleStorage() {
+	store := &countingStore{Storage: storage.NewMemory(), opened: make(map[string]int)}
+	m := module.Version{Path: "example.com/hello", Version: "v1.0.0"}
+	if err := store.Put(context.Background(), m, &athens.Info{Version: "v1.0.0"}, []byte("module example.com/hello\n")); err != nil {
+		fmt.Println(err)
+		return
+	}
+	handler, err := athens.NewHandler(store, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ask(handler, "/example.com/hello/@v/v1.0.0.mod")
+	ask(handler, "/example.com/hello/@v/v1.0.0.mod")
+	fmt.Println(store.opened)
+	// Output:
+	// 200 module example.com/hello
+	// 200 module example.com/hello
+	// map[example.com/hello@v1.0.0.mod:2]
+}
+
+// Trace starts a span around each operation on a source or the store.
+func ExampleOptions_trace() {
+	handler, err := athens.NewHandler(storage.NewMemory(), &athens.Options{
+		Upstream:  elsewhere{},
+		MissFetch: true,
+		Trace: func(ctx context.Context, op string, m module.Version) (context.Context, func(error)) {
+			// A tracing library returns a context with a span in it here.
+			return ctx, func(err error) { fmt.Println("span:", op, m, err) }
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ask(handler, "/example.com/hello/@latest")
+	// Output:
+	// span: latest example.com/hello@latest example.com/hello@latest: not found: no such branch
+	// 404 example.com/hello@latest: not held, asked upstream: not found: no such branch
+}
+
+// Observe is where metrics come from: the count of requests by outcome, and how long
+// a source takes.
+func ExampleOptions_observe() {
+	var (
+		mu       sync.Mutex
+		requests = make(map[string]int)
+		slowest  time.Duration
+	)
+	handler, err := athens.NewHandler(storage.NewMemory(), &athens.Options{
+		Upstream:  elsewhere{},
+		MissFetch: true,
+		Observe: func(e athens.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			switch e.Op {
+			case athens.OpRequest:
+				requests[e.File+" "+e.Outcome]++
+			case athens.OpInfo, athens.OpMod, athens.OpZip, athens.OpList:
+				slowest = max(slowest, e.Duration)
+			}
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ask(handler, "/example.com/hello/@v/list")
+	ask(handler, "/example.com/hello/@v/list")
+	mu.Lock()
+	defer mu.Unlock()
+	fmt.Println(requests, slowest < time.Minute)
+	// Output:
+	// 200 v1.0.0
+	// 200 v1.0.0
+	// map[list fetch:1 list remembered:1] true
+}
+
+// gitOnly is a Fetcher that reads git and nothing else.
+type gitOnly struct{ athens.Fetcher }
+
+func (gitOnly) Versions(_ context.Context, path string) ([]string, error) {
+	return nil, fmt.Errorf("%s is not in a git repository: %w", path, errors.ErrUnsupported)
+}
+
+// anyVCS is a Fetcher that reads every kind of repository.
+type anyVCS struct{ athens.Fetcher }
+
+func (anyVCS) Versions(context.Context, string) ([]string, error) {
+	return []string{"v1.0.0", "v1.1.0"}, nil
+}
+
+// First asks the next Fetcher only for a kind of repository that the one before can't
+// read. Usually these are those of packages fetcher and fetcher/gocmd.
+func ExampleFirst() {
+	both := athens.First(gitOnly{}, anyVCS{})
+	fmt.Println(both.Versions(context.Background(), "example.com/in-mercurial"))
+	// Output: [v1.0.0 v1.1.0] <nil>
+}
+
+// The rules of a file are a policy: their Route decides for each version.
+func ExampleRoute() {
+	policy, err := rules.Parse("rules.txt", strings.NewReader("block example.com/bad =1.0.0 # CVE-2026-1, use v1.0.1"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	handler, err := athens.NewHandler(storage.NewMemory(), &athens.Options{Upstream: elsewhere{}, Route: policy.Route})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ask(handler, "/example.com/bad/@v/v1.0.0.zip")
+	// Output: 403 example.com/bad@v1.0.0: .zip: blocked: CVE-2026-1, use v1.0.1 (rules.txt:1)
+}
+
+// A client that has to log in gets a 401, and its go command looks for a login in
+// the netrc file.
+func ExampleUnauthorizedError() {
+	handler, err := athens.NewHandler(storage.NewMemory(), &athens.Options{
+		Allow: func(r *http.Request, _ module.Version) error {
+			if _, token, _ := r.BasicAuth(); token != "s3cret" {
+				return &athens.UnauthorizedError{Challenge: `Basic realm="modules"`, Reason: "log in with your token"}
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/example.com/hello/@v/list", nil))
+	fmt.Println(w.Code, w.Header().Get("WWW-Authenticate"))
+	fmt.Print(w.Body)
+	// Output:
+	// 401 Basic realm="modules"
+	// example.com/hello: list: log in with your token
+}
+
+// Patterns match a private module path in every spelling that leads to it.
+func ExamplePatterns() {
+	private, err := athens.ParsePatterns("corp.example,*.corp.example,github.com/our-team/*")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, path := range []string{"git.corp.example/tool", "CORP.example/Tool.git", "github.com/our-team/app/v2", "github.com/others/app"} {
+		fmt.Println(path, private.Match(path))
+	}
+	// Output:
+	// git.corp.example/tool true
+	// CORP.example/Tool.git true
+	// github.com/our-team/app/v2 true
+	// github.com/others/app false
+}
