@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/gitconfig"
+	"github.com/athens-go/athens/internal/homefile"
 	"github.com/athens-go/athens/internal/netrc"
 )
 
@@ -50,7 +52,9 @@ type Options struct {
 
 	// Netrc names the file with logins. If it is empty, NETRC's value is it,
 	// else ~/.netrc; "none" is no file. It is read anew for each session, so
-	// that a login that was replaced is found.
+	// that a login that was replaced is found. A file that this field names must
+	// be readable, as must those of GitConfig and SSHDir; the default ones are
+	// optional, and one that can't be read is a warning in the log.
 	Netrc string
 
 	// Credentials returns the headers, such as Authorization, that a request
@@ -70,7 +74,7 @@ type Options struct {
 	// SSHDir is the folder with config, known_hosts and keys for ssh. If it is
 	// empty, it is ~/.ssh; "none" switches ssh off. Keys are also those of the
 	// agent that SSH_AUTH_SOCK names. A host that known_hosts does not know is
-	// not connected to.
+	// not connected to, unless config sets StrictHostKeyChecking accept-new.
 	SSHDir string
 
 	// RefsTTL is for how long a repository's list of branches and tags is
@@ -182,6 +186,9 @@ func (o *Options) withDefaults() (Options, error) {
 		transport.DialContext = nil // each route has its own
 		c.Transport = transport
 	}
+	if err := c.checkFiles(); err != nil {
+		return c, err
+	}
 	c.readEnvironment()
 	if c.Private == nil {
 		var err error
@@ -216,6 +223,27 @@ func (o *Options) numbers() error {
 		orDefault(&o.MaxRedirects, 10),
 		orDefault(&o.Concurrency, 16),
 	)
+}
+
+// checkFiles refuses what an option names and what is not there. Files that are only
+// looked for by default are optional.
+func (o *Options) checkFiles() error {
+	if o.Netrc != "" && o.Netrc != none {
+		if _, err := homefile.Read(o.Netrc, netrc.MaxSize); err != nil {
+			return fmt.Errorf("fetcher: the Netrc option: %w", err)
+		}
+	}
+	if o.GitConfig != "" && o.GitConfig != none {
+		if _, err := homefile.Read(o.GitConfig, gitconfig.MaxSize); err != nil {
+			return fmt.Errorf("fetcher: the GitConfig option: %w", err)
+		}
+	}
+	if o.SSHDir != "" && o.SSHDir != none {
+		if _, err := os.ReadDir(o.SSHDir); err != nil {
+			return fmt.Errorf("fetcher: the SSHDir option: %w", err)
+		}
+	}
+	return nil
 }
 
 // readEnvironment finds what the fields mean that are about this machine.

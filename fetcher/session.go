@@ -16,7 +16,7 @@ import (
 // client reaches the repository's server. What git's configuration says is read anew,
 // as netrc is.
 func (r *repo) client(ctx context.Context) (*gitwire.Client, error) {
-	cfg, err := r.f.gitConfig()
+	cfg, err := r.f.gitConfig(ctx)
 	if err != nil {
 		return nil, down(r.name, fmt.Errorf("git's configuration: %w", err))
 	}
@@ -45,14 +45,15 @@ func (r *repo) client(ctx context.Context) (*gitwire.Client, error) {
 	return c, nil
 }
 
-func (f *Fetcher) gitConfig() (*gitconfig.Config, error) {
+func (f *Fetcher) gitConfig(ctx context.Context) (*gitconfig.Config, error) {
+	warn := f.warn(ctx, "a configuration of git can't be read; requests go without it")
 	switch f.opts.GitConfig {
 	case none:
 		return &gitconfig.Config{}, nil
 	case "":
-		return gitconfig.Load(os.Getenv)
+		return gitconfig.Load(os.Getenv, warn)
 	}
-	return gitconfig.LoadFile(f.opts.GitConfig)
+	return gitconfig.LoadFile(f.opts.GitConfig, warn)
 }
 
 // An httpSession sends requests to a repository. It logs in again, once, when the

@@ -118,7 +118,10 @@ func (f *Fetcher) refusal(ctx context.Context, dir string, m module.Version, p p
 	case invalid:
 		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: words}
 	case tooNew:
-		words = fmt.Errorf("the go command on this server is too old: %w", words)
+		words = fmt.Errorf("the go command on this server is too old for this version, and needs to be updated: %w", words)
+		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: words}
+	case forbidden:
+		return &athens.BlockedError{Path: m.Path, Version: m.Version, Reason: words.Error()}
 	}
 	if tool := noTool.FindStringSubmatch(string(p.Error)); tool != nil {
 		words = fmt.Errorf("it needs %s, which is not installed on this server: %w", presentable(tool[1], dir), words)

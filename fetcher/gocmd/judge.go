@@ -10,7 +10,7 @@ type verdict uint8
 
 const (
 	// outage is what every text means that is not known: the network, the
-	// credentials, a tool that is not installed, a policy.
+	// credentials, a tool that is not installed.
 	outage verdict = iota
 	// absent is a definite "there is no such thing".
 	absent
@@ -19,8 +19,11 @@ const (
 	doubtful
 	// invalid is a version whose files make no valid module zip.
 	invalid
-	// tooNew is a module that demands a newer go command.
+	// tooNew is a version that demands a newer go command. It stays so until the
+	// operator installs one.
 	tooNew
+	// forbidden is what GOVCS does not allow.
+	forbidden
 )
 
 // phrases are the known texts, whole ones: what a server says can't be taken
@@ -87,7 +90,23 @@ var phrases = []struct {
 	{invalid, whole(`create zip: module source tree too large \(max size is \d+ bytes\)`)},
 	{invalid, whole(`downloaded zip file too large`)},
 
-	{tooNew, whole(`\S+ requires go >= \S+ \(running go \S+; GOTOOLCHAIN=local\)`)},
+	{invalid, whole(`(downloaded )?zip file contains more than one top-level directory`)},
+
+	// The go.mod is not one, or is another module's: modload/modfile.go.
+	{invalid, regexp.MustCompile(`^(parsing (\S*/)?go\.mod:|errors parsing (\S*/)?go\.mod:)\s+(\S*/)?go\.mod:\d+(:\d+)?: `)},
+	{invalid, whole(`parsing (\S*/)?go\.mod: missing module line`)},
+	{absent, whole(`parsing (\S*/)?go\.mod:\n\tmodule declares its path as: \S+\n\t +but was required as: \S+`)},
+
+	// The version is no version, and the path no module's: coderepo.go, vcs.go.
+	{absent, whole(`version \S+ is not canonical`)},
+	{absent, whole(`(version "\S*" invalid: )?(syntax error|must be of the form v1\.2\.3)`)},
+	{absent, whole(`invalid module path ".*"`)},
+	{absent, whole(`(` + unrecognized + `)?(no modules on example\.net|rsc\.io is not a module|".*" not allowed in import path)`)},
+	{absent, whole(`(` + unrecognized + `)?(invalid version control suffix in \S+ path|unknown version control system ".*")`)},
+
+	// This server's own settings: gover/toolchain.go, vcs.go.
+	{tooNew, whole(`\S+ requires go >= \S+ \(running go \S+(; GOTOOLCHAIN=\S+)?\)`)},
+	{forbidden, whole(`(` + unrecognized + `)?GOVCS disallows using \S+ for (public|private) \S+; see 'go help vcs'`)},
 }
 
 const unrecognized = `unrecognized import path "\S+": `

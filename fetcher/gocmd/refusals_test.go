@@ -123,14 +123,12 @@ func TestInvalid(t *testing.T) {
 		var zip bytes.Buffer
 		err = c.Zip(t.Context(), &zip)
 		assert.Zero(t, zip.Len())
-		if version == "v1.3.0" {
-			var outage *athens.UnavailableError
-			assert.ErrorAs(t, err, &outage)
-			assert.ErrorContains(t, err, "the go command on this server is too old")
-			continue
-		}
 		var invalid *athens.InvalidError
 		assert.ErrorAs(t, err, &invalid, version)
+		assert.True(t, athens.Final(err), "a client is not told to try again: %v", err)
+		if version == "v1.3.0" {
+			assert.ErrorContains(t, err, "the go command on this server is too old")
+		}
 	}
 }
 

@@ -115,8 +115,8 @@ func (w *workshop) forbidden(t *testing.T, s system) {
 		assert.NoError(t, err)
 		return
 	}
-	var outage *athens.UnavailableError
-	assert.ErrorAs(t, err, &outage)
+	var blocked *athens.BlockedError
+	assert.ErrorAs(t, err, &blocked)
 	assert.ErrorContains(t, err, "GOVCS disallows using "+s.tool)
 	private, err := athens.ParsePatterns("corp.test")
 	require.NoError(t, err)

@@ -9,18 +9,18 @@
 package gitconfig
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
+	"unicode/utf8"
+
+	"github.com/athens-go/athens/internal/homefile"
 )
 
-// Bounds of a configuration. What is beyond them is an error.
+// Bounds of a configuration. A longer file is treated as absent; more files are an
+// error.
 const (
 	MaxSize    = 1 << 20 // bytes of a file
 	MaxFiles   = 100     // read in all
@@ -34,16 +34,17 @@ type Config struct {
 	vars  []Variable
 	home  string
 	files int
+	warn  homefile.Warn
 }
 
 // Load reads the configuration of the system, of the user and of the
 // environment, whose variables getenv returns: GIT_CONFIG_SYSTEM,
 // GIT_CONFIG_NOSYSTEM, GIT_CONFIG_GLOBAL, XDG_CONFIG_HOME, HOME,
 // GIT_CONFIG_COUNT and the GIT_CONFIG_KEY_n and GIT_CONFIG_VALUE_n it counts.
-// Files that are not there are empty, and so are those of the user that may
-// not be read.
-func Load(getenv func(string) string) (*Config, error) {
-	c := &Config{home: getenv("HOME")}
+// Files that are not there are empty. So are those that can't be read: they are
+// reported to warn.
+func Load(getenv func(string) string, warn homefile.Warn) (*Config, error) {
+	c := &Config{home: getenv("HOME"), warn: warn}
 	if !isTrue(getenv("GIT_CONFIG_NOSYSTEM")) {
 		name := getenv("GIT_CONFIG_SYSTEM")
 		if name == "" {
@@ -54,16 +55,20 @@ func Load(getenv func(string) string) (*Config, error) {
 		}
 	}
 	for _, name := range userFiles(getenv) {
-		if err := c.read(name, 0); err != nil && !errors.Is(err, fs.ErrPermission) {
+		if err := c.read(name, 0); err != nil {
 			return nil, err
 		}
 	}
 	return c, c.readEnv(getenv)
 }
 
-// LoadFile reads one file, and what it includes.
-func LoadFile(name string) (*Config, error) {
-	c := &Config{home: os.Getenv("HOME")}
+// LoadFile reads one file, which must be there, and what it includes: included files
+// that can't be read are reported to warn.
+func LoadFile(name string, warn homefile.Warn) (*Config, error) {
+	if _, err := homefile.Read(name, MaxSize); err != nil {
+		return nil, err
+	}
+	c := &Config{home: os.Getenv("HOME"), warn: warn}
 	return c, c.read(name, 0)
 }
 
@@ -99,11 +104,12 @@ func (c *Config) read(name string, depth int) error {
 	if c.files++; c.files > MaxFiles || depth > MaxDepth {
 		return fmt.Errorf("%s: more than %d files, or more than %d that include each other", name, MaxFiles, MaxDepth)
 	}
-	data, err := readFile(name)
-	if err != nil {
-		return err
+	text := string(homefile.Optional(name, MaxSize, c.warn))
+	vars, err := Parse(text)
+	if err != nil && !utf8.ValidString(text) {
+		c.warn.Report(name, fmt.Errorf("it is not UTF-8: %w", err))
+		return nil
 	}
-	vars, err := Parse(string(data))
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -113,23 +119,6 @@ func (c *Config) read(name string, depth int) error {
 		}
 	}
 	return nil
-}
-
-// readFile returns a file's text; one that is not there has none.
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
-	if err == nil && len(data) > MaxSize {
-		err = fmt.Errorf("%s is longer than %d bytes", name, MaxSize)
-	}
-	return data, err
 }
 
 // add adds a variable of a file in dir; an empty dir is the environment.

@@ -171,7 +171,10 @@ func TestLoad(t *testing.T) {
 		"forgets":   {files: map[string]string{"system": header("a"), ".gitconfig": "[http]\nextraHeader =\n" + header("b")}, want: []string{"b"}},
 		"circle":    {files: map[string]string{".gitconfig": "[include]\n path = .gitconfig\n"}, err: "include each other"},
 		"bad":       {files: map[string]string{".gitconfig": "[a]\n\nb = \\q\n"}, err: ".gitconfig: line 3"},
-		"long":      {files: map[string]string{".gitconfig": strings.Repeat("#", gitconfig.MaxSize+1)}, err: "longer than"},
+		"long":      {files: map[string]string{".gitconfig": strings.Repeat("#", gitconfig.MaxSize+1), "system": header("a")}, want: []string{"a"}},
+		"folder":    {files: map[string]string{".gitconfig/x": "", "system": "[include]\n path = HOME/.gitconfig\n" + header("a")}, want: []string{"a"}},
+		"UTF-16":    {files: map[string]string{".gitconfig": "\xff\xfe[\x00a\x00]\x00", "system": header("a")}, want: []string{"a"}},
+		"Latin-1":   {files: map[string]string{".gitconfig": "# J\xfcrgen\n[user]\nname = J\xfcrgen\n" + header("a")}, want: []string{"a"}},
 		"count":     {env: map[string]string{"GIT_CONFIG_COUNT": "-1"}, err: "GIT_CONFIG_COUNT"},
 		"key":       {env: map[string]string{"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http"}, err: "GIT_CONFIG_KEY_0"},
 		"relative":  {env: map[string]string{"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "include.path", "GIT_CONFIG_VALUE_0": "x"}, err: "not absolute"},
@@ -179,7 +182,7 @@ func TestLoad(t *testing.T) {
 		"many envs": {env: map[string]string{"GIT_CONFIG_COUNT": "999999999"}, err: "GIT_CONFIG_COUNT"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := gitconfig.Load(world(t, test.files, test.env))
+			c, err := gitconfig.Load(world(t, test.files, test.env), nil)
 			if test.err != "" {
 				require.ErrorContains(t, err, test.err)
 				return
@@ -212,7 +215,7 @@ func TestRewriteAsGit(t *testing.T) {
 `
 	name := filepath.Join(t.TempDir(), "config")
 	require.NoError(t, os.WriteFile(name, []byte(config), 0o600))
-	c, err := gitconfig.LoadFile(name)
+	c, err := gitconfig.LoadFile(name, nil)
 	require.NoError(t, err)
 	for _, u := range []string{
 		"https://git.test/", "https://git.test/x", "https://git.test/team", "https://git.test/team/x",
@@ -268,7 +271,7 @@ func TestExtraHeaderAsGit(t *testing.T) {
 	} {
 		name := filepath.Join(t.TempDir(), "config")
 		require.NoError(t, os.WriteFile(name, []byte(config), 0o600))
-		c, err := gitconfig.LoadFile(name)
+		c, err := gitconfig.LoadFile(name, nil)
 		require.NoError(t, err)
 		for _, raw := range []string{server.URL + "/team/x", server.URL + "/else", strings.Replace(server.URL, "//", "//me@", 1) + "/team/x"} {
 			swap(nil)

@@ -8,13 +8,13 @@ package netrc
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/athens-go/athens/internal/homefile"
 )
 
 // MaxSize is how much of a file is read, in bytes. A longer one is refused.
@@ -155,20 +155,12 @@ func (s *scanner) skipMacro() {
 
 // Load reads the named file. One that is not there is an empty one.
 func Load(name string) (*File, error) {
-	f, err := os.Open(name)
+	data, err := homefile.Read(name, MaxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &File{}, nil
 	}
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	if len(data) > MaxSize {
-		return nil, fmt.Errorf("%s is longer than %d bytes", name, MaxSize)
 	}
 	return Parse(string(data)), nil
 }
