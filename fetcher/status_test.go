@@ -248,10 +248,11 @@ func TestNetrcIsUnreadable(t *testing.T) {
 	file := filepath.Join(folder, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	for _, name := range []string{folder, filepath.Join(file, "netrc")} {
+		t.Setenv("NETRC", name)
 		var out bytes.Buffer
 		n := modtest.NewInternet(t, modtest.Ready(t, "simple")...)
 		f := newFetcher(t, n, func(o *fetcher.Options) {
-			o.Netrc, o.Logger = name, slog.New(slog.NewTextHandler(&out, nil))
+			o.Netrc, o.Logger = "", slog.New(slog.NewTextHandler(&out, nil))
 		})
 		_, err := modtest.FetchAll(t, f, "git.test/simple", "v1.0.0")
 		require.NoError(t, err)
