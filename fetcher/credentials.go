@@ -34,13 +34,42 @@ func withRefused(ctx context.Context) context.Context {
 type login struct {
 	header http.Header // nil if there is none
 	chosen bool        // by the Credentials option
+
+	withheld bool // one is known, and is not sent without TLS
+}
+
+// withheldKey marks the context of requests that go without a login that is known.
+type withheldKey struct{}
+
+func withWithheld(ctx context.Context, withheld bool) context.Context {
+	if !withheld {
+		return ctx
+	}
+	return context.WithValue(ctx, withheldKey{}, true)
+}
+
+// knowsLogin reports whether the URL or netrc has a login for u. The Credentials option
+// is not asked for one that would not be sent.
+func (f *Fetcher) knowsLogin(u *url.URL) bool {
+	if u.User != nil {
+		return true
+	}
+	if f.opts.Netrc == "" {
+		return false
+	}
+	file, err := netrc.Load(f.opts.Netrc)
+	if err != nil {
+		return false
+	}
+	_, ok := file.Lookup(u.Hostname())
+	return ok
 }
 
 // credentials returns the login at u. Without TLS there is none, unless the
 // path may do without.
 func (f *Fetcher) credentials(ctx context.Context, u *url.URL, to reach) (login, error) {
 	if u.Scheme != "https" && !to.insecure {
-		return login{}, nil
+		return login{withheld: f.knowsLogin(u)}, nil
 	}
 	if u.User != nil {
 		password, _ := u.User.Password()
@@ -86,6 +115,7 @@ func (f *Fetcher) get(ctx context.Context, client *http.Client, u *url.URL, to r
 }
 
 func getWith(ctx context.Context, client *http.Client, u *url.URL, l login) (*http.Response, error) {
+	ctx = withWithheld(ctx, l.withheld)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err

@@ -72,5 +72,5 @@ func (f *Fetcher) mayUse(p *place) error {
 	if p.vcs != vcsGit || f.vcsRules.allow(p.root, p.reach.private) {
 		return nil
 	}
-	return forbidden("GOVCS does not allow git for " + p.root)
+	return forbidden("GOVCS does not allow git for " + p.root + "; Options.GOVCS, or else the variable GOVCS, says what is allowed")
 }

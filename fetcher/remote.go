@@ -29,7 +29,7 @@ func (r *repo) remote(cfg *gitconfig.Config) (*remote, error) {
 	if err != nil {
 		// The text of what git's configuration says can hold secrets.
 		if rewritten {
-			return nil, brokenf("what git's configuration puts in the place of %s: %w", r.name, err)
+			return nil, brokenf("what git's configuration puts in the place of %s: %w; url.<base>.insteadOf says so", r.name, err)
 		}
 		return nil, absentf("the repository's URL %s: %w", r.name, err)
 	}

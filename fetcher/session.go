@@ -63,19 +63,20 @@ type httpSession struct {
 	url  *url.URL
 	cfg  *gitconfig.Config
 
-	mu   sync.Mutex
-	sent http.Header
+	mu       sync.Mutex
+	sent     http.Header
+	withheld bool // a login is known, and is not sent without TLS
 }
 
 // login finds the login of now.
 func (s *httpSession) login(ctx context.Context) error {
-	header, err := s.repo.f.gitHeaders(ctx, s.cfg, s.url, s.repo.reach)
+	header, withheld, err := s.repo.f.gitHeaders(ctx, s.cfg, s.url, s.repo.reach)
 	if err != nil {
 		return down(s.repo.name, fmt.Errorf("credentials: %w", err))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sent = header
+	s.sent, s.withheld = header, withheld
 	return nil
 }
 
@@ -85,9 +86,15 @@ func (s *httpSession) current() http.Header {
 	return s.sent
 }
 
+func (s *httpSession) withheldLogin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.withheld
+}
+
 // do sends a request, logged in if it goes to the repository's own host.
 func (s *httpSession) do(req *http.Request) (*http.Response, error) {
-	req = req.WithContext(s.withProxy(req.Context()))
+	req = req.WithContext(withWithheld(s.withProxy(req.Context()), s.withheldLogin()))
 	client := s.repo.f.routes[s.repo.reach].git
 	own := req.URL.Host == s.url.Host && req.URL.Scheme == s.url.Scheme
 	send := func(login http.Header) (*http.Response, error) {
@@ -118,12 +125,12 @@ func (s *httpSession) do(req *http.Request) (*http.Response, error) {
 // gitHeaders returns the headers that git's requests to u carry: a login, and
 // what git's configuration adds. Where both set one, the Credentials option
 // wins over the configuration, and that over the netrc file.
-func (f *Fetcher) gitHeaders(ctx context.Context, cfg *gitconfig.Config, u *url.URL, to reach) (http.Header, error) {
+func (f *Fetcher) gitHeaders(ctx context.Context, cfg *gitconfig.Config, u *url.URL, to reach) (header http.Header, withheld bool, err error) {
 	login, err := f.credentials(ctx, u, to)
 	if err != nil || u.Scheme != "https" && !to.insecure {
-		return nil, err
+		return nil, login.withheld || len(cfg.HTTP(u, "extraHeader")) > 0, err
 	}
-	header := make(http.Header)
+	header = make(http.Header)
 	for _, line := range cfg.HTTP(u, "extraHeader") {
 		name, value, ok := strings.Cut(line, ":")
 		value = strings.Trim(value, " \t")
@@ -136,7 +143,7 @@ func (f *Fetcher) gitHeaders(ctx context.Context, cfg *gitconfig.Config, u *url.
 			header[name] = values
 		}
 	}
-	return header, nil
+	return header, false, nil
 }
 
 // isToken reports whether a text can be the name of a header.

@@ -73,7 +73,8 @@ const maxJumps = 8
 // sshConn connects to a host, directly or through others.
 func (r *repo) sshConn(ctx context.Context, conf *sshHost, jumps int) (net.Conn, error) {
 	if conf.ProxyJump == "" {
-		return r.dialer()(ctx, "tcp", conf.address)
+		conn, err := r.dialer()(ctx, "tcp", conf.address)
+		return conn, asAsked(err, conf)
 	}
 	if jumps >= maxJumps {
 		return nil, fmt.Errorf("the configuration of ssh leads to %s through more than %d hosts; ProxyJump none ends a circle", conf.asked, maxJumps)
@@ -95,7 +96,7 @@ func (r *repo) sshConn(ctx context.Context, conf *sshHost, jumps int) (net.Conn,
 	}
 	address, err := r.guardedAddress(ctx, conf.address)
 	if err != nil {
-		return nil, err
+		return nil, asAsked(err, conf)
 	}
 	client, err := r.sshClient(ctx, via, jumps+1)
 	if err != nil {
@@ -107,6 +108,15 @@ func (r *repo) sshConn(ctx context.Context, conf *sshHost, jumps int) (net.Conn,
 		return nil, fmt.Errorf("%s does not connect to %s: %w", via.asked, conf.asked, err)
 	}
 	return &jumped{conn, client}, nil
+}
+
+// asAsked makes a refusal name the host that was asked for: the one that the
+// configuration of ssh has in its place can be an address.
+func asAsked(err error, conf *sshHost) error {
+	if refused := (netguard.Forbidden{}); errors.As(err, &refused) {
+		return netguard.Forbidden{Host: conf.asked}
+	}
+	return err
 }
 
 // guardedAddress is what another host is asked to connect to. For a path that is not

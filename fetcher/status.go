@@ -18,6 +18,7 @@ type answer struct {
 	host       string // of url, with its port
 	status     int
 	elsewhere  bool          // another host answered than the one that was asked
+	withheld   bool          // a login is known, and was not sent without TLS
 	retryAfter time.Duration // what the server asks to wait; zero if it does not say
 }
 
@@ -26,7 +27,7 @@ func answerOf(u *url.URL, resp *http.Response) answer {
 	from := resp.Request.URL
 	return answer{
 		url: shown(from), host: from.Host, status: resp.StatusCode, elsewhere: !sameSite(u.Host, from.Host),
-		retryAfter: retryAfterOf(resp.Header, time.Now()),
+		withheld: from.Scheme == "http" && resp.Request.Context().Value(withheldKey{}) != nil, retryAfter: retryAfterOf(resp.Header, time.Now()),
 	}
 }
 
@@ -54,6 +55,10 @@ func statusError(a answer) error {
 		}
 		text = fmt.Errorf("%w from a host that the request was redirected to", text)
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
+		if a.withheld {
+			text = fmt.Errorf("%w: a login for %s is known, but is not sent over plain http; Options.Insecure (GOINSECURE) allows that", text, a.host)
+			break
+		}
 		text = fmt.Errorf("%w: credentials are missing, or they do not suffice", text)
 	}
 	if a.login() || a.retryAfter > 0 {

@@ -19,7 +19,7 @@ import (
 type Forbidden struct{ Host string }
 
 func (e Forbidden) Error() string {
-	return fmt.Sprintf("the address of %s is not a public one; only what is private may be fetched from there", e.Host)
+	return fmt.Sprintf("the address of %s is not a public one; only paths that are private (GOPRIVATE, Options.Private) may be fetched from there", e.Host)
 }
 
 // DialTimeout bounds one attempt to connect.
