@@ -1,12 +1,16 @@
 package redirect
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"time"
+
+	"github.com/athens-go/athens/internal/limit"
 )
 
 // slowError says that nothing came in time.
@@ -19,11 +23,6 @@ func (e slowError) Error() string { return fmt.Sprintf("%s within %v", e.what, e
 
 // Timeout makes it a timeout, see [athens.UnavailableError].
 func (e slowError) Timeout() bool { return true }
-
-// largeError says that an answer is larger than what is accepted, in bytes.
-type largeError int64
-
-func (e largeError) Error() string { return fmt.Sprintf("the answer has more than %d bytes", int64(e)) }
 
 // writeError is one of the writer, which is not the server's fault.
 type writeError struct{ err error }
@@ -51,11 +50,12 @@ func (b *idleReader) Read(p []byte) (int, error) {
 }
 
 // copyBody copies a body of length bytes (unknown if negative) and at most
-// limit. Not more than that is written.
-func copyBody(w io.Writer, r io.Reader, length, limit int64) error {
-	if length > limit {
-		return largeError(limit)
+// most; if there is more, the error is a [*limit.Error]. Not more than that is written.
+func copyBody(w io.Writer, r io.Reader, length, most int64) error {
+	if length > most {
+		return &limit.Error{Limit: most}
 	}
+	r = limit.NewReader(r, most)
 	var (
 		buf  = make([]byte, bufferSize(length))
 		done int64
@@ -63,9 +63,6 @@ func copyBody(w io.Writer, r io.Reader, length, limit int64) error {
 	for {
 		n, err := r.Read(buf)
 		done += int64(n)
-		if done > limit {
-			return largeError(limit)
-		}
 		if n > 0 {
 			if _, werr := w.Write(buf[:n]); werr != nil {
 				return writeError{werr}
@@ -79,6 +76,45 @@ func copyBody(w io.Writer, r io.Reader, length, limit int64) error {
 		case err != nil:
 			return err
 		}
+	}
+}
+
+// An answer of more than smallAnswer bytes is read while only largeAnswers-1 others are, so
+// that MaxConns of the largest at once don't add up.
+const (
+	smallAnswer  = 256 << 10
+	largeAnswers = 2
+)
+
+// answerBuffer keeps an answer in memory, and waits for a slot when it becomes large.
+type answerBuffer struct {
+	bytes.Buffer
+	ctx   context.Context
+	large *limit.Semaphore
+	wait  time.Duration // for a slot, at most
+	slot  bool
+}
+
+// busyError says that other large answers took too long.
+type busyError struct{ err error }
+
+func (e busyError) Error() string { return "other large answers are being read: " + e.err.Error() }
+func (e busyError) Unwrap() error { return e.err }
+
+func (b *answerBuffer) Write(p []byte) (int, error) {
+	if !b.slot && b.Len()+len(p) > smallAnswer {
+		if err := b.large.AcquireWithin(b.ctx, b.wait); err != nil {
+			return 0, busyError{err}
+		}
+		b.slot = true
+	}
+	return b.Buffer.Write(p)
+}
+
+// release gives the slot back.
+func (b *answerBuffer) release() {
+	if b.slot {
+		b.large.Release()
 	}
 }
 

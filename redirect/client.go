@@ -2,7 +2,6 @@ package redirect
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/base64"
@@ -44,6 +43,7 @@ type client struct {
 	health  *health
 	outages *outages
 	slots   *limit.Semaphore
+	large   *limit.Semaphore // of large answers that are being read into memory
 }
 
 // newClient reads the URL of what, a word for errors.
@@ -65,7 +65,7 @@ func newClient(what, baseURL string, opts Options) (*client, error) {
 			away = t
 		}
 	}
-	c := &client{opts: opts, away: netguard.Transport(away), slots: limit.NewSemaphore(opts.MaxConns), outages: newOutages(opts)}
+	c := &client{opts: opts, away: netguard.Transport(away), slots: limit.NewSemaphore(opts.MaxConns), large: limit.NewSemaphore(largeAnswers), outages: newOutages(opts)}
 	user, err := login(base, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
@@ -214,11 +214,16 @@ func (u *Upstream) share(ctx context.Context, q question, ask func(context.Conte
 
 // get returns the body of a small answer.
 func (c *client) get(ctx context.Context, q question) ([]byte, error) {
-	var body bytes.Buffer
+	body := answerBuffer{ctx: ctx, large: c.large, wait: c.opts.QueueTimeout}
+	defer body.release()
 	err := c.ask(ctx, q, c.opts.Timeout, func(r io.Reader, length int64) (bool, error) {
 		body.Reset()
 		return true, copyBody(&body, r, length, q.limit)
 	})
+	var busy busyError
+	if errors.As(err, &busy) && ctx.Err() == nil {
+		return nil, c.unavailable(busy, c.opts.QueueTimeout)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -343,7 +348,7 @@ func (c *client) noAnswer(ctx context.Context, q question, err error, asked time
 // badBody says what became of a body.
 func (c *client) badBody(ctx context.Context, q question, err error, again bool) *failure {
 	var (
-		large largeError
+		large *limit.Error
 		write writeError
 		slow  slowError
 	)
@@ -353,7 +358,7 @@ func (c *client) badBody(ctx context.Context, q question, err error, again bool)
 	case errors.As(err, &write):
 		return &failure{err: write.err}
 	case errors.As(err, &large):
-		return &failure{err: q.invalid(large)}
+		return &failure{err: q.invalid(fmt.Errorf("the answer has %w", large))}
 	case errors.As(context.Cause(ctx), &slow):
 		err = slow
 	default:

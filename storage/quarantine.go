@@ -17,16 +17,16 @@ func (v *verifier) version(m module.Version) (Checked, error) {
 	if err != nil {
 		return Checked{Module: m}, fault("verify", m, err)
 	}
-	c := &exam{verifier: v, m: m, base: base}
+	c := &versionCheck{verifier: v, m: m, base: base}
 	if err = c.run(); err == nil && len(c.problems) > 0 {
 		c, err = v.again(c)
 	}
 	if err == nil && v.opts.Record {
 		err = c.record()
 	}
-	if err == nil && c.unmended() && v.opts.Source != nil {
+	if err == nil && c.repairable() && v.opts.Source != nil {
 		if source := v.opts.Source(m); source != nil {
-			err = c.mend(source)
+			err = c.repair(source)
 		}
 	}
 	if err != nil {
@@ -39,7 +39,7 @@ func (v *verifier) version(m module.Version) (Checked, error) {
 // again checks what seemed wrong once more under the module's lock, for a server
 // may have been writing, and moves what is damaged. Nobody waits for the pace of
 // the run then.
-func (v *verifier) again(was *exam) (*exam, error) {
+func (v *verifier) again(was *versionCheck) (*versionCheck, error) {
 	c := v.unpaced(was)
 	err := v.locked(c.m.Path, func(n int) error {
 		err := c.run()
@@ -52,15 +52,15 @@ func (v *verifier) again(was *exam) (*exam, error) {
 }
 
 // unpaced returns a new check that goes on counting.
-func (v *verifier) unpaced(was *exam) *exam {
+func (v *verifier) unpaced(was *versionCheck) *versionCheck {
 	quick := *v
 	quick.pace = &pace{}
-	return &exam{verifier: &quick, m: was.m, base: was.base, read: was.read}
+	return &versionCheck{verifier: &quick, m: was.m, base: was.base, read: was.read}
 }
 
 // record adds to the record what it lacks of a version that is sound, which is seen
 // to once more under the module's lock.
-func (c *exam) record() error {
+func (c *versionCheck) record() error {
 	if len(c.problems) > 0 || bytes.Equal(c.want.with(c.held).encode(c.m), c.want.encode(c.m)) {
 		return nil
 	}
@@ -81,8 +81,8 @@ func (c *exam) record() error {
 	return err
 }
 
-// unmended reports whether there is something for a source to mend.
-func (c *exam) unmended() bool {
+// repairable reports whether there is something for a source to mend.
+func (c *versionCheck) repairable() bool {
 	checked := Checked{Problems: c.problems}
 	return checked.Damaged()
 }
@@ -90,7 +90,7 @@ func (c *exam) unmended() bool {
 // quarantine moves what is damaged, for a caller that has lock n. First it writes
 // down what the version is known to be, so that it is that or a conflict ever after.
 // In the end it restores what the record can restore.
-func (c *exam) quarantine(n int) (err error) {
+func (c *versionCheck) quarantine(n int) (err error) {
 	if c.problem(ext(athens.ModFile)) != nil { // the list will have to change
 		note := c.note(n, c.m.Path)
 		defer func() { c.dropNote(note, err) }()
@@ -139,7 +139,7 @@ func (c *exam) quarantine(n int) (err error) {
 }
 
 // restore writes what the record has of the version in full.
-func (c *exam) restore(n int, rec record) error {
+func (c *versionCheck) restore(n int, rec record) error {
 	for _, file := range []struct {
 		ext  string
 		data []byte
@@ -158,7 +158,7 @@ func (c *exam) restore(n int, rec record) error {
 
 // move moves a damaged file of the version to quarantine, where nothing has its
 // name yet.
-func (c *exam) move(p *Problem) error {
+func (c *versionCheck) move(p *Problem) error {
 	from := filepath.Join(filepath.Dir(c.base), p.File)
 	below, err := filepath.Rel(c.dir, from)
 	if err != nil {
@@ -187,7 +187,7 @@ func (c *exam) move(p *Problem) error {
 
 // free returns name, or name and a number, such that there is no such file. The
 // module's lock keeps others from taking it.
-func (c *exam) free(name string) (string, error) {
+func (c *versionCheck) free(name string) (string, error) {
 	for n, candidate := 2, name; ; n++ {
 		_, err := c.fs.Stat(candidate)
 		if isAbsent(err) {

@@ -13,10 +13,10 @@ import (
 	modzip "golang.org/x/mod/zip"
 )
 
-// mend gets the version from a source, by the way that any other takes: what it
+// repair fetches the version from a source, by the way that any other takes: what it
 // says is checked, and Put and Commit compare it with the record. Its error is of
 // the store; what the source did wrong is told of each problem.
-func (c *exam) mend(source athens.Fetcher) error {
+func (c *versionCheck) repair(source athens.Fetcher) error {
 	failed := c.fetch(source)
 	if err := c.ctx.Err(); err != nil {
 		return err
@@ -48,7 +48,7 @@ func (c *exam) mend(source athens.Fetcher) error {
 }
 
 // has reports whether a file of the version is there and sound.
-func (c *exam) has(file string) bool {
+func (c *versionCheck) has(file string) bool {
 	switch strings.TrimPrefix(file, filepath.Base(c.base)) {
 	case ext(athens.InfoFile):
 		return c.held.info != nil
@@ -64,7 +64,7 @@ func (c *exam) has(file string) bool {
 
 // fetch puts what the source has of the version, and commits its zip if there was
 // one.
-func (c *exam) fetch(source athens.Fetcher) error {
+func (c *versionCheck) fetch(source athens.Fetcher) error {
 	content, err := source.Fetch(c.ctx, c.m)
 	if err != nil {
 		return err
@@ -97,12 +97,12 @@ func (c *exam) fetch(source athens.Fetcher) error {
 	return c.fetchZip(source, content, mod)
 }
 
-func (c *exam) invalid(err error) error {
+func (c *versionCheck) invalid(err error) error {
 	return &athens.InvalidError{Path: c.m.Path, Version: c.m.Version, Err: err}
 }
 
 // fits checks that mod belongs to the zip that is held.
-func (c *exam) fits(mod []byte) error {
+func (c *versionCheck) fits(mod []byte) error {
 	r, err := c.open(ext(athens.ZipFile))
 	if r == nil || err != nil {
 		return err
@@ -116,7 +116,7 @@ func (c *exam) fits(mod []byte) error {
 
 // fetchZip gets the zip and commits it. An upstream's may have another go.mod than
 // mod, as the go command accepts it; what version control has belongs together.
-func (c *exam) fetchZip(source athens.Fetcher, content athens.Content, mod []byte) (err error) {
+func (c *versionCheck) fetchZip(source athens.Fetcher, content athens.Content, mod []byte) (err error) {
 	stage, err := c.Stage(c.ctx)
 	if err != nil {
 		return err

@@ -18,8 +18,8 @@ import (
 	modzip "golang.org/x/mod/zip"
 )
 
-// exam is one look at the files of a version.
-type exam struct {
+// versionCheck checks the files of one version.
+type versionCheck struct {
 	*verifier
 	m    module.Version
 	base string
@@ -41,34 +41,34 @@ var errRemoved = errors.New("was held, and what takes its place must be what the
 
 // run looks at each file. Its error is of what could not be looked at, which says
 // nothing about a file.
-func (c *exam) run() error {
-	if err := c.lookRecord(); err != nil {
+func (c *versionCheck) run() error {
+	if err := c.checkRecord(); err != nil {
 		return err
 	}
-	there, err := c.lookMod()
+	there, err := c.checkMod()
 	if err != nil {
 		return err
 	}
 	if !there && !c.bound {
-		return c.lookStray()
+		return c.checkStray()
 	}
-	if err := c.lookInfo(); err != nil {
+	if err := c.checkInfo(); err != nil {
 		return err
 	}
-	if err := c.lookHash(); err != nil {
+	if err := c.checkHash(); err != nil {
 		return err
 	}
-	return c.lookZip()
+	return c.checkZip()
 }
 
-func (c *exam) add(ext string, kind ProblemKind, err error) {
+func (c *versionCheck) add(ext string, kind ProblemKind, err error) {
 	c.problems = append(c.problems, Problem{File: filepath.Base(c.base) + ext, Kind: kind, Err: err})
 }
 
 // problem returns the problem with a file, nil if there is none.
-func (c *exam) problem(ext string) *Problem { return c.named(filepath.Base(c.base) + ext) }
+func (c *versionCheck) problem(ext string) *Problem { return c.named(filepath.Base(c.base) + ext) }
 
-func (c *exam) named(file string) *Problem {
+func (c *versionCheck) named(file string) *Problem {
 	for i := range c.problems {
 		if c.problems[i].File == file {
 			return &c.problems[i]
@@ -77,7 +77,7 @@ func (c *exam) named(file string) *Problem {
 	return nil
 }
 
-func (c *exam) lookRecord() error {
+func (c *versionCheck) checkRecord() error {
 	data, bad, err := c.small(recordExt, maxRecord)
 	if data == nil || err != nil {
 		return err
@@ -92,8 +92,8 @@ func (c *exam) lookRecord() error {
 	return nil
 }
 
-// lookMod reports whether there is a .mod.
-func (c *exam) lookMod() (bool, error) {
+// checkMod reports whether there is a .mod.
+func (c *versionCheck) checkMod() (bool, error) {
 	modExt := ext(athens.ModFile)
 	r, err := c.open(modExt)
 	if err != nil {
@@ -145,9 +145,9 @@ func (p *prefix) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// lookStray looks for the zip of a version that is not held and never was. An
+// checkStray looks for the zip of a version that is not held and never was. An
 // .info alone is of a Put that was cut off, or of a go command.
-func (c *exam) lookStray() error {
+func (c *versionCheck) checkStray() error {
 	r, err := c.open(ext(athens.ZipFile))
 	if r != nil {
 		r.close()
@@ -156,7 +156,7 @@ func (c *exam) lookStray() error {
 	return err
 }
 
-func (c *exam) lookInfo() error {
+func (c *versionCheck) checkInfo() error {
 	infoExt := ext(athens.InfoFile)
 	data, bad, err := c.small(infoExt, maxInfo)
 	if err != nil {
@@ -182,7 +182,7 @@ func (c *exam) lookInfo() error {
 	return nil
 }
 
-func (c *exam) lookHash() error {
+func (c *versionCheck) checkHash() error {
 	data, bad, err := c.small(hashExt, 256)
 	if data == nil || err != nil {
 		return err
@@ -203,7 +203,7 @@ func (c *exam) lookHash() error {
 	return nil
 }
 
-func (c *exam) lookZip() error {
+func (c *versionCheck) checkZip() error {
 	zipExt := ext(athens.ZipFile)
 	r, err := c.open(zipExt)
 	if err != nil {
@@ -241,7 +241,7 @@ func (c *exam) lookZip() error {
 
 // hashZip returns the hash of a zip's content and the checksum of the file, or
 // what is wrong with it.
-func (c *exam) hashZip(r *reading) (h1, raw string, bad error) {
+func (c *versionCheck) hashZip(r *reading) (h1, raw string, bad error) {
 	if err := r.none(); err != nil {
 		return "", "", err
 	}
@@ -269,7 +269,7 @@ func (c *exam) hashZip(r *reading) (h1, raw string, bad error) {
 
 // small reads a small file of the version; data is nil if there is none. bad is
 // what is wrong with it.
-func (c *exam) small(ext string, limit int64) (data []byte, bad, err error) {
+func (c *versionCheck) small(ext string, limit int64) (data []byte, bad, err error) {
 	r, err := c.open(ext)
 	if r == nil || err != nil {
 		return nil, nil, err
@@ -286,7 +286,7 @@ func (c *exam) small(ext string, limit int64) (data []byte, bad, err error) {
 }
 
 // open opens a file of the version; it is nil if there is none.
-func (c *exam) open(ext string) (*reading, error) {
+func (c *versionCheck) open(ext string) (*reading, error) {
 	f, err := c.fs.Open(c.base + ext)
 	if isAbsent(err) {
 		return nil, c.alive()
@@ -321,7 +321,7 @@ func isOS(r io.ReaderAt) bool {
 
 // reading reads a file at the pace of the run.
 type reading struct {
-	c    *exam
+	c    *versionCheck
 	f    afero.File // nil if it could not be opened
 	r    io.ReaderAt
 	size int64 // in bytes
