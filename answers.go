@@ -14,7 +14,7 @@ import (
 
 // question is something that is asked of a source and whose answer changes.
 type question struct {
-	op    string // "list", "latest", "query", "sumdb", "proved", "fetched", or a file's extension
+	op    string // "list", "latest", "query", "there", "sumdb", "proved", "fetched", or a file's extension
 	path  string
 	query string
 }

@@ -143,7 +143,7 @@ func (x *exchange) serveLatest() error {
 	}
 	info, err := x.resolve(OpLatest, "latest", func() bool { versions, err := held(); return err == nil && choose(versions) != "" })
 	if err != nil {
-		if refused(err) {
+		if refused(err) || x.noneFits(err) {
 			return err
 		}
 		versions, heldErr := held()
@@ -236,7 +236,7 @@ func (x *exchange) serveQuery() error {
 	if err == nil {
 		version = info.Version
 	} else {
-		if refused(err) {
+		if refused(err) || x.noneFits(err) {
 			return err
 		}
 		versions, heldErr := held()
@@ -280,9 +280,19 @@ func (x *exchange) resolve(op, query string, spare func() bool) (*Info, error) {
 }
 
 // serveVersion answers a query with the version it means. What is held has the
-// last word on it; info may be nil if it is held, or can be fetched.
+// last word on it, but for what the answer depends on, which only the source that
+// chose the version says; info may be nil if the version is held, or can be fetched.
 func (x *exchange) serveVersion(version string, info *Info) error {
 	m := module.Version{Path: x.req.Module.Path, Version: version}
+	if info != nil {
+		body, err := x.heldInfo(m, info)
+		if err != nil {
+			return err
+		}
+		if body != nil {
+			return x.serveAnswer(contentTypes[InfoFile], x.maxAge(), body)
+		}
+	}
 	if held, err := x.serveHeld(m, InfoFile, x.maxAge()); held || err != nil {
 		return err
 	}

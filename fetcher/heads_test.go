@@ -63,7 +63,7 @@ git branch -D y
 func TestShallowServer(t *testing.T) {
 	repo := modtest.NewRepo(t, `# Its history will be cut before b.
 repo git.test/cut
-offer git.test/cut@v1.0.0 git.test/cut@v1.1.0 git.test/cut@latest git.test/cut@{v1.1.0:12}
+offer git.test/cut@v1.0.0 git.test/cut@v1.1.0 git.test/cut@latest git.test/cut@{v1.1.0:12} git.test/cut@main git.test/cut@HEAD
 
 write go.mod "module git.test/cut\n"
 commit 2021-01-01T10:00:00Z a
@@ -78,6 +78,10 @@ commit 2021-01-03T10:00:00Z c
 	require.Error(t, exec.Command("git", "-C", repo.Dir(), "rev-parse", "--verify", "v1.1.0~1").Run())
 	interop(t, "shallow", repo)
 	f := newFetcher(t, modtest.NewInternet(t, repo), nil)
+	// What the branch descends from shows in what it takes no history to fetch; whether
+	// it descends from v1.0.0 does not.
 	_, err := f.Resolve(t.Context(), "git.test/cut", "main")
+	assert.NoError(t, err)
+	_, err = f.Resolve(t.Context(), "git.test/cut", pseudo(repo, "v1.0.0", "main"))
 	assert.ErrorIs(t, err, errors.ErrUnsupported)
 }

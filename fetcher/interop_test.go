@@ -97,6 +97,16 @@ func interop(t *testing.T, name string, repo *modtest.Repo) {
 			compareQuery(t, downloads, f, path, query)
 		})
 	}
+	var answers []modtest.Answer
+	for _, ref := range refs {
+		answers = append(answers, downloads.get(t, ref))
+	}
+	compareServed(t, net, answers)
+}
+
+func splitRef(ref string) module.Version {
+	path, query, _ := strings.Cut(ref, "@")
+	return module.Version{Path: path, Version: query}
 }
 
 var placeholder = regexp.MustCompile(`\{[^}]*\}`)

@@ -1,13 +1,13 @@
 package fetcher
 
 import (
-	"bytes"
 	"context"
 	"strings"
 
-	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
+
+	"github.com/athens-go/athens/internal/modcheck"
 )
 
 // versions lists the module's tagged versions as the go command does. The list
@@ -112,32 +112,5 @@ func (s *source) retractions(ctx context.Context) (func(version string) bool, er
 	if err != nil {
 		return nil, err
 	}
-	return retracts(t.gomod), nil
-}
-
-// A go.mod takes a hundred times its size in memory while it is parsed, if it
-// was made for that. What a larger one retracts does not count.
-const (
-	maxParsedBytes = 4 << 20
-	maxParsedLines = 100_000
-)
-
-// retracts returns which versions a go.mod retracts.
-func retracts(gomod []byte) func(version string) bool {
-	nothing := func(string) bool { return false }
-	if len(gomod) > maxParsedBytes || bytes.Count(gomod, []byte("\n")) > maxParsedLines {
-		return nothing
-	}
-	file, err := modfile.ParseLax("go.mod", gomod, nil)
-	if err != nil {
-		return nothing
-	}
-	return func(v string) bool {
-		for _, r := range file.Retract {
-			if semver.Compare(r.Low, v) <= 0 && semver.Compare(v, r.High) <= 0 {
-				return true
-			}
-		}
-		return false
-	}
+	return modcheck.Retracted(t.gomod).Include, nil
 }

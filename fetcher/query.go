@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/semver"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/modcheck"
 )
 
 // A query chooses one of a module's versions, such as "latest" or ">=v1.2.3".
@@ -194,5 +195,5 @@ func retractedByLatest(ctx context.Context, lib library, path string) (func(vers
 	if err != nil && !isAbsent(err) {
 		return nil, err
 	}
-	return retracts(mod), nil
+	return modcheck.Retracted(mod).Include, nil
 }
