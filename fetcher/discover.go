@@ -300,7 +300,7 @@ func (f *Fetcher) goImports(ctx context.Context, path string, to reach) (string,
 			if err == nil && p.size() <= maxPageKept || errors.As(err, new(absent)) {
 				f.pages.put(key, p, err, min(f.opts.MissTTL, f.opts.DiscoveryTTL))
 			}
-			if ttl := f.standsFor(err); ttl > 0 {
+			if ttl := f.standsFor(err); ttl > 0 && ctx.Err() == nil {
 				f.pages.put(key, p, err, ttl)
 			}
 			return p, err
@@ -324,7 +324,7 @@ func (f *Fetcher) askGoImports(ctx context.Context, path string, to reach) (impo
 		return importPage{p.url, tags}, nil // whatever the status, and however it ends
 	}
 	if p.cut != nil {
-		return importPage{}, down(p.url, cause(p.cut))
+		return importPage{}, outage(p.url, cause(p.cut))
 	}
 	if p.status != http.StatusOK {
 		return importPage{}, statusError(p.answer)
@@ -332,5 +332,5 @@ func (f *Fetcher) askGoImports(ctx context.Context, path string, to reach) (impo
 	if err == nil {
 		err = errNoTag
 	}
-	return importPage{}, down(p.url, err)
+	return importPage{}, outage(p.url, err)
 }

@@ -86,9 +86,9 @@ type Options struct {
 	// means ten seconds.
 	MissTTL time.Duration
 
-	// DownTTL is for how long a page or a repository that asks for a login is not
-	// asked again; zero means ten seconds. One that says Retry-After is left alone
-	// for that long, at most an hour.
+	// DownTTL is for how long a page or a repository that failed, or that asks for a
+	// login, is not asked again; zero means ten seconds. One that says Retry-After is
+	// left alone for that long, at most an hour.
 	DownTTL time.Duration
 
 	// DiscoveryTTL is for how long a path's repository is believed; zero

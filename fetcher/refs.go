@@ -41,7 +41,7 @@ func (r *repo) refs(ctx context.Context, maxAge time.Duration) (*refSet, error) 
 			if errors.As(err, new(absent)) || errors.As(err, new(broken)) {
 				r.f.refusals.put(r.key, struct{}{}, err, r.f.opts.MissTTL)
 			}
-			if ttl := r.f.standsFor(err); ttl > 0 {
+			if ttl := r.f.standsFor(err); ttl > 0 && ctx.Err() == nil {
 				r.f.refusals.put(r.key, struct{}{}, err, ttl)
 			}
 			return nil, err
@@ -120,7 +120,7 @@ func (b *listBuilder) add(r gitwire.Ref) error {
 	}
 	if b.size > largeList && !b.large {
 		if err := b.f.largeLists.Acquire(b.ctx); err != nil {
-			return err
+			return queued{err}
 		}
 		b.large = true
 	}
@@ -168,12 +168,12 @@ func (r *repo) wireError(err error) error {
 	case errors.As(err, &large):
 		return brokenf("what %s sends: %w; Options.MaxRefsBytes and MaxFetchBytes say how large it may be", r.name, err)
 	case errors.As(err, &words):
-		return down(r.name, serverSays{printable(words.Words)})
+		return outage(r.name, serverSays{printable(words.Words)})
 	}
 	if err = cause(err); len(err.Error()) > maxWords {
 		err = shortened{err} // it may repeat what the server sent
 	}
-	return down(r.name, err)
+	return outage(r.name, err)
 }
 
 // shortened is an error whose text is no longer than what is shown of a server's words.

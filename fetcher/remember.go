@@ -3,6 +3,7 @@ package fetcher
 import (
 	"time"
 
+	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/cache"
 )
 
@@ -19,6 +20,7 @@ type memory[V any] struct {
 type remembered[V any] struct {
 	value V
 	err   error
+	at    time.Time
 }
 
 // newMemory returns a memory of at most maxBytes. The function size returns the bytes
@@ -38,9 +40,20 @@ func nothing(struct{}) int64 { return 0 }
 
 func (m memory[V]) get(key string) (V, error, bool) {
 	r, ok := m.held.Get(key)
-	return r.value, r.err, ok
+	return r.value, since(r.at, r.err), ok
+}
+
+// since is an error of that time as it is told now: a wait is what is left of it.
+func since(at time.Time, err error) error {
+	outage, ok := err.(*athens.UnavailableError)
+	if !ok || outage.RetryAfter <= 0 {
+		return err
+	}
+	now := *outage
+	now.RetryAfter = max(outage.RetryAfter-time.Since(at), time.Second)
+	return &now
 }
 
 func (m memory[V]) put(key string, value V, err error, ttl time.Duration) {
-	m.held.PutFor(key, remembered[V]{value, err}, ttl)
+	m.held.PutFor(key, remembered[V]{value, err, time.Now()}, ttl)
 }

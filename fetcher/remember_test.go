@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/athens-go/athens"
 )
 
 func TestMemoryForgets(t *testing.T) {
@@ -22,6 +24,21 @@ func TestMemoryForgets(t *testing.T) {
 		time.Sleep(time.Minute)
 		_, _, ok = m.get("a")
 		assert.False(t, ok)
+	})
+}
+
+// A wait that a server asked for runs down while it is remembered.
+func TestMemoryTellsWhatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(1<<20, nothing)
+		said := &athens.UnavailableError{RetryAfter: 2 * time.Minute, Err: standing{errNoTag}}
+		m.put("a", struct{}{}, said, 2*time.Minute)
+		time.Sleep(90 * time.Second)
+		_, err, _ := m.get("a")
+		var outage *athens.UnavailableError
+		require.ErrorAs(t, err, &outage)
+		assert.Equal(t, 30*time.Second, outage.RetryAfter)
+		assert.Equal(t, 2*time.Minute, said.RetryAfter, "others hold it too")
 	})
 }
 

@@ -61,10 +61,7 @@ func statusError(a answer) error {
 		}
 		text = fmt.Errorf("%w: credentials are missing, or they do not suffice", text)
 	}
-	if a.login() || a.retryAfter > 0 {
-		text = standing{text}
-	}
-	return &athens.UnavailableError{Source: a.url, RetryAfter: a.retryAfter, Err: text}
+	return &athens.UnavailableError{Source: a.url, RetryAfter: a.retryAfter, Err: standing{text}}
 }
 
 // login reports whether the server wants to know who asks.
@@ -76,11 +73,24 @@ func (a answer) login() bool {
 	return false
 }
 
-// standing is an outage that asking again at once does not end: a login is missing, or
-// the server asks to be left alone.
+// standing is an outage of a server, which asking again at once does not end.
 type standing struct{ error }
 
 func (e standing) Unwrap() error { return e.error }
+
+// outage is an error of asking a source over the network, named without credentials.
+func outage(source string, err error) error {
+	if errors.As(err, new(queued)) {
+		return down(source, err)
+	}
+	return down(source, standing{err})
+}
+
+// queued is an error of waiting for other requests of this server, which says nothing of
+// the source.
+type queued struct{ error }
+
+func (e queued) Unwrap() error { return e.error }
 
 // standsFor is how long an error of a server is its answer; zero if it is to be asked
 // again.

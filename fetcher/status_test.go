@@ -195,6 +195,8 @@ func TestOutagesAreRemembered(t *testing.T) {
 	}{
 		"a login": {"/simple/info/refs", 401, ""}, "refused": {"/simple/info/refs", 403, ""},
 		"too many": {"/simple/info/refs", 429, "120"}, "busy": {"/simple/info/refs", 503, "120"},
+		"broken": {"/simple/info/refs", 500, ""}, "cut off": {"/simple/info/refs", 0, ""},
+		"a broken page": {"/simple", 502, ""}, "a page that is cut off": {"/simple", 0, ""}, "a page to sign in at": {"/simple", 200, ""},
 		"a login at the page": {"/simple", 401, ""}, "a page that is busy": {"/simple", 503, "120"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -205,6 +207,9 @@ func TestOutagesAreRemembered(t *testing.T) {
 					if c.after != "" {
 						w.Header().Set("Retry-After", c.after)
 					}
+					if c.status == 0 {
+						panic(http.ErrAbortHandler)
+					}
 					w.WriteHeader(c.status)
 				})
 			})
@@ -214,9 +219,14 @@ func TestOutagesAreRemembered(t *testing.T) {
 				requireOutage(t, err, "")
 				var outage *athens.UnavailableError
 				require.ErrorAs(t, err, &outage)
-				assert.Equal(t, c.after != "", outage.RetryAfter == 2*time.Minute, "%v", outage.RetryAfter)
+				assert.Equal(t, c.after != "", outage.RetryAfter > time.Minute, "%v", outage.RetryAfter)
+				assert.LessOrEqual(t, outage.RetryAfter, 2*time.Minute)
 			}
-			assert.Equal(t, 1, n.Count("git.test"+c.fails), "%v", n.Requests(""))
+			most := 1
+			if c.status == 0 {
+				most = 2 // net/http repeats a request on a connection that it had kept
+			}
+			assert.LessOrEqual(t, n.Count("git.test"+c.fails), most, "%v", n.Requests(""))
 			_, err := f.Versions(t.Context(), "git.test/other")
 			assert.NoError(t, err)
 		})

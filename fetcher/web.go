@@ -62,7 +62,7 @@ func (f *Fetcher) getPage(ctx context.Context, scheme string, u *url.URL, to rea
 
 	resp, err := f.get(ctx, f.page(to, u.Scheme), u, to)
 	if err != nil {
-		return nil, down(shown(u), cause(err))
+		return nil, outage(shown(u), cause(err))
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, f.opts.MaxPageBytes))

@@ -22,8 +22,9 @@ func (e Forbidden) Error() string {
 	return fmt.Sprintf("the address of %s is not a public one; only paths that are private (GOPRIVATE, Options.Private) may be fetched from there", e.Host)
 }
 
-// DialTimeout bounds one attempt to connect.
-const DialTimeout = 30 * time.Second
+// DialTimeout bounds one attempt to connect: a host whose network drops the first
+// packets is tried four times until then.
+const DialTimeout = 10 * time.Second
 
 // A DialFunc connects to an address as [net.Dialer.DialContext] does.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
