@@ -13,14 +13,13 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/athenstest"
 	"github.com/athens-go/athens/internal/modtest"
-	"github.com/athens-go/athens/storage"
 )
 
 // compareServed compares what a handler answers to queries with what the go command
 // said: with an empty store, and when it holds all versions that the queries mean,
 // each with the Origin of the version rather than of a query.
 func compareServed(t *testing.T, net *modtest.Internet, answers []modtest.Answer) {
-	store := storage.NewMemory()
+	store := athenstest.NewStore(t)
 	for _, state := range []string{"empty store", "all versions held"} {
 		f := newFetcher(t, net, nil) // what it fetched for others it has
 		h := newHandler(t, store, f)
@@ -122,7 +121,7 @@ write go.mod "module git.test/taken\n\nretract (\n\t[v1.1.0, v1.1.1]\n\tv1.3.0\n
 commit 2021-01-05T10:00:00Z e
 tag v1.3.0
 `)
-	net, store := modtest.NewInternet(t, repo), storage.NewMemory()
+	net, store := modtest.NewInternet(t, repo), athenstest.NewStore(t)
 	h := newHandler(t, store, newFetcher(t, net, nil))
 	for _, v := range []string{"v1.0.0", "v1.1.0", "v1.1.1", "v1.2.0", "v1.3.0"} {
 		_, status := askInfo(t, h, "/git.test/taken/@v/"+v+".info")
