@@ -52,7 +52,7 @@ func NewFlags(name, addr string) *Flags {
 	f.StringVar(&f.Ops, "ops", "", "serve operators on this `address`: /fills, and /readyz with reasons; empty means nowhere")
 	f.BoolVar(&f.version, "version", false, "print the version and do nothing else; not given means serve")
 	f.DurationVar(&f.ttl.list, "list-ttl", time.Minute, "give an answer to list, @latest or a query again for this `duration` without asking its source; 0 means ask each time")
-	f.DurationVar(&f.ttl.stale, "max-stale", 15*time.Second, "after -list-ttl, give it for this `duration` at once while its source is asked again; 0 means that clients wait")
+	f.DurationVar(&f.ttl.stale, "stale-ttl", 15*time.Second, "after -list-ttl, give it for this `duration` at once while its source is asked again; 0 means that clients wait")
 	f.DurationVar(&f.ttl.patience, "stale-after", time.Second, "give an older answer, or what is held, after waiting for the source of list, @latest or a query for this `duration`;\n0 means wait until it answers or fails")
 	f.IntVar(&f.pseudo, "max-pseudo-versions", 500, "store at most this `number` of new pseudo-versions of a module in an hour; 0 means no limit")
 	f.DurationVar(&f.ttl.missing, "missing-ttl", time.Minute, "remember \"not found\" for this `duration`; 0 means not at all")
@@ -62,7 +62,7 @@ func NewFlags(name, addr string) *Flags {
 
 // checkTTLs refuses negative ones.
 func (f *Flags) checkTTLs() error {
-	for name, d := range map[string]time.Duration{"list-ttl": f.ttl.list, "max-stale": f.ttl.stale, "stale-after": f.ttl.patience, "missing-ttl": f.ttl.missing, "down-ttl": f.ttl.down} {
+	for name, d := range map[string]time.Duration{"list-ttl": f.ttl.list, "stale-ttl": f.ttl.stale, "stale-after": f.ttl.patience, "missing-ttl": f.ttl.missing, "down-ttl": f.ttl.down} {
 		if d < 0 {
 			return fmt.Errorf("-%s is %v, less than zero", name, d)
 		}

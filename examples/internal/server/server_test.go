@@ -148,7 +148,9 @@ func TestFreshness(t *testing.T) {
 	f, _ := parsed(t, "-list-ttl", "10s", "-missing-ttl", "0")
 	var o athens.Options
 	f.freshness(&o)
-	assert.Equal(t, athens.Options{ListTTL: 10 * time.Second, StaleTTL: 5 * time.Minute, MissingTTL: -1, DownTTL: 5 * time.Second}, o)
+	assert.Equal(t, athens.Options{
+		ListTTL: 10 * time.Second, StaleTTL: 15 * time.Second, StaleAfter: time.Second, MissingTTL: -1, DownTTL: 5 * time.Second, MaxPseudoVersions: 500,
+	}, o)
 }
 
 // -version says what runs, on stdout, and nothing is served.
