@@ -3,6 +3,8 @@ package athens
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -290,7 +292,9 @@ func (x *exchange) serveVersion(version string, info *Info) error {
 			return err
 		}
 		if body != nil {
-			return x.serveAnswer(contentTypes[InfoFile], x.maxAge(), body)
+			sum := sha256.Sum256(body)
+			tag := `"` + hex.EncodeToString(sum[:12]) + `"`
+			return x.serveContent(contentTypes[InfoFile], x.maxAge(), tag, time.Time{}, bytes.NewReader(body), int64(len(body)))
 		}
 	}
 	if held, err := x.serveHeld(m, InfoFile, x.maxAge()); held || err != nil {
