@@ -71,6 +71,8 @@ func isolate(home string) error {
 // homeEnv returns the variables by which programs find a user's files.
 func homeEnv(home string) map[string]string {
 	env := map[string]string{"HOME": home}
+	// The AWS library has found its home before a test's main function begins.
+	env["AWS_CONFIG_FILE"], env["AWS_SHARED_CREDENTIALS_FILE"] = os.DevNull, os.DevNull
 	if runtime.GOOS == "windows" {
 		env["USERPROFILE"], env["AppData"], env["LocalAppData"] = home, filepath.Join(home, "roaming"), filepath.Join(home, "local")
 		return env
