@@ -373,14 +373,25 @@ func TestDamagedCacheIsFetchedAnew(t *testing.T) {
 	assert.Equal(t, want.Sum, got.Sum)
 }
 
+// A repository whose hashes are SHA-256 is refused with that reason, in each version
+// of git's protocol and if it is empty.
 func TestSHA256RepositoryIsToldApart(t *testing.T) {
 	net := modtest.NewInternet(t, seriesRepo(t))
+	serveSHA256(t, net)
 	line := strings.Repeat("0", 64) + " capabilities^{}\x00object-format=sha256 agent=git/2.45"
-	net.Break(series+"/info/refs", modtest.Body(fmt.Sprintf("001e# service=git-upload-pack\n0000%04x%s\n0000", len(line)+5, line)))
-	_, err := newFetcher(t, net, nil).Versions(t.Context(), series)
-	assert.ErrorAs(t, err, new(*athens.InvalidError))
-	assert.ErrorIs(t, err, errors.ErrUnsupported)
-	assert.ErrorContains(t, err, "SHA-256")
+	empty := modtest.Body(fmt.Sprintf("001e# service=git-upload-pack\n0000%04x%s\n0000", len(line)+5, line))
+	net.Break(series+"/info/refs", func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
+			empty(next).ServeHTTP(w, r)
+		})
+	})
+	for _, path := range []string{"corp.test/sha256", "corp.test/oldsha256", series} {
+		_, err := newFetcher(t, net, nil).Versions(t.Context(), path)
+		assert.ErrorAs(t, err, new(*athens.InvalidError), path)
+		assert.ErrorIs(t, err, errors.ErrUnsupported, path)
+		assert.ErrorContains(t, err, "SHA-256", path)
+	}
 }
 
 func TestOptions(t *testing.T) {

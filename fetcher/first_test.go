@@ -1,12 +1,10 @@
 package fetcher_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/cgi"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -180,12 +178,11 @@ func serveFiles(t *testing.T, net *modtest.Internet, repo *modtest.Repo) {
 	page(net, "corp.test/dumb", "git", "http://files.test/")
 }
 
-// serveSHA256 serves corp.test/sha256, whose hashes are of the new kind.
+// serveSHA256 serves corp.test/sha256, whose hashes are of the new kind, and as
+// corp.test/oldsha256 the same by version 0 of git's protocol.
 func serveSHA256(t *testing.T, net *modtest.Internet) {
 	t.Helper()
-	dir := t.TempDir()
-	repo := filepath.Join(dir, "repo")
-	require.NoError(t, os.Mkdir(repo, 0o777))
+	repo := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(repo, "go.mod"), []byte("module corp.test/sha256\n"), 0o666))
 	for _, args := range [][]string{
 		{"init", "-q", "-b", "main", "--object-format=sha256"}, {"add", "."}, {"commit", "-q", "-m", "Begin"}, {"tag", "v1.0.0"},
@@ -197,25 +194,14 @@ func serveSHA256(t *testing.T, net *modtest.Internet) {
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}
-	git, err := exec.LookPath("git")
-	require.NoError(t, err)
-	backend := &cgi.Handler{
-		Path: git, Args: []string{"http-backend"}, Stderr: t.Output(),
-		Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1"}, InheritEnv: []string{"PATH"},
-	}
 	net.Handle("new.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// CGI knows no chunked requests.
-		var body bytes.Buffer
-		_, _ = body.ReadFrom(r.Body)
-		r.Body, r.ContentLength, r.TransferEncoding = http.NoBody, int64(body.Len()), nil
-		if body.Len() > 0 {
-			r.Body = readCloser{&body}
-		}
-		backend.ServeHTTP(w, r)
+		modtest.ServeGit(t, w, r, strings.TrimPrefix(r.URL.Path, "/repo"), filepath.Join(repo, ".git"), "sha256")
 	}))
-	page(net, "corp.test/sha256", "git", "http://new.test/repo/.git")
+	net.Handle("old.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = r.Clone(r.Context())
+		r.Header.Del("Git-Protocol")
+		modtest.ServeGit(t, w, r, strings.TrimPrefix(r.URL.Path, "/repo"), filepath.Join(repo, ".git"), "sha256")
+	}))
+	page(net, "corp.test/sha256", "git", "http://new.test/repo")
+	page(net, "corp.test/oldsha256", "git", "http://old.test/repo")
 }
-
-type readCloser struct{ *bytes.Buffer }
-
-func (readCloser) Close() error { return nil }

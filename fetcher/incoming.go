@@ -15,13 +15,15 @@ import (
 )
 
 // incoming counts what all fetches under way have written to disk, before it is
-// known to be good. Together they may write as much as Options.MaxCacheBytes.
+// known to be good. A fetch that is the only one to have written anything is bounded
+// by Options.MaxFetchBytes alone. Two or more together may write as much as
+// Options.MaxCacheBytes.
 type incoming struct {
 	limit int64
 	trim  func() // removes what is not in use, to make room
 
 	mu        sync.Mutex
-	used      int64
+	used      int64 // by all arrivals
 	untrimmed int64 // written since the last trim
 }
 
@@ -29,50 +31,54 @@ type incoming struct {
 type arrival struct {
 	in   *incoming
 	own  int64 // that one fetch may write beside its pack
-	pack int64 // bytes of the pack
-	rest int64 // bytes beside it
+	pack int64 // bytes of the pack, under in.mu
+	rest int64 // bytes beside it, under in.mu
 }
 
-// trimParts says how often room is made: after this part of all that may be kept.
-const trimParts = 32
+const (
+	// trimParts says how often room is made: after this part of all that may be kept.
+	trimParts = 32
+	// minTrimBytes is what is written at least before room is made again, since
+	// making room reads all folders.
+	minTrimBytes = 1 << 20
+)
 
 var errDiskBusy = errors.New("other fetches have written as much as MaxCacheBytes allows")
 
-// take counts n bytes that are about to be written, or were removed.
-func (a *arrival) take(n int64) error {
+// take adds n bytes that are about to be written, or were removed, to part, which is
+// a field of a.
+func (a *arrival) take(part *int64, n int64) error {
+	trim, err := a.count(part, n)
+	if trim {
+		a.in.trim()
+	}
+	return err
+}
+
+// count is take, and reports whether it is time to make room.
+func (a *arrival) count(part *int64, n int64) (trim bool, err error) {
 	in := a.in
-	if a.pack+a.rest+n > in.limit {
-		return brokenf("the pack and what is made of it need more than %d bytes of disk; MaxCacheBytes sets this limit", in.limit)
-	}
 	in.mu.Lock()
-	if n > 0 && in.used+n > in.limit {
-		in.mu.Unlock()
-		return &athens.UnavailableError{Source: "this server", RetryAfter: retryAfter, Err: errDiskBusy}
+	defer in.mu.Unlock()
+	if part == &a.rest && a.rest+n > a.own {
+		return false, brokenf("the pack needs more than %d bytes when it is unpacked; MaxFetchBytes sets this limit", a.own)
 	}
+	alone := in.used == a.pack+a.rest
+	if n > 0 && in.used+n > in.limit && !alone {
+		return false, &athens.UnavailableError{Source: "this server", RetryAfter: retryAfter, Err: errDiskBusy}
+	}
+	*part += n
 	in.used += n
 	in.untrimmed += max(0, n)
-	trim := in.untrimmed > in.limit/trimParts
-	if trim {
-		in.untrimmed = 0
+	if in.untrimmed <= max(in.limit/trimParts, minTrimBytes) {
+		return false, nil
 	}
-	in.mu.Unlock()
-	if trim {
-		in.trim()
-	}
-	return nil
+	in.untrimmed = 0
+	return true, nil
 }
 
 // beside counts what is written beside the pack.
-func (a *arrival) beside(n int64) error {
-	if a.rest+n > a.own {
-		return brokenf("the pack needs more than %d bytes when it is unpacked; MaxFetchBytes sets this limit", a.own)
-	}
-	if err := a.take(n); err != nil {
-		return err
-	}
-	a.rest += n
-	return nil
-}
+func (a *arrival) beside(n int64) error { return a.take(&a.rest, n) }
 
 // end says that what was written is removed, or is a part of the bare repository.
 func (a *arrival) end() {
@@ -86,10 +92,9 @@ func (a *arrival) end() {
 func (a *arrival) counted(pack io.Reader) io.Reader {
 	return readFunc(func(p []byte) (int, error) {
 		n, err := pack.Read(p)
-		if takeErr := a.take(int64(n)); takeErr != nil {
+		if takeErr := a.take(&a.pack, int64(n)); takeErr != nil {
 			return 0, takeErr
 		}
-		a.pack += int64(n)
 		return n, err
 	})
 }

@@ -95,6 +95,36 @@ func TestStalledPacksShareTheDisk(t *testing.T) {
 	assert.Zero(t, git.incoming.used)
 }
 
+// A fetch that is the only one to write needs no room in MaxCacheBytes. Beside others
+// it does, and others need room beside it.
+func TestMaxCacheBytesLeavesRoomForOneFetch(t *testing.T) {
+	trims := 0
+	in := &incoming{limit: 10, trim: func() { trims++ }}
+	refused := func(a *arrival, n int64) {
+		t.Helper()
+		var busy *athens.UnavailableError
+		require.ErrorAs(t, a.take(&a.pack, n), &busy)
+		assert.ErrorIs(t, busy, errDiskBusy)
+	}
+	first, second := &arrival{in: in, own: 20}, &arrival{in: in, own: 20}
+	require.NoError(t, first.take(&first.pack, 11))
+	require.NoError(t, first.beside(20))
+	assert.ErrorContains(t, first.beside(1), "MaxFetchBytes sets this limit")
+	refused(second, 1)
+	require.NoError(t, first.take(&first.pack, minTrimBytes), "the second has nothing, and stops nobody")
+	assert.Equal(t, 1, trims)
+	first.end()
+
+	require.NoError(t, second.take(&second.pack, 4))
+	require.NoError(t, first.take(&first.pack, 6))
+	refused(first, 1)
+	refused(second, 1)
+	second.end()
+	require.NoError(t, first.take(&first.pack, 1))
+	first.end()
+	assert.Zero(t, in.used)
+}
+
 // What a process that was killed has received is removed at once, and what
 // another process receives is not.
 func TestSweep(t *testing.T) {

@@ -134,11 +134,11 @@ type Options struct {
 
 	// MaxCacheBytes bounds all bare repositories together: above it, those
 	// that were not used for the longest time are removed, but none that is in
-	// use. It also bounds what all fetches together write before it is known to
-	// be good, which counts as it arrives: one fetch that needs more is refused
-	// as invalid, and one that others leave no room for is an
-	// [*athens.UnavailableError]. What a fetch that fails has written is
-	// removed. Zero means 20 GiB.
+	// use. It also bounds what two or more fetches together write before it is
+	// known to be good, which counts as it arrives: one that others leave no room
+	// for is an [*athens.UnavailableError]. A fetch that is the only one to write
+	// is bounded by MaxFetchBytes alone, so that any limit leaves room for one at
+	// a time. What a fetch that fails has written is removed. Zero means 20 GiB.
 	MaxCacheBytes int64
 
 	// MaxWorkBytes bounds the memory for what is made of repositories' content,
