@@ -16,10 +16,11 @@ import (
 
 // measureStore starts the proxy on a store of very many versions, has it list one
 // module of them, and walks over all. The same is done with a store that holds
-// nothing but that module.
+// nothing but that module. Their upstream knows no module: a list is what the upstream
+// lists, and the store is read for it only where the upstream has none.
 func measureStore(t *testing.T, b *table) {
 	large, small := manyVersions(t, b.held), manyVersions(t, modtest.ManyInLargest)
-	upstream := modtest.NewGoProxy(t, newZip(t, modtest.ManyLargest, "v1.0.0", 1000))
+	upstream := modtest.NewGoProxy(t)
 	env := modtest.NewGo(t, nil).Env()
 	bin := modtest.Build(t, "./examples/proxy")
 	var starts, lists [2][]time.Duration

@@ -103,7 +103,6 @@ func hostileZips(t *testing.T) map[string]string {
 		"other module":    zipOf(t, "example.com/n@v1.0.0/go.mod", gomod),
 		"other version":   zipOf(t, "example.com/m@v1.0.1/go.mod", gomod),
 		"one file beside": zipOf(t, dir+"go.mod", gomod, "example.com/m@v1.0.0evil/a.go", ""),
-		"other go.mod":    zipOf(t, dir+"go.mod", gomod+"require evil.test/m v1.0.0\n"),
 		"second module":   zipOf(t, dir+"go.mod", gomod, dir+"sub/go.mod", "module evil.test/m\n"),
 		"no zip":          "<html>log in</html>",
 		"nothing":         "",
@@ -136,7 +135,8 @@ func hostileAnswers(t *testing.T) map[string]hostileAnswer {
 		"info of no version":   {".info", answerBody(`{"Version":"../../etc/passwd"}`), "no version"},
 		"info far in time":     {".info", answerBody(`{"Version":"v1.0.0","Time":"99999-01-01T00:00:00Z"}`), "no JSON"},
 		"mod without end":      {".mod", answerEndlessly(statusOKLine+"\r\nmodule example.com/m\n", "// more\n"), "more than"},
-		"mod without a module": {".mod", answerBody("<html>"), "no module line"},
+		"mod without a module": {".mod", answerBody("// nothing\n"), "no module line"},
+		"mod that is a page":   {".mod", answerBody("<html>"), "an HTML page"},
 		"list without end":     {"/list", answerEndlessly(statusOKLine+"\r\n", "v1.0.0\n"), "more than"},
 		"list of too many":     {"/list", answerBody(manyVersions(100_001)), "more than 100000 versions"},
 		"latest without end":   {"/@latest", answerEndlessly(statusOKLine+"\r\n", " "), "more than 65536 bytes"},
@@ -194,29 +194,46 @@ func manyVersions(n int) string {
 	return b.String()
 }
 
-// A zip whose directory promises more packed bytes than there are is one that the go
-// command reads all the same, so it is served, with the hash that the go command
-// computes, and what it promises costs nothing.
-func TestZipThatPromisesMore(t *testing.T) {
+// What the go command reads all the same is served, with the hash that the go command
+// computes: a zip whose directory promises more packed bytes than there are, which costs
+// nothing, and one that has another go.mod than the .mod or none, as a registry has it
+// that makes up or rewrites the .mod. The .mod stays what the upstream says it is.
+func TestUnusualZips(t *testing.T) {
 	v := athenstest.NewVersion(t, athenstest.Example)
-	body := lyingZip(t, "package a\n", func(h *zip.FileHeader) { h.CompressedSize64 = 1 << 40 })
-	upstream := newHostileServer(t, map[string][]byte{".info": v.Info, ".mod": v.Mod, ".zip": []byte(body)})
-	up, err := redirect.New(upstream.URL, &redirect.Options{Tries: 1})
-	require.NoError(t, err)
-	x := newTargetServer(t, &athens.Options{Upstream: up, MissFetch: true, MaxZipBytes: maxHostileZip, Prefetch: -1})
-	checkAllocated(t, 16<<20, func() {
-		whole, status, got := x.get(t, athenstest.ZipPath)
-		assert.True(t, whole && status == http.StatusOK && got == body, "%d %.200q", status, got)
-		x.end()
-	})
-	file := filepath.Join(t.TempDir(), "m.zip")
-	require.NoError(t, os.WriteFile(file, []byte(body), 0o666))
-	require.NoError(t, modzip.Unzip(filepath.Join(t.TempDir(), "m"), v.Version, file), "the go command uses it")
-	want, err := dirhash.HashZip(file, dirhash.Hash1)
-	require.NoError(t, err)
-	stored, err := os.ReadFile(filepath.Join(x.dir, "example.com", "m", "@v", "v1.0.0.ziphash"))
-	require.NoError(t, err)
-	assert.Equal(t, want, strings.TrimSpace(string(stored)))
+	const dir = "example.com/m@v1.0.0/"
+	for name, body := range map[string]string{
+		"promises more": lyingZip(t, "package a\n", func(h *zip.FileHeader) { h.CompressedSize64 = 1 << 40 }),
+		"other go.mod":  zipOf(t, dir+"go.mod", "module example.com/m\nrequire evil.test/m v1.0.0\n"),
+		"no go.mod":     zipOf(t, dir+"a.go", "package a\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			upstream := newHostileServer(t, map[string][]byte{".info": v.Info, ".mod": v.Mod, ".zip": []byte(body)})
+			up, err := redirect.New(upstream.URL, &redirect.Options{Tries: 1})
+			require.NoError(t, err)
+			x := newTargetServer(t, &athens.Options{Upstream: up, MissFetch: true, MaxZipBytes: maxHostileZip, Prefetch: -1})
+			checkAllocated(t, 16<<20, func() {
+				for _, path := range []string{athenstest.ZipPath, athenstest.ZipPath} { // fetched, and held
+					whole, status, got := x.get(t, path)
+					assert.True(t, whole && status == http.StatusOK && got == body, "%d %.200q", status, got)
+				}
+				whole, status, got := x.get(t, strings.TrimSuffix(athenstest.ZipPath, ".zip")+".mod")
+				assert.True(t, whole && status == http.StatusOK, "%d %.200q", status, got)
+				assert.Equal(t, string(v.Mod), got)
+				x.end()
+			})
+			file := filepath.Join(t.TempDir(), "m.zip")
+			require.NoError(t, os.WriteFile(file, []byte(body), 0o666))
+			require.NoError(t, modzip.Unzip(filepath.Join(t.TempDir(), "m"), v.Version, file), "the go command uses it")
+			want, err := dirhash.HashZip(file, dirhash.Hash1)
+			require.NoError(t, err)
+			for ext, want := range map[string]string{".zip": body, ".mod": string(v.Mod), ".ziphash": want} {
+				stored, err := os.ReadFile(filepath.Join(x.dir, "example.com", "m", "@v", "v1.0.0"+ext))
+				require.NoError(t, err)
+				assert.Equal(t, want, string(stored), ext)
+			}
+			checkSound(t, x.dir, 1)
+		})
+	}
 }
 
 // Whatever an upstream answers ends in an error that says so, within the limits of
@@ -252,6 +269,10 @@ func TestHostileUpstream(t *testing.T) {
 			checkAllocated(t, 256<<20, func() {
 				whole, status, body := x.get(t, path)
 				assert.False(t, whole, "%d %.200q", status, body)
+				switch name {
+				case "mod without a module", "mod that is a page": // an outage: somebody else has answered
+					assert.Equal(t, http.StatusServiceUnavailable, status)
+				}
 				if status >= 400 {
 					assert.Contains(t, body, a.want)
 					assert.NoError(t, athenstest.CheckErrorText(body))

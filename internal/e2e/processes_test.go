@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,13 +19,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/storage"
 )
 
 // TestProcessesOneFolder has four proxies on one folder, clients who ask them all
 // for the same, and kills one after the other at random instants.
 //
 // Their upstream is honest, or fickle: it has two contents for each version, and
-// answers with either.
+// answers with either. Each file that is stored is one of the two, for good.
 func TestProcessesOneFolder(t *testing.T) {
 	t.Parallel()
 	net := modtest.NewInternet(t)
@@ -180,23 +183,65 @@ func (c *clientCrowd) verdict(t *testing.T, servers []*server) {
 	})
 	last := servers[0]
 	last.restart()
-	truth := append([]*modtest.Version(nil), c.versions...)
-	for i := range c.others { // whichever was first, in all its parts
-		_, mod := modtest.Get(t, last.URL+"/"+truth[i].Path+"/@v/"+truth[i].Version.Version+".mod")
-		if mod == string(c.others[i].Mod) {
-			truth[i] = c.others[i]
-		}
-	}
+	truth := c.answered(t)
 	assert.Equal(t, map[string]int{"whole": len(truth)}, inspect(t, last, truth))
 	for _, v := range truth { // what was answered all the time is what lies there
-		for ext, want := range map[string][]byte{"info": v.Info, "mod": v.Mod} {
-			first, ok := c.seen.Load(v.Path + "/@v/" + v.Version.Version + "." + ext)
-			require.True(t, ok)
-			_, body := modtest.Get(t, last.URL+"/"+v.Path+"/@v/"+v.Version.Version+"."+ext)
-			assert.Equal(t, first, sha256.Sum256([]byte(body)))
-			if ext == "mod" {
-				assert.Equal(t, string(want), body)
+		for ext, want := range map[string][]byte{"info": v.Info, "mod": v.Mod, "zip": v.Zip} {
+			assert.True(t, string(want) == last.file(v, ext), "%s.%s is what was answered before", v.Version, ext)
+		}
+		said, err := os.ReadFile(filepath.Join(last.dir, filepath.FromSlash(v.Path), "@v", v.Version.Version+".ziphash"))
+		require.NoError(t, err)
+		assert.Equal(t, v.Sum, strings.TrimSpace(string(said)), v.Version)
+	}
+	last.Stop()
+	checkSound(t, last.dir, len(truth))
+}
+
+// answered returns the versions as clients have seen them. Each file is of one of the
+// two contents, whichever was stored first. The .mod and the zip need not be of the
+// same: an upstream's zip may have another go.mod than the .mod, which the go command
+// accepts, and the hash of each holds for itself.
+func (c *clientCrowd) answered(t *testing.T) []*modtest.Version {
+	t.Helper()
+	var truth []*modtest.Version
+	for i, v := range c.versions {
+		sides := []*modtest.Version{v}
+		if c.others != nil {
+			sides = append(sides, c.others[i])
+		}
+		of := func(ext string, file func(*modtest.Version) []byte) *modtest.Version {
+			seen, _ := c.seen.Load(v.Path + "/@v/" + v.Version.Version + "." + ext)
+			for _, side := range sides {
+				if seen == sha256.Sum256(file(side)) {
+					return side
+				}
 			}
+			require.Failf(t, "neither content", "%s.%s was answered with something else", v.Version, ext)
+			return nil
+		}
+		info := of("info", func(v *modtest.Version) []byte { return v.Info })
+		mod := of("mod", func(v *modtest.Version) []byte { return v.Mod })
+		z := of("zip", func(v *modtest.Version) []byte { return v.Zip })
+		truth = append(truth, &modtest.Version{
+			Version: v.Version, Info: info.Info, Mod: mod.Mod, GoModSum: mod.GoModSum, Zip: z.Zip, Sum: z.Sum,
+		})
+	}
+	return truth
+}
+
+// checkSound checks that a folder's versions, so many, are what their records say.
+func checkSound(t *testing.T, dir string, versions int) {
+	t.Helper()
+	store, err := storage.NewDisk(dir, nil)
+	require.NoError(t, err)
+	sound := 0
+	for checked, err := range store.Verify(t.Context(), nil) {
+		require.NoError(t, err)
+		assert.Empty(t, checked.Problems)
+		if checked.Module.Version != "" { // not of a module or the whole folder
+			assert.True(t, checked.Recorded, checked.Module)
+			sound++
 		}
 	}
+	assert.Equal(t, versions, sound)
 }
