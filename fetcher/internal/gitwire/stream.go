@@ -59,8 +59,12 @@ func (s *streamed) Close() error {
 
 // Explain adds what the server said to people.
 func (s *streamed) Explain(err error) error {
-	var words *RemoteError
-	if s.ctx.Err() != nil || errors.As(err, &words) {
+	var (
+		words *RemoteError
+		large *TooLarge
+	)
+	// A server that sent too much may never stop, so that its last words never come.
+	if s.ctx.Err() != nil || errors.As(err, &words) || errors.As(err, &large) || errors.Is(err, ErrSHA256) {
 		return err
 	}
 	said := s.Said()
