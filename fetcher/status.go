@@ -64,15 +64,6 @@ func statusError(a answer) error {
 	return &athens.UnavailableError{Source: a.url, RetryAfter: a.retryAfter, Err: standing{text}}
 }
 
-// login reports whether the server wants to know who asks.
-func (a answer) login() bool {
-	switch a.status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
-		return true
-	}
-	return false
-}
-
 // standing is an outage of a server, which asking again at once does not end.
 type standing struct{ error }
 
