@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/backends/blob"
@@ -158,7 +159,7 @@ func TestRaceWithoutConditions(t *testing.T) {
 // A listing that lacks a date, lists more than was asked for, or never ends is an error.
 func TestOddListings(t *testing.T) {
 	server := newServer(t)
-	store := open(t, server, nil)
+	store := open(t, server, &blob.Options{Timeout: 5 * time.Minute}) // not what is tried here
 	require.NoError(t, sample("v1.0.0").Put(t.Context(), store))
 	entry := func(i int, date string) string {
 		return fmt.Sprintf("<Contents><Key>mod/example.com/m/@v/v1.%d.0</Key><Size>1</Size>%s</Contents>", i, date)
