@@ -181,7 +181,11 @@ func (s *suite) stop() {
 	if err != nil {
 		return // it never started
 	}
-	if pid, err := strconv.Atoi(string(b)); err == nil {
-		_ = syscall.Kill(pid, syscall.SIGTERM)
+	pid, err := strconv.Atoi(string(b))
+	if err != nil {
+		return
+	}
+	if server, err := os.FindProcess(pid); err == nil {
+		_ = server.Signal(syscall.SIGTERM) // it may have ended
 	}
 }
