@@ -292,7 +292,7 @@ func matchAny(patterns []string, name string) bool {
 	matched := false
 	for _, p := range patterns {
 		p, negated := strings.CutPrefix(p, "!")
-		if !wildcard(p, name) {
+		if !Wildcard(p, name) {
 			continue
 		}
 		if negated {
@@ -303,9 +303,9 @@ func matchAny(patterns []string, name string) bool {
 	return matched
 }
 
-// wildcard matches "*" with any text and "?" with any character. It goes back
+// Wildcard matches "*" with any text and "?" with any character. It goes back
 // to the last "*" only, so that it takes at most len(pattern)*len(name) steps.
-func wildcard(pattern, name string) bool {
+func Wildcard(pattern, name string) bool {
 	p, n := 0, 0
 	star, mark := -1, 0
 	for n < len(name) {

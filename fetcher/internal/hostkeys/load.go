@@ -12,6 +12,8 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/athens-go/athens/internal/homefile"
+
+	"github.com/athens-go/athens/internal/sshconfig"
 )
 
 // Bounds of a file.
@@ -156,7 +158,7 @@ func (l *line) matches(name string) bool {
 	matched := false
 	for _, p := range l.hosts {
 		p, negated := strings.CutPrefix(p, "!")
-		if !wildcard(p, name) {
+		if !sshconfig.Wildcard(p, name) {
 			continue
 		}
 		if negated {
@@ -171,27 +173,4 @@ func hashName(name string, salt []byte) []byte {
 	mac := hmac.New(sha1.New, salt)
 	mac.Write([]byte(name))
 	return mac.Sum(nil)
-}
-
-// wildcard matches "*" with any text and "?" with any character. It goes back to the
-// last "*" only, so that it takes at most len(pattern)*len(name) steps.
-func wildcard(pattern, name string) bool {
-	p, n := 0, 0
-	star, mark := -1, 0
-	for n < len(name) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, n
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == name[n]):
-			p++
-			n++
-		case star >= 0:
-			mark++
-			p, n = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }
