@@ -47,7 +47,7 @@ func TestInsteadOf(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			repo := modtest.Ready(t, "simple")[0]
 			n := modtest.NewInternet(t)
-			page(n, "git.test/simple", "git", "http://git.test/simple")
+			httpPage(n, "git.test/simple", "git", "http://git.test/simple")
 			n.Handle("mirror.test/them/simple", at(repo))
 			n.Handle("locked.test/simple", modtest.BasicAuth("ada", "s3cret")(at(repo)))
 			config := gitConfig(t, c.config)
@@ -88,7 +88,7 @@ func at(repo *modtest.Repo) http.Handler {
 // What git's configuration names and is no server is refused, and not shown.
 func TestInsteadOfNonsense(t *testing.T) {
 	n := modtest.NewInternet(t)
-	page(n, "git.test/simple", "git", "https://git.test/simple")
+	httpPage(n, "git.test/simple", "git", "https://git.test/simple")
 	for _, base := range []string{
 		"file:///srv/s3cret/", "/srv/s3cret/", "ext::sh -c s3cret ", "s3cret", "-oProxyCommand=s3cret:", "ssh://-oProxyCommand=s3cret/",
 		"https://%zz s3cret/", "ssh:///s3cret", "ftp://s3cret/", "ssh://git@host.test/s3cret%0a", "git@-host:s3cret",
@@ -109,11 +109,11 @@ func TestInsteadOfNonsense(t *testing.T) {
 
 	// A go-import page may name no file, nor use git's short form.
 	for _, u := range []string{"file:///srv/x", "git@git.test:x", "/srv/x", "x:y"} {
-		page(n, "bad.test/x", "git", u)
+		httpPage(n, "bad.test/x", "git", u)
 		_, err := newFetcher(t, n, nil).Versions(t.Context(), "bad.test/x")
 		assert.ErrorAs(t, err, new(*athens.MissingError), "as the go command refuses %s", u)
 	}
-	page(n, "odd.test/x", "git", "ftp://git.test/x")
+	httpPage(n, "odd.test/x", "git", "ftp://git.test/x")
 	_, err = newFetcher(t, n, nil).Versions(t.Context(), "odd.test/x")
 	assert.ErrorIs(t, err, errors.ErrUnsupported)
 }
@@ -132,7 +132,7 @@ func TestAllowProtocol(t *testing.T) {
 func TestExtraHeader(t *testing.T) {
 	n := modtest.NewInternet(t, modtest.Ready(t, "simple")...)
 	n.Secure("git.test", "moved.test", "other.test")
-	page(n, "other.test/simple", "git", "https://git.test/simple")
+	httpPage(n, "other.test/simple", "git", "https://git.test/simple")
 	n.Handle("moved.test/simple", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "https://git.test"+r.URL.Path+"?"+r.URL.RawQuery, http.StatusFound)
 	}))
@@ -165,7 +165,7 @@ func TestExtraHeader(t *testing.T) {
 		}
 	}
 
-	page(n, "other.test/simple", "git", "https://moved.test/simple")
+	httpPage(n, "other.test/simple", "git", "https://moved.test/simple")
 	n.Reset()
 	_, err = f.Versions(t.Context(), "other.test/simple")
 	require.NoError(t, err)
@@ -368,7 +368,7 @@ func TestGitProtocol(t *testing.T) {
 	defer work.Wait()
 	defer l.Close()
 	n := modtest.NewInternet(t)
-	page(n, "git.test/simple", "git", "git://"+l.Addr().String()+"/some/repo")
+	httpPage(n, "git.test/simple", "git", "git://"+l.Addr().String()+"/some/repo")
 	f := newFetcher(t, n, func(o *fetcher.Options) { o.Private = everyPath(t) })
 	got, err := modtest.FetchAll(t, f, "git.test/simple", "v1.1.0")
 	require.NoError(t, err)

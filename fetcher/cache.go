@@ -35,7 +35,7 @@ func (f *Fetcher) trim(keep *repo) {
 		dir := filepath.Join(f.dir, e.Name())
 		size := folderSize(dir)
 		total += size
-		info, err := os.Stat(filepath.Join(dir, holdingFile))
+		info, err := os.Stat(filepath.Join(dir, stateFile))
 		if err != nil {
 			continue // nothing but what is coming in
 		}
@@ -75,7 +75,7 @@ func (f *Fetcher) remove(dir string) bool {
 		if r.dir != dir {
 			continue
 		}
-		if !r.retire() {
+		if !r.closeUnused() {
 			return false
 		}
 		delete(f.repos, key)

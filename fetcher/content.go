@@ -12,31 +12,31 @@ import (
 
 // content is a version bound to its commit, all of which is here.
 type content struct {
-	module module.Version
-	source *source
-	found  *finding
+	module   module.Version
+	codeRepo *codeRepo
+	version  *resolved
 }
 
 // Info implements [athens.Content].
 func (c *content) Info(ctx context.Context) (*athens.Info, error) {
-	return c.found.info(), context.Cause(ctx)
+	return c.version.info(), context.Cause(ctx)
 }
 
 // Mod implements [athens.Content]. It is the go.mod as it is stored: the one in
 // the zip can differ from it in what git attributes change.
 func (c *content) Mod(ctx context.Context) ([]byte, error) {
-	return bytes.Clone(c.source.goMod(c.found.tree)), context.Cause(ctx)
+	return bytes.Clone(c.codeRepo.goMod(c.version.root)), context.Cause(ctx)
 }
 
 // Zip implements [athens.Content].
 func (c *content) Zip(ctx context.Context, w io.Writer) error {
-	s := *c.source
-	s.repo = s.repo.f.borrow(s.repo.url, s.repo.reach)
-	defer s.repo.done()
-	err := s.repo.ensure(ctx, s.refs, c.found.rev)
+	s := *c.codeRepo
+	s.repo = s.repo.f.acquireRepo(s.repo.url, s.repo.policy)
+	defer s.repo.release()
+	err := s.repo.ensureRevision(ctx, s.refs, c.version.rev)
 	if err == nil {
-		err = s.zip(ctx, w, c.module, c.found.tree)
+		err = s.zip(ctx, w, c.module, c.version.root)
 	}
 	s.repo.f.repair(s.repo, err)
-	return outward(c.module.Path, c.module.Version, err)
+	return toAthensError(c.module.Path, c.module.Version, err)
 }

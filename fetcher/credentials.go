@@ -30,10 +30,10 @@ func withRefused(ctx context.Context) context.Context {
 	return context.WithValue(ctx, refusedKey{}, true)
 }
 
-// A login is what a request logs in with.
-type login struct {
-	header http.Header // nil if there is none
-	chosen bool        // by the Credentials option
+// A credential is what a request logs in with.
+type credential struct {
+	header     http.Header // nil if there is none
+	fromOption bool        // by the Credentials option
 
 	withheld bool // one is known, and is not sent without TLS
 }
@@ -67,37 +67,37 @@ func (f *Fetcher) knowsLogin(u *url.URL) bool {
 
 // credentials returns the login at u. Without TLS there is none, unless the
 // path may do without.
-func (f *Fetcher) credentials(ctx context.Context, u *url.URL, to reach) (login, error) {
+func (f *Fetcher) credentials(ctx context.Context, u *url.URL, to networkPolicy) (credential, error) {
 	if u.Scheme != "https" && !to.insecure {
-		return login{withheld: f.knowsLogin(u)}, nil
+		return credential{withheld: f.knowsLogin(u)}, nil
 	}
 	if u.User != nil {
 		password, _ := u.User.Password()
-		return login{header: BasicAuth(u.User.Username(), password)}, nil
+		return credential{header: BasicAuth(u.User.Username(), password)}, nil
 	}
 	if f.opts.Credentials != nil {
 		header, err := f.opts.Credentials(ctx, u)
 		if header != nil || err != nil {
-			return login{header: header, chosen: true}, err
+			return credential{header: header, fromOption: true}, err
 		}
 	}
 	if f.opts.Netrc == "" {
-		return login{}, nil
+		return credential{}, nil
 	}
 	file, err := netrc.Load(f.opts.Netrc)
 	if err != nil {
 		f.warn(ctx, "netrc can't be read; requests go without its logins")(f.opts.Netrc, err)
-		return login{}, nil
+		return credential{}, nil
 	}
 	if e, ok := file.Lookup(u.Hostname()); ok {
-		return login{header: BasicAuth(e.Login, e.Password)}, nil
+		return credential{header: BasicAuth(e.Login, e.Password)}, nil
 	}
-	return login{}, nil
+	return credential{}, nil
 }
 
 // get asks for what is at u, logged in. Where the server refuses the login and
 // there is a new one, it is asked once more.
-func (f *Fetcher) get(ctx context.Context, client *http.Client, u *url.URL, to reach) (*http.Response, error) {
+func (f *Fetcher) get(ctx context.Context, client *http.Client, u *url.URL, to networkPolicy) (*http.Response, error) {
 	old, err := f.credentials(ctx, u, to)
 	if err != nil {
 		return nil, fmt.Errorf("credentials: %w", err)
@@ -114,7 +114,7 @@ func (f *Fetcher) get(ctx context.Context, client *http.Client, u *url.URL, to r
 	return getWith(ctx, client, u, fresh)
 }
 
-func getWith(ctx context.Context, client *http.Client, u *url.URL, l login) (*http.Response, error) {
+func getWith(ctx context.Context, client *http.Client, u *url.URL, l credential) (*http.Response, error) {
 	ctx = withWithheld(ctx, l.withheld)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {

@@ -18,26 +18,26 @@ const (
 	vcsMod = "mod" // a server that speaks the GOPROXY protocol
 )
 
-// A place says where the code of a module is.
-type place struct {
+// A repoLocation says where the code of a module is.
+type repoLocation struct {
 	vcs    string
 	url    string // of the repository
 	root   string // import path of the repository's root, or of subdir
 	subdir string // folder in the repository, from a go-import tag
-	reach  reach
+	policy networkPolicy
 }
 
 // size is what a place takes of memory, in bytes.
-func (p *place) size() int64 {
+func (p *repoLocation) size() int64 {
 	if p == nil {
 		return 0
 	}
 	return int64(unsafe.Sizeof(*p)) + int64(len(p.vcs)+len(p.url)+len(p.root)+len(p.subdir)+4*16)
 }
 
-// A site is a hosting service, or a form of path, that needs no go-import page.
-type site struct {
-	prefix  string // paths under it that don't match are no modules
+// A hostPattern is a hosting service, or a form of path, that needs no go-import page.
+type hostPattern struct {
+	host    string // paths under it that don't match are no modules
 	path    *regexp.Regexp
 	vcs     string
 	suffix  bool // a repository name may not end in .git and the like
@@ -46,89 +46,89 @@ type site struct {
 
 var vcsSuffix = regexp.MustCompile(`\.(bzr|fossil|git|hg|svn)$`)
 
-// sites are the go command's. The first group is the root, which is the
+// hostPatterns are the go command's. The first group is the root, which is the
 // repository's URL too. The last one is for any host: its second group is the
 // repository's name without the suffix, and the third that suffix.
-var sites = []site{
-	{prefix: "github.com", vcs: vcsGit, suffix: true,
+var hostPatterns = []hostPattern{
+	{host: "github.com", vcs: vcsGit, suffix: true,
 		path: regexp.MustCompile(`^(github\.com/[\w.\-]+/[\w.\-]+)(?:/[\w.\-]+)*$`)},
-	{prefix: "bitbucket.org", vcs: vcsGit, suffix: true,
+	{host: "bitbucket.org", vcs: vcsGit, suffix: true,
 		path: regexp.MustCompile(`^(bitbucket\.org/[\w.\-]+/[\w.\-]+)(?:/[\w.\-]+)*$`)},
-	{prefix: "hub.jazz.net/git", vcs: vcsGit, suffix: true,
+	{host: "hub.jazz.net/git", vcs: vcsGit, suffix: true,
 		path: regexp.MustCompile(`^(hub\.jazz\.net/git/[a-z0-9]+/[\w.\-]+)(?:/[\w.\-]+)*$`)},
-	{prefix: "git.apache.org", vcs: vcsGit,
+	{host: "git.apache.org", vcs: vcsGit,
 		path: regexp.MustCompile(`^(git\.apache\.org/[a-z0-9_.\-]+\.git)(?:/[\w.\-]+)*$`)},
-	{prefix: "git.openstack.org", vcs: vcsGit,
+	{host: "git.openstack.org", vcs: vcsGit,
 		path: regexp.MustCompile(`^(git\.openstack\.org/[\w.\-]+/[\w.\-]+)(?:\.git)?(?:/[\w.\-]+)*$`)},
-	{prefix: "chiselapp.com", vcs: "fossil",
+	{host: "chiselapp.com", vcs: "fossil",
 		path: regexp.MustCompile(`^(chiselapp\.com/user/[A-Za-z0-9]+/repository/[\w.\-]+)$`)},
 	{anyHost: true,
 		path: regexp.MustCompile(`(((?:[a-z0-9.\-]+\.)+[a-z0-9.\-]+(?::[0-9]+)?(?:/~?[\w.\-]+)+?)\.(bzr|fossil|git|hg|svn))(?:/~?[\w.\-]+)*$`)},
 }
 
 // locate says where a module's code is, from what is remembered or by asking.
-func (f *Fetcher) locate(ctx context.Context, path string) (*place, error) {
-	to := f.reachOf(ctx, path) // the flight's context does not know
+func (f *Fetcher) locate(ctx context.Context, path string) (*repoLocation, error) {
+	to := f.policyFor(ctx, path) // the flight's context does not know
 	key := to.String() + path
-	if p, err, ok := f.located.get(key); ok {
+	if p, err, ok := f.locations.get(key); ok {
 		return p, err
 	}
-	return f.locating.Do(ctx, key, func(ctx context.Context) (*place, error) {
+	return f.locating.Do(ctx, key, func(ctx context.Context) (*repoLocation, error) {
 		p, err := f.lookUp(ctx, path, to)
 		switch {
 		case err == nil:
-			f.located.put(key, p, nil, f.opts.DiscoveryTTL)
-		case errors.As(err, new(absent)):
-			f.located.put(key, nil, err, f.opts.MissTTL)
+			f.locations.put(key, p, nil, f.opts.DiscoveryTTL)
+		case errors.As(err, new(notFound)):
+			f.locations.put(key, nil, err, f.opts.MissTTL)
 		}
 		return p, err
 	})
 }
 
-func (f *Fetcher) lookUp(ctx context.Context, path string, to reach) (*place, error) {
-	p, err := f.wellKnown(ctx, path, to)
+func (f *Fetcher) lookUp(ctx context.Context, path string, to networkPolicy) (*repoLocation, error) {
+	p, err := f.matchHostPattern(ctx, path, to)
 	if p == nil && err == nil {
 		p, err = f.discover(ctx, path, to)
 	}
 	if err != nil {
 		return nil, err
 	}
-	p.reach = to
+	p.policy = to
 	if strings.Contains(p.root, "...") {
-		return nil, absentf("the root of a repository can't have \"...\" in its path")
+		return nil, notFoundf("the root of a repository can't have \"...\" in its path")
 	}
 	if p.vcs != vcsGit && p.vcs != vcsMod {
-		return nil, brokenf("%s is a %s repository: %w", p.root, p.vcs, errors.ErrUnsupported)
+		return nil, invalidf("%s is a %s repository: %w", p.root, p.vcs, errors.ErrUnsupported)
 	}
-	return p, f.mayUse(p)
+	return p, f.checkGOVCS(p)
 }
 
-// wellKnown finds paths whose form says where the repository is. It returns
+// matchHostPattern finds paths whose form says where the repository is. It returns
 // nil if path has no such form.
-func (f *Fetcher) wellKnown(ctx context.Context, path string, to reach) (*place, error) {
-	for _, s := range sites {
-		if s.prefix != "" && !hasPathPrefix(path, s.prefix) {
+func (f *Fetcher) matchHostPattern(ctx context.Context, path string, to networkPolicy) (*repoLocation, error) {
+	for _, s := range hostPatterns {
+		if s.host != "" && !hasPathPrefix(path, s.host) {
 			continue
 		}
 		m := s.path.FindStringSubmatch(path)
 		if m == nil {
-			if s.prefix == "" {
+			if s.host == "" {
 				continue
 			}
-			return nil, absentf("%q is not an import path of %s", path, s.prefix)
+			return nil, notFoundf("%q is not an import path of %s", path, s.host)
 		}
 		if s.suffix && vcsSuffix.MatchString(m[1]) {
-			return nil, absentf("a path of %s can't end in a version control suffix", s.prefix)
+			return nil, notFoundf("a path of %s can't end in a version control suffix", s.host)
 		}
 		vcs := s.vcs
 		if s.anyHost {
 			vcs = m[3]
 		}
 		if vcs != vcsGit {
-			return nil, brokenf("%s is a %s repository: %w", m[1], vcs, errors.ErrUnsupported)
+			return nil, invalidf("%s is a %s repository: %w", m[1], vcs, errors.ErrUnsupported)
 		}
-		p := &place{vcs: vcs, url: "https://" + m[1], root: m[1], reach: to}
-		if err := f.mayUse(p); err != nil {
+		p := &repoLocation{vcs: vcs, url: "https://" + m[1], root: m[1], policy: to}
+		if err := f.checkGOVCS(p); err != nil {
 			return nil, err
 		}
 		if s.anyHost {
@@ -144,7 +144,7 @@ func (f *Fetcher) wellKnown(ctx context.Context, path string, to reach) (*place,
 
 // probe finds the scheme by which a repository, given without one, answers. By
 // ssh only hosts that known_hosts knows are asked.
-func (f *Fetcher) probe(ctx context.Context, repo string, to reach) (string, error) {
+func (f *Fetcher) probe(ctx context.Context, repo string, to networkPolicy) (string, error) {
 	schemes := []string{"https"}
 	if to.insecure {
 		schemes = append(schemes, "http")
@@ -152,16 +152,16 @@ func (f *Fetcher) probe(ctx context.Context, repo string, to reach) (string, err
 	var outage, missing error
 	for _, scheme := range append(schemes, "git+ssh") {
 		name := scheme + "://" + repo
-		r := f.borrow(name, to)
+		r := f.acquireRepo(name, to)
 		_, err := r.refs(ctx, 0)
-		r.done()
+		r.release()
 		switch {
 		case err == nil:
 			return name, nil
 		case errors.Is(err, errUnknownHost), errors.Is(err, errNoSSH):
-		case errors.As(err, new(absent)):
+		case errors.As(err, new(notFound)):
 			missing = err
-		case scheme == "git+ssh" && missing != nil && !errors.As(err, new(serverSays)):
+		case scheme == "git+ssh" && missing != nil && !errors.As(err, new(serverMessage)):
 			return "", err // what is not there by https may be there by ssh
 		case missing == nil && outage == nil:
 			outage = err
@@ -175,21 +175,21 @@ func (f *Fetcher) probe(ctx context.Context, repo string, to reach) (string, err
 }
 
 // discover asks the path's own host for its go-import page.
-func (f *Fetcher) discover(ctx context.Context, path string, to reach) (*place, error) {
+func (f *Fetcher) discover(ctx context.Context, path string, to networkPolicy) (*repoLocation, error) {
 	at, tags, err := f.goImports(ctx, path, to)
 	if err != nil {
 		return nil, err
 	}
 	tag, err := matchGoImport(tags, path)
 	if err != nil {
-		return nil, absentf("%s: %v", at, err)
+		return nil, notFoundf("%s: %v", at, err)
 	}
-	p, invalid := tag.place(at)
+	p, invalid := tag.location(at)
 	if tag.prefix == path {
 		return p, invalid
 	}
-	listed := f.listAhead(ctx, p, to)
-	if err := f.agrees(ctx, path, at, tag, to); err != nil {
+	listed := f.prefetchRefs(ctx, p, to)
+	if err := f.checkRootPage(ctx, path, at, tag, to); err != nil {
 		return nil, err
 	}
 	if invalid != nil {
@@ -198,36 +198,36 @@ func (f *Fetcher) discover(ctx context.Context, path string, to reach) (*place, 
 	return p, listed()
 }
 
-// agrees asks the page of a tag's prefix: whoever owns a sub-path does not own
+// checkRootPage asks the page of a tag's prefix: whoever owns a sub-path does not own
 // the prefix, so that the two pages must agree.
-func (f *Fetcher) agrees(ctx context.Context, path, at string, tag goImport, to reach) error {
+func (f *Fetcher) checkRootPage(ctx context.Context, path, at string, tag goImport, to networkPolicy) error {
 	rootAt, rootTags, err := f.goImports(ctx, tag.prefix, to)
 	if err != nil {
 		return err
 	}
 	rootTag, err := matchGoImport(rootTags, path)
 	if err != nil || rootTag != tag {
-		return absentf("%s and %s disagree about the go-import tag of %s", at, rootAt, tag.prefix)
+		return notFoundf("%s and %s disagree about the go-import tag of %s", at, rootAt, tag.prefix)
 	}
 	return nil
 }
 
-// listAhead asks a repository for its references while the page of its root is
+// prefetchRefs asks a repository for its references while the page of its root is
 // looked at: a path that is a module needs both, and so does one that is none.
 // The function returned waits for the answer, and returns an error only if that
 // is an outage: anything else is remembered for who asks next.
-func (f *Fetcher) listAhead(ctx context.Context, p *place, to reach) (listed func() error) {
-	if p == nil || p.vcs != vcsGit || f.mayUse(p) != nil {
+func (f *Fetcher) prefetchRefs(ctx context.Context, p *repoLocation, to networkPolicy) (listed func() error) {
+	if p == nil || p.vcs != vcsGit || f.checkGOVCS(p) != nil {
 		return func() error { return nil }
 	}
-	r := f.borrow(p.url, to)
+	r := f.acquireRepo(p.url, to)
 	answer := flight.Start(func() (*refSet, error) {
-		defer r.done()
+		defer r.release()
 		return r.refs(ctx, 0)
 	})
 	return func() error {
 		_, err := answer.Wait(ctx)
-		if errors.As(err, new(absent)) || errors.As(err, new(broken)) {
+		if errors.As(err, new(notFound)) || errors.As(err, new(invalid)) {
 			return nil
 		}
 		return err
@@ -242,27 +242,27 @@ func (tag goImport) size() int {
 	return len(tag.prefix) + len(tag.vcs) + len(tag.repo) + len(tag.subdir)
 }
 
-// place says where a tag, found on the page at, says that the code is.
-func (tag goImport) place(at string) (*place, error) {
+// repoLocation says where a tag, found on the page at, says that the code is.
+func (tag goImport) location(at string) (*repoLocation, error) {
 	if tag.size() > maxTag {
-		return nil, absentf("%s: the go-import tag has more than %d bytes", at, maxTag)
+		return nil, notFoundf("%s: the go-import tag has more than %d bytes", at, maxTag)
 	}
 	if strings.HasPrefix(tag.subdir, "/") || strings.HasPrefix(tag.subdir, "-") {
-		return nil, absentf("%s: invalid folder %q", at, tag.subdir)
+		return nil, notFoundf("%s: invalid folder %q", at, tag.subdir)
 	}
 	u, err := url.Parse(tag.repo)
 	switch {
 	case err != nil:
-		return nil, absentf("%s: the repository's URL %q is not valid", at, tag.repo)
+		return nil, notFoundf("%s: the repository's URL %q is not valid", at, tag.repo)
 	case u.Scheme == "" || u.Scheme == "file":
-		return nil, absentf("%s: the repository's URL %q must have a network scheme", at, tag.repo)
+		return nil, notFoundf("%s: the repository's URL %q must have a network scheme", at, tag.repo)
 	}
 	switch tag.vcs {
 	case vcsGit, vcsMod, "hg", "svn", "bzr", "fossil":
 	default:
-		return nil, absentf("%s: unknown version control system %q", at, tag.vcs)
+		return nil, notFoundf("%s: unknown version control system %q", at, tag.vcs)
 	}
-	return &place{vcs: tag.vcs, url: tag.repo, root: tag.prefix, subdir: tag.subdir}, nil
+	return &repoLocation{vcs: tag.vcs, url: tag.repo, root: tag.prefix, subdir: tag.subdir}, nil
 }
 
 // errNoTag is an outage: a page without a tag, such as one to sign in at or one that
@@ -291,16 +291,16 @@ const maxPageKept = 8 << 10
 // goImports returns the tags of the go-import page of a path, and that page's
 // URL. The page of a root is one for all paths below it, and those are asked for
 // together: it is remembered for as long as "not found" is.
-func (f *Fetcher) goImports(ctx context.Context, path string, to reach) (string, []goImport, error) {
+func (f *Fetcher) goImports(ctx context.Context, path string, to networkPolicy) (string, []goImport, error) {
 	key := to.String() + path
 	p, err, ok := f.pages.get(key)
 	if !ok {
 		p, err = f.paging.Do(ctx, key, func(ctx context.Context) (importPage, error) {
 			p, err := f.askGoImports(ctx, path, to)
-			if err == nil && p.size() <= maxPageKept || errors.As(err, new(absent)) {
+			if err == nil && p.size() <= maxPageKept || errors.As(err, new(notFound)) {
 				f.pages.put(key, p, err, min(f.opts.MissTTL, f.opts.DiscoveryTTL))
 			}
-			if ttl := f.standsFor(err); ttl > 0 && ctx.Err() == nil {
+			if ttl := f.failureTTL(err); ttl > 0 && ctx.Err() == nil {
 				f.pages.put(key, p, err, ttl)
 			}
 			return p, err
@@ -309,10 +309,10 @@ func (f *Fetcher) goImports(ctx context.Context, path string, to reach) (string,
 	return p.at, p.tags, err
 }
 
-func (f *Fetcher) askGoImports(ctx context.Context, path string, to reach) (importPage, error) {
+func (f *Fetcher) askGoImports(ctx context.Context, path string, to networkPolicy) (importPage, error) {
 	host, rest, _ := strings.Cut(path, "/")
 	if !strings.Contains(host, ".") {
-		return importPage{}, absentf("%q does not begin with a host name", path)
+		return importPage{}, notFoundf("%q does not begin with a host name", path)
 	}
 	u := &url.URL{Host: host, Path: "/" + rest, RawQuery: "go-get=1"}
 	p, err := f.getImportPage(ctx, u, to)
@@ -323,14 +323,14 @@ func (f *Fetcher) askGoImports(ctx context.Context, path string, to reach) (impo
 	if len(tags) > 0 {
 		return importPage{p.url, tags}, nil // whatever the status, and however it ends
 	}
-	if p.cut != nil {
-		return importPage{}, outage(p.url, cause(p.cut))
+	if p.bodyErr != nil {
+		return importPage{}, sourceUnavailable(p.url, cause(p.bodyErr))
 	}
 	if p.status != http.StatusOK {
-		return importPage{}, statusError(p.answer)
+		return importPage{}, statusError(p.response)
 	}
 	if err == nil {
 		err = errNoTag
 	}
-	return importPage{}, outage(p.url, err)
+	return importPage{}, sourceUnavailable(p.url, err)
 }

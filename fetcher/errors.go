@@ -12,30 +12,30 @@ import (
 	"github.com/athens-go/athens/internal/netguard"
 )
 
-// absent is a definite "there is no such thing", on its way to become an
+// notFound is a definite "there is no such thing", on its way to become an
 // [*athens.MissingError] that names the path and the query.
-type absent struct{ error }
+type notFound struct{ error }
 
-func (e absent) Unwrap() error { return e.error }
+func (e notFound) Unwrap() error { return e.error }
 
-func absentf(format string, args ...any) error { return absent{fmt.Errorf(format, args...)} }
+func notFoundf(format string, args ...any) error { return notFound{fmt.Errorf(format, args...)} }
 
-// broken is content that can't be right, on its way to become an
+// invalid is content that can't be right, on its way to become an
 // [*athens.InvalidError].
-type broken struct{ error }
+type invalid struct{ error }
 
-func (e broken) Unwrap() error { return e.error }
+func (e invalid) Unwrap() error { return e.error }
 
-func brokenf(format string, args ...any) error { return broken{fmt.Errorf(format, args...)} }
+func invalidf(format string, args ...any) error { return invalid{fmt.Errorf(format, args...)} }
 
-// limited turns an error of the budget for work into one of this package's.
-func limited(err error) error {
+// fromBudget turns an error of the budget for work into one of this package's.
+func fromBudget(err error) error {
 	var busy *budget.BusyError
 	switch {
-	case errors.As(err, new(broken)):
+	case errors.As(err, new(invalid)):
 		return err
 	case errors.As(err, new(*budget.LimitError)), errors.As(err, new(*gitpack.Error)), errors.As(err, new(*gitattr.Error)):
-		return broken{err}
+		return invalid{err}
 	case errors.As(err, &busy):
 		return &athens.UnavailableError{Source: "this server", RetryAfter: retryAfter, Err: busy}
 	}
@@ -45,26 +45,26 @@ func limited(err error) error {
 // errNoFile says that a commit's tree has no such file.
 var errNoFile = errors.New("no such file")
 
-// down says that a source, named without credentials, could not be asked.
-func down(source string, err error) error {
-	err = limited(err)
+// unavailable says that a source, named without credentials, could not be asked.
+func unavailable(source string, err error) error {
+	err = fromBudget(err)
 	var u *athens.UnavailableError
-	if errors.As(err, &u) || errors.As(err, new(absent)) || errors.As(err, new(broken)) {
+	if errors.As(err, &u) || errors.As(err, new(notFound)) || errors.As(err, new(invalid)) {
 		return err
 	}
 	return &athens.UnavailableError{Source: source, Err: netguard.WithoutAddresses(err)}
 }
 
-// outward turns an error of this package into one of the contract's.
-func outward(path, query string, err error) error {
+// toAthensError turns an error of this package into one of the contract's.
+func toAthensError(path, query string, err error) error {
 	var (
-		missing absent
-		bad     broken
+		missing notFound
+		bad     invalid
 		outage  *athens.UnavailableError
 		refused netguard.Forbidden
-		policy  forbidden
+		policy  blocked
 	)
-	switch err = limited(err); {
+	switch err = fromBudget(err); {
 	case err == nil:
 		return nil
 	case errors.As(err, &refused):

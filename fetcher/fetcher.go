@@ -51,15 +51,15 @@ import (
 type Fetcher struct {
 	dir      string
 	opts     Options
-	routes   map[reach]*route
+	clients  map[networkPolicy]*clients
 	vcsRules vcsRules
-	places   places
+	limiter  hostLimiter
 	work     *budget.Budget
 	idle     idleReaders
 	incoming *incoming
 	stop     context.CancelFunc
 
-	locating *flight.Calls[string, *place]
+	locating *flight.Calls[string, *repoLocation]
 	paging   *flight.Calls[string, importPage]
 	listings *flight.Calls[string, *refSet]
 	fetches  *flight.Calls[string, struct{}]
@@ -67,12 +67,12 @@ type Fetcher struct {
 	lists      *cache.Cache[string, *refSet]
 	largeLists *limit.Semaphore // lists of references that are large and being read
 
-	located  memory[*place]
-	pages    memory[importPage]
-	plain    memory[struct{}] // hosts that had no https
-	refusals memory[struct{}] // repositories that are not there
+	locations ttlCache[*repoLocation]
+	pages     ttlCache[importPage]
+	plainHTTP ttlCache[struct{}] // hosts that had no https
+	failures  ttlCache[struct{}] // repositories that are not there
 
-	warned   warned
+	warnings warnings
 	newHosts newHosts
 
 	received atomic.Int64 // bytes since the cache was last measured
@@ -103,20 +103,20 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	f := &Fetcher{
 		dir: dir, opts: o, stop: stop,
-		routes:     newRoutes(&o),
+		clients:    newClients(&o),
 		vcsRules:   rules,
-		places:     newPlaces(o.Concurrency),
+		limiter:    newHostLimiter(o.Concurrency),
 		work:       budget.New(o.MaxWorkBytes, o.MaxWorkSteps),
-		locating:   flight.NewCalls[string, *place](ctx),
+		locating:   flight.NewCalls[string, *repoLocation](ctx),
 		paging:     flight.NewCalls[string, importPage](ctx),
 		listings:   flight.NewCalls[string, *refSet](ctx),
 		fetches:    flight.NewCalls[string, struct{}](ctx),
 		lists:      cache.New(o.RefsCacheBytes, func(key string, rs *refSet) int64 { return int64(len(key)) + rs.bytes() }),
 		largeLists: limit.NewSemaphore(1),
-		located:    newMemory(rememberedBytes, (*place).size),
-		pages:      newMemory(rememberedBytes, importPage.size),
-		plain:      newMemory(rememberedBytes, nothing),
-		refusals:   newMemory(rememberedBytes, nothing),
+		locations:  newTTLCache(ttlCacheBytes, (*repoLocation).size),
+		pages:      newTTLCache(ttlCacheBytes, importPage.size),
+		plainHTTP:  newTTLCache(ttlCacheBytes, noBytes),
+		failures:   newTTLCache(ttlCacheBytes, noBytes),
 		repos:      make(map[string]*repo),
 	}
 	f.incoming = &incoming{limit: o.MaxCacheBytes, trim: func() { f.trim(nil) }}
@@ -128,18 +128,18 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 // questions fail.
 func (f *Fetcher) Close() error {
 	f.stop()
-	for _, r := range f.routes {
-		r.client.CloseIdleConnections()
+	for _, r := range f.clients {
+		r.pages.CloseIdleConnections()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.forgetRepos()
+	f.dropRepos()
 	return nil
 }
 
 // Versions implements [athens.Fetcher].
 func (f *Fetcher) Versions(ctx context.Context, path string) ([]string, error) {
-	return ask(ctx, f, path, "", (*source).versions, func(ctx context.Context, g *goproxy) ([]string, error) {
+	return ask(ctx, f, path, "", (*codeRepo).versions, func(ctx context.Context, g *goproxy) ([]string, error) {
 		return g.versions(ctx)
 	})
 }
@@ -147,7 +147,7 @@ func (f *Fetcher) Versions(ctx context.Context, path string) ([]string, error) {
 // Resolve implements [athens.Fetcher]. "latest" leaves out what the module
 // retracts, as the go command does.
 func (f *Fetcher) Resolve(ctx context.Context, path, query string) (*athens.Info, error) {
-	return ask(ctx, f, path, query, func(s *source, ctx context.Context) (*athens.Info, error) {
+	return ask(ctx, f, path, query, func(s *codeRepo, ctx context.Context) (*athens.Info, error) {
 		return resolve(ctx, s, path, query)
 	}, func(ctx context.Context, g *goproxy) (*athens.Info, error) {
 		return resolve(ctx, g, path, query)
@@ -159,15 +159,15 @@ func (f *Fetcher) Fetch(ctx context.Context, m module.Version) (athens.Content, 
 	if err := module.Check(m.Path, m.Version); err != nil {
 		return nil, &athens.MissingError{Path: m.Path, Query: m.Version, Err: err}
 	}
-	return ask(ctx, f, m.Path, m.Version, func(s *source, ctx context.Context) (athens.Content, error) {
+	return ask(ctx, f, m.Path, m.Version, func(s *codeRepo, ctx context.Context) (athens.Content, error) {
 		v, err := s.find(ctx, m.Version)
 		if err != nil {
 			return nil, err
 		}
 		if v.version != m.Version {
-			return nil, absentf("resolves to %s", v.version)
+			return nil, notFoundf("resolves to %s", v.version)
 		}
-		return &content{module: m, source: s, found: v}, nil
+		return &content{module: m, codeRepo: s, version: v}, nil
 	}, func(ctx context.Context, g *goproxy) (athens.Content, error) {
 		return g.content(m), nil
 	})
@@ -177,8 +177,8 @@ func (f *Fetcher) Fetch(ctx context.Context, m module.Version) (athens.Content, 
 // to the GOPROXY server that its go-import page names. "No" is believed only of
 // fresh references.
 func ask[T any](ctx context.Context, f *Fetcher, path, query string,
-	git func(*source, context.Context) (T, error), proxy func(context.Context, *goproxy) (T, error)) (answer T, err error) {
-	defer func() { err = outward(path, query, err) }()
+	git func(*codeRepo, context.Context) (T, error), proxy func(context.Context, *goproxy) (T, error)) (answer T, err error) {
+	defer func() { err = toAthensError(path, query, err) }()
 	if err := checkPath(path); err != nil {
 		return answer, err
 	}
@@ -194,10 +194,10 @@ func ask[T any](ctx context.Context, f *Fetcher, path, query string,
 		return proxy(ctx, g)
 	}
 	if path == toolchain {
-		return answer, absentf("toolchains are not kept in version control")
+		return answer, notFoundf("toolchains are not kept in version control")
 	}
-	r := f.borrow(p.url, p.reach)
-	defer r.done()
+	r := f.acquireRepo(p.url, p.policy)
+	defer r.release()
 	maxAge := f.opts.RefsTTL
 	if athens.NoCache(ctx) {
 		maxAge = min(maxAge, noCacheAge)
@@ -213,7 +213,7 @@ func ask[T any](ctx context.Context, f *Fetcher, path, query string,
 		}
 		answer, err = git(s, ctx)
 		f.repair(r, err)
-		if !isAbsent(err) || time.Since(rs.asked) <= f.opts.MissTTL || maxAge == f.opts.MissTTL {
+		if !isNotFound(err) || time.Since(rs.fetchedAt) <= f.opts.MissTTL || maxAge == f.opts.MissTTL {
 			return answer, err
 		}
 	}
@@ -229,11 +229,11 @@ const toolchain = "golang.org/toolchain"
 // checkPath refuses what no repository can hold.
 func checkPath(path string) error {
 	if err := module.CheckPath(path); err != nil {
-		return absent{err}
+		return notFound{err}
 	}
 	// The go command never asks for these.
 	if hasPathPrefix(path, "example.net") || path == "rsc.io" {
-		return absentf("it is not kept in version control")
+		return notFoundf("it is not kept in version control")
 	}
 	return nil
 }

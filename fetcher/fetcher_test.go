@@ -197,14 +197,14 @@ func TestOutages(t *testing.T) {
 				if strings.HasPrefix(name, "pack") {
 					fault.fault = modtest.AtPack(fault.fault)
 				}
-				outage(t, net, name, fault.where, fault.fault)
+				sourceUnavailable(t, net, name, fault.where, fault.fault)
 			})
 		}
 	}
 }
 
-// outage breaks what is asked for a version, and then mends it.
-func outage(t *testing.T, net *modtest.Internet, name, where string, fault modtest.Fault) {
+// sourceUnavailable breaks what is asked for a version, and then mends it.
+func sourceUnavailable(t *testing.T, net *modtest.Internet, name, where string, fault modtest.Fault) {
 	dir := t.TempDir()
 	f, err := fetcher.New(dir, &fetcher.Options{
 		Transport: net.Transport(), Insecure: modtest.Insecure, Netrc: "none", MissTTL: time.Nanosecond, DownTTL: time.Nanosecond,

@@ -86,7 +86,7 @@ func TestFirstWithGoCommand(t *testing.T) {
 	tagged := modtest.NewRepo(t, kitTagged)
 	net := modtest.NewInternet(t, tagged)
 	serveSHA256(t, net)
-	page(net, "corp.test/hg", "hg", "http://nosuch.test/hg")
+	httpPage(net, "corp.test/hg", "hg", "http://nosuch.test/hg")
 	serveFiles(t, net, modtest.NewRepo(t, strings.ReplaceAll(kitTagged, "corp.test/tagged", "corp.test/dumb")))
 	goCmd, err := gocmd.New(&gocmd.Options{Dir: t.TempDir(), Env: modtest.NewGo(t, net).Env()})
 	require.NoError(t, err)
@@ -175,7 +175,7 @@ func serveFiles(t *testing.T, net *modtest.Internet, repo *modtest.Repo) {
 	out, err := exec.Command("git", "-C", repo.Dir(), "update-server-info").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	net.Handle("files.test", http.FileServer(http.Dir(repo.Dir())))
-	page(net, "corp.test/dumb", "git", "http://files.test/")
+	httpPage(net, "corp.test/dumb", "git", "http://files.test/")
 }
 
 // serveSHA256 serves corp.test/sha256, whose hashes are of the new kind, and as
@@ -202,6 +202,6 @@ func serveSHA256(t *testing.T, net *modtest.Internet) {
 		r.Header.Del("Git-Protocol")
 		modtest.ServeGit(t, w, r, strings.TrimPrefix(r.URL.Path, "/repo"), filepath.Join(repo, ".git"), "sha256")
 	}))
-	page(net, "corp.test/sha256", "git", "http://new.test/repo")
-	page(net, "corp.test/oldsha256", "git", "http://old.test/repo")
+	httpPage(net, "corp.test/sha256", "git", "http://new.test/repo")
+	httpPage(net, "corp.test/oldsha256", "git", "http://old.test/repo")
 }

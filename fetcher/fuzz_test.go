@@ -57,7 +57,7 @@ func FuzzVersions(f *testing.F) {
 			list.add([]byte(tagsPrefix+tag), gitwire.ID{}, gitwire.ID{})
 		}
 		rs := &refSet{list: list.sorted()}
-		s, err := newSource(&place{root: strings.TrimSuffix(path, "/v2")}, path, &repo{name: "https://corp.test/m"}, rs)
+		s, err := newSource(&repoLocation{root: strings.TrimSuffix(path, "/v2")}, path, &repo{name: "https://corp.test/m"}, rs)
 		if err != nil {
 			return
 		}
@@ -67,7 +67,7 @@ func FuzzVersions(f *testing.F) {
 				t.Errorf("the version %s of the tag %s stands for %s", v, tag, s.revOf(v))
 			}
 		}
-		n := &namer{source: s, query: query, rev: &revision{commit: strings.Repeat("a", hashDigits), time: time.Unix(1577836800, 0).UTC()}}
+		n := &versioner{codeRepo: s, query: query, rev: &revision{commit: strings.Repeat("a", hashDigits), time: time.Unix(1577836800, 0).UTC()}}
 		if module.IsPseudoVersion(query) && len(rs.tags(s.tagPrefix())) == 0 {
 			_ = n.checkPseudo(context.Background(), query)
 		}

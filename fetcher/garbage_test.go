@@ -144,8 +144,8 @@ func FuzzStream(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer git.Close()
-		r := git.borrow("ssh://git.test/m", reach{})
-		defer r.done()
+		r := git.acquireRepo("ssh://git.test/m", networkPolicy{})
+		defer r.release()
 		client := &gitwire.Client{Link: gitwire.Streams{Dial: func(context.Context) (gitwire.Stream, error) {
 			return memoryStream{io.MultiReader(bytes.NewReader(list), bytes.NewReader(pack))}, nil
 		}}}
@@ -167,8 +167,8 @@ func FuzzStream(f *testing.F) {
 		if err := r.init(); err != nil {
 			t.Fatal(err)
 		}
-		_, err = r.receive(t.Context(), rs, &order{wants: []string{someHash}, depth: 1})
-		sound(t, outward("git.test/m", "", err))
+		_, err = r.receive(t.Context(), rs, &fetchRequest{wants: []string{someHash}, depth: 1})
+		sound(t, toAthensError("git.test/m", "", err))
 	})
 }
 

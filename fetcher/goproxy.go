@@ -24,60 +24,60 @@ import (
 // repository. It serves one question. What that server says of a version is passed
 // on as it is.
 type goproxy struct {
-	f     *Fetcher
-	path  string   // of the module
-	base  *url.URL // up to and without "/@v"
-	name  string   // base without credentials
-	reach reach
-	lines [][]string // of the list, once it was asked for
+	f      *Fetcher
+	path   string   // of the module
+	base   *url.URL // up to and without "/@v"
+	name   string   // base without credentials
+	policy networkPolicy
+	lines  [][]string // of the list, once it was asked for
 }
 
-func (f *Fetcher) goproxy(p *place, path string) (*goproxy, error) {
+func (f *Fetcher) goproxy(p *repoLocation, path string) (*goproxy, error) {
 	escaped, err := module.EscapePath(path)
 	if err != nil {
-		return nil, absent{err}
+		return nil, notFound{err}
 	}
 	u, err := url.Parse(p.url)
 	if err != nil {
-		return nil, absent{err}
+		return nil, notFound{err}
 	}
 	if u.Scheme != "https" && u.Scheme != "http" {
-		return nil, brokenf("%s: the scheme %q is not supported: %w", withoutLogin(p.url), u.Scheme, errors.ErrUnsupported)
+		return nil, invalidf("%s: the scheme %q is not supported: %w", redacted(p.url), u.Scheme, errors.ErrUnsupported)
 	}
-	if u.Scheme == "http" && !p.reach.insecure {
-		return nil, absentf("the URL %s is not secure", withoutLogin(p.url))
+	if u.Scheme == "http" && !p.policy.insecure {
+		return nil, notFoundf("the URL %s is not secure", redacted(p.url))
 	}
 	base := u.JoinPath(escaped)
-	return &goproxy{f: f, path: path, base: base, name: shown(base), reach: p.reach}, nil
+	return &goproxy{f: f, path: path, base: base, name: redactedURL(base), policy: p.policy}, nil
 }
 
 // get opens one file of the protocol.
 func (g *goproxy) get(ctx context.Context, file string) (io.ReadCloser, error) {
 	u := g.base.JoinPath(file)
-	release, err := g.f.places.acquire(ctx, u.Host)
+	release, err := g.f.limiter.acquire(ctx, u.Host)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := g.f.get(ctx, g.f.page(reach{private: g.reach.private}, u.Scheme), u, g.reach)
+	resp, err := g.f.get(ctx, g.f.pageClient(networkPolicy{private: g.policy.private}, u.Scheme), u, g.policy)
 	if err != nil {
 		release()
-		return nil, down(g.name, cause(err))
+		return nil, unavailable(g.name, cause(err))
 	}
-	body := placed{resp.Body, sync.OnceFunc(release)}
+	body := limitedBody{resp.Body, sync.OnceFunc(release)}
 	if resp.StatusCode != http.StatusOK {
 		body.Close()
-		return nil, statusError(answerOf(u, resp))
+		return nil, statusError(responseOf(u, resp))
 	}
 	return body, nil
 }
 
-// placed is a body that has its place among the requests until it is closed.
-type placed struct {
+// limitedBody is a body that has its place among the requests until it is closed.
+type limitedBody struct {
 	io.ReadCloser
 	release func()
 }
 
-func (p placed) Close() error {
+func (p limitedBody) Close() error {
 	defer p.release()
 	return p.ReadCloser.Close()
 }
@@ -93,10 +93,10 @@ func (g *goproxy) read(ctx context.Context, file string) ([]byte, error) {
 	defer body.Close()
 	data, err := io.ReadAll(io.LimitReader(body, g.f.opts.MaxModBytes+1))
 	if err != nil {
-		return nil, down(g.name, cause(err))
+		return nil, unavailable(g.name, cause(err))
 	}
 	if int64(len(data)) > g.f.opts.MaxModBytes {
-		return nil, brokenf("%s/%s has more than %d bytes, which is what Options.MaxModBytes allows", g.name, file, g.f.opts.MaxModBytes)
+		return nil, invalidf("%s/%s has more than %d bytes, which is what Options.MaxModBytes allows", g.name, file, g.f.opts.MaxModBytes)
 	}
 	return data, notText(g.name+"/"+file, data)
 }
@@ -108,10 +108,10 @@ func (g *goproxy) readInfo(ctx context.Context, file string) (*athens.Info, erro
 	}
 	var info athens.Info
 	if err := json.Unmarshal(data, &info); err != nil {
-		return nil, down(g.name+"/"+file, fmt.Errorf("the answer is not the JSON of a version: %w", err))
+		return nil, unavailable(g.name+"/"+file, fmt.Errorf("the answer is not the JSON of a version: %w", err))
 	}
 	if info.Version != module.CanonicalVersion(info.Version) || info.Version == "" {
-		return nil, brokenf("%s/%s: %q is not a canonical version", g.name, file, info.Version)
+		return nil, invalidf("%s/%s: %q is not a canonical version", g.name, file, info.Version)
 	}
 	return &info, nil
 }
@@ -136,7 +136,7 @@ func (g *goproxy) list(ctx context.Context) ([][]string, error) {
 		}
 	}
 	if said && len(lines) == 0 {
-		return nil, down(g.name+"/@v/list", errors.New("the answer names no version, so it is no list of versions"))
+		return nil, unavailable(g.name+"/@v/list", errors.New("the answer names no version, so it is no list of versions"))
 	}
 	g.lines = lines
 	return lines, nil
@@ -162,14 +162,14 @@ func (g *goproxy) versionsWith(ctx context.Context, prefix string) ([]string, er
 func (g *goproxy) named(ctx context.Context, revision string) (*athens.Info, error) {
 	escaped, err := module.EscapeVersion(revision)
 	if err != nil {
-		return nil, absent{err}
+		return nil, notFound{err}
 	}
 	info, err := g.readInfo(ctx, "@v/"+escaped+".info")
 	if err != nil {
 		return nil, err
 	}
 	if info.Version != revision && module.Check(g.path, revision) == nil {
-		return nil, brokenf("%s says that %s is %s", g.name, revision, info.Version)
+		return nil, invalidf("%s says that %s is %s", g.name, revision, info.Version)
 	}
 	return info, nil
 }
@@ -177,7 +177,7 @@ func (g *goproxy) named(ctx context.Context, revision string) (*athens.Info, err
 // tip is what the server says, or else the last pseudo-version of its list.
 func (g *goproxy) tip(ctx context.Context) (*athens.Info, error) {
 	info, err := g.readInfo(ctx, "@latest")
-	if !isAbsent(err) {
+	if !isNotFound(err) {
 		return info, err
 	}
 	lines, err := g.list(ctx)
@@ -197,7 +197,7 @@ func (g *goproxy) tip(ctx context.Context) (*athens.Info, error) {
 		}
 	}
 	if last == "" {
-		return nil, absentf("%s has no version", g.name)
+		return nil, notFoundf("%s has no version", g.name)
 	}
 	return g.named(ctx, last)
 }
@@ -212,7 +212,7 @@ func (g *goproxy) mod(ctx context.Context, version string) ([]byte, error) {
 	}
 	escaped, err := module.EscapeVersion(version)
 	if err != nil {
-		return nil, absent{err}
+		return nil, notFound{err}
 	}
 	return g.read(ctx, "@v/"+escaped+".mod")
 }
@@ -230,55 +230,55 @@ type proxyContent struct {
 func (c *proxyContent) file(extension string) (string, error) {
 	escaped, err := module.EscapeVersion(c.module.Version)
 	if err != nil {
-		return "", absent{err}
+		return "", notFound{err}
 	}
 	return "@v/" + escaped + extension, nil
 }
 
-func (c *proxyContent) outward(err error) error {
-	return outward(c.module.Path, c.module.Version, err)
+func (c *proxyContent) toAthensError(err error) error {
+	return toAthensError(c.module.Path, c.module.Version, err)
 }
 
 // Info implements [athens.Content].
 func (c *proxyContent) Info(ctx context.Context) (*athens.Info, error) {
 	file, err := c.file(".info")
 	if err != nil {
-		return nil, c.outward(err)
+		return nil, c.toAthensError(err)
 	}
 	info, err := c.readInfo(ctx, file)
-	return info, c.outward(err)
+	return info, c.toAthensError(err)
 }
 
 // Mod implements [athens.Content].
 func (c *proxyContent) Mod(ctx context.Context) ([]byte, error) {
 	file, err := c.file(".mod")
 	if err != nil {
-		return nil, c.outward(err)
+		return nil, c.toAthensError(err)
 	}
 	data, err := c.read(ctx, file)
-	return data, c.outward(err)
+	return data, c.toAthensError(err)
 }
 
 // Zip implements [athens.Content].
 func (c *proxyContent) Zip(ctx context.Context, w io.Writer) error {
 	file, err := c.file(".zip")
 	if err != nil {
-		return c.outward(err)
+		return c.toAthensError(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.f.opts.FetchTimeout)
 	defer cancel()
 	body, err := c.get(ctx, file)
 	if err != nil {
-		return c.outward(err)
+		return c.toAthensError(err)
 	}
 	defer body.Close()
 	zip := bufio.NewReader(body)
 	if begin, _ := zip.Peek(1); string(begin) == "<" {
-		return c.outward(notText(c.name+"/"+file, begin))
+		return c.toAthensError(notText(c.name+"/"+file, begin))
 	}
 	n, err := io.Copy(w, io.LimitReader(zip, modzip.MaxZipFile+1))
 	if err == nil && n > modzip.MaxZipFile {
-		err = brokenf("the zip is larger than %d bytes", modzip.MaxZipFile)
+		err = invalidf("the zip is larger than %d bytes", modzip.MaxZipFile)
 	}
-	return c.outward(err)
+	return c.toAthensError(err)
 }

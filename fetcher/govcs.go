@@ -61,16 +61,16 @@ func (rules vcsRules) allow(root string, private bool) bool {
 	return true
 }
 
-// forbidden is what policy does not let this package do, on its way to become an
+// blocked is what policy does not let this package do, on its way to become an
 // [*athens.BlockedError].
-type forbidden string
+type blocked string
 
-func (e forbidden) Error() string { return string(e) }
+func (e blocked) Error() string { return string(e) }
 
-// mayUse is an error if GOVCS does not allow what a place needs.
-func (f *Fetcher) mayUse(p *place) error {
-	if p.vcs != vcsGit || f.vcsRules.allow(p.root, p.reach.private) {
+// checkGOVCS is an error if GOVCS does not allow what a place needs.
+func (f *Fetcher) checkGOVCS(p *repoLocation) error {
+	if p.vcs != vcsGit || f.vcsRules.allow(p.root, p.policy.private) {
 		return nil
 	}
-	return forbidden("GOVCS does not allow git for " + p.root + "; Options.GOVCS, or else the variable GOVCS, says what is allowed")
+	return blocked("GOVCS does not allow git for " + p.root + "; Options.GOVCS, or else the variable GOVCS, says what is allowed")
 }

@@ -27,12 +27,12 @@ type incoming struct {
 	untrimmed int64 // written since the last trim
 }
 
-// An arrival is what one fetch has written.
-type arrival struct {
-	in   *incoming
-	own  int64 // that one fetch may write beside its pack
-	pack int64 // bytes of the pack, under in.mu
-	rest int64 // bytes beside it, under in.mu
+// An incomingFetch is what one fetch has written.
+type incomingFetch struct {
+	in    *incoming
+	own   int64 // that one fetch may write beside its pack
+	pack  int64 // bytes of the pack, under in.mu
+	extra int64 // bytes beside it, under in.mu
 }
 
 const (
@@ -47,7 +47,7 @@ var errDiskBusy = errors.New("other fetches have written as much as MaxCacheByte
 
 // take adds n bytes that are about to be written, or were removed, to part, which is
 // a field of a.
-func (a *arrival) take(part *int64, n int64) error {
+func (a *incomingFetch) take(part *int64, n int64) error {
 	trim, err := a.count(part, n)
 	if trim {
 		a.in.trim()
@@ -56,14 +56,14 @@ func (a *arrival) take(part *int64, n int64) error {
 }
 
 // count is take, and reports whether it is time to make room.
-func (a *arrival) count(part *int64, n int64) (trim bool, err error) {
+func (a *incomingFetch) count(part *int64, n int64) (trim bool, err error) {
 	in := a.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if part == &a.rest && a.rest+n > a.own {
-		return false, brokenf("the pack needs more than %d bytes when it is unpacked; MaxFetchBytes sets this limit", a.own)
+	if part == &a.extra && a.extra+n > a.own {
+		return false, invalidf("the pack needs more than %d bytes when it is unpacked; MaxFetchBytes sets this limit", a.own)
 	}
-	alone := in.used == a.pack+a.rest
+	alone := in.used == a.pack+a.extra
 	if n > 0 && in.used+n > in.limit && !alone {
 		return false, &athens.UnavailableError{Source: "this server", RetryAfter: retryAfter, Err: errDiskBusy}
 	}
@@ -77,19 +77,19 @@ func (a *arrival) count(part *int64, n int64) (trim bool, err error) {
 	return true, nil
 }
 
-// beside counts what is written beside the pack.
-func (a *arrival) beside(n int64) error { return a.take(&a.rest, n) }
+// takeExtra counts what is written beside the pack.
+func (a *incomingFetch) takeExtra(n int64) error { return a.take(&a.extra, n) }
 
 // end says that what was written is removed, or is a part of the bare repository.
-func (a *arrival) end() {
+func (a *incomingFetch) end() {
 	a.in.mu.Lock()
 	defer a.in.mu.Unlock()
-	a.in.used -= a.pack + a.rest
-	a.pack, a.rest = 0, 0
+	a.in.used -= a.pack + a.extra
+	a.pack, a.extra = 0, 0
 }
 
 // counted returns a pack whose bytes are counted as they come.
-func (a *arrival) counted(pack io.Reader) io.Reader {
+func (a *incomingFetch) counted(pack io.Reader) io.Reader {
 	return readFunc(func(p []byte) (int, error) {
 		n, err := pack.Read(p)
 		if takeErr := a.take(&a.pack, int64(n)); takeErr != nil {
@@ -178,7 +178,7 @@ func old(dir string) bool {
 // discard removes a bare repository that nothing was received for: what a fetch
 // that failed leaves. One that another process is receiving into stays.
 func (f *Fetcher) discard(dir string) {
-	if _, err := os.Stat(filepath.Join(dir, holdingFile)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, stateFile)); !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, incomingPrefix+"*")); len(left) > 0 || err != nil {

@@ -100,16 +100,16 @@ func TestStalledPacksShareTheDisk(t *testing.T) {
 func TestMaxCacheBytesLeavesRoomForOneFetch(t *testing.T) {
 	trims := 0
 	in := &incoming{limit: 10, trim: func() { trims++ }}
-	refused := func(a *arrival, n int64) {
+	refused := func(a *incomingFetch, n int64) {
 		t.Helper()
 		var busy *athens.UnavailableError
 		require.ErrorAs(t, a.take(&a.pack, n), &busy)
 		assert.ErrorIs(t, busy, errDiskBusy)
 	}
-	first, second := &arrival{in: in, own: 20}, &arrival{in: in, own: 20}
+	first, second := &incomingFetch{in: in, own: 20}, &incomingFetch{in: in, own: 20}
 	require.NoError(t, first.take(&first.pack, 11))
-	require.NoError(t, first.beside(20))
-	assert.ErrorContains(t, first.beside(1), "MaxFetchBytes sets this limit")
+	require.NoError(t, first.takeExtra(20))
+	assert.ErrorContains(t, first.takeExtra(1), "MaxFetchBytes sets this limit")
 	refused(second, 1)
 	require.NoError(t, first.take(&first.pack, minTrimBytes), "the second has nothing, and stops nobody")
 	assert.Equal(t, 1, trims)

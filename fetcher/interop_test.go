@@ -137,7 +137,7 @@ func expand(repo *modtest.Repo, offer string) string {
 // compareLists compares Versions with "go list -m -versions", which leaves out
 // what is retracted unless it is told not to.
 func compareLists(t *testing.T, net *modtest.Internet, rec *modtest.Recorded, f *fetcher.Fetcher, paths []string) {
-	answers := rec.Get(paths, func(paths []string) []modtest.Answer { return listed(t, net, paths) })
+	answers := rec.Get(paths, func(paths []string) []modtest.Answer { return asUnavailable(t, net, paths) })
 	for _, want := range answers {
 		got, err := f.Versions(t.Context(), want.Ref)
 		if want.Refused {
@@ -149,8 +149,8 @@ func compareLists(t *testing.T, net *modtest.Internet, rec *modtest.Recorded, f 
 	}
 }
 
-// listed asks the go command for the lists of several modules.
-func listed(t *testing.T, net *modtest.Internet, paths []string) []modtest.Answer {
+// asUnavailable asks the go command for the lists of several modules.
+func asUnavailable(t *testing.T, net *modtest.Internet, paths []string) []modtest.Answer {
 	stdout, stderr, err := modtest.NewGo(t, net).Run(append([]string{"list", "-m", "-versions", "-retracted", "-json", "-e"}, paths...)...)
 	require.NoError(t, err, stderr)
 	in := json.NewDecoder(strings.NewReader(stdout))

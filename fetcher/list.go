@@ -12,11 +12,11 @@ import (
 
 // versions lists the module's tagged versions as the go command does. The list
 // can hold versions that can't be fetched, because their go.mod is not right.
-func (s *source) versions(ctx context.Context) ([]string, error) { return s.versionsWith(ctx, "") }
+func (s *codeRepo) versions(ctx context.Context) ([]string, error) { return s.versionsWith(ctx, "") }
 
 // versionsWith lists those versions that begin with prefix. Only their tags
 // decide on "+incompatible", so that the list is not a part of the whole one.
-func (s *source) versionsWith(ctx context.Context, prefix string) ([]string, error) {
+func (s *codeRepo) versionsWith(ctx context.Context, prefix string) ([]string, error) {
 	// gopkg.in's unstable modules share the tags of the stable ones, which
 	// are not theirs.
 	if strings.HasPrefix(s.path, "gopkg.in/") && strings.HasSuffix(s.path, "-unstable") {
@@ -44,7 +44,7 @@ func (s *source) versionsWith(ctx context.Context, prefix string) ([]string, err
 // versions that the path does not have, that are versions with
 // "+incompatible": none if the last compatible version has a go.mod, and none
 // of a major version whose last one has.
-func (s *source) incompatibleVersions(ctx context.Context, compatible, others []string) ([]string, error) {
+func (s *codeRepo) incompatibleVersions(ctx context.Context, compatible, others []string) ([]string, error) {
 	if len(others) == 0 {
 		return nil, nil
 	}
@@ -74,7 +74,7 @@ func (s *source) incompatibleVersions(ctx context.Context, compatible, others []
 	return list, nil
 }
 
-func (s *source) tagHasGoMod(ctx context.Context, tag string) (bool, error) {
+func (s *codeRepo) tagHasGoMod(ctx context.Context, tag string) (bool, error) {
 	rev, err := s.stat(ctx, tag)
 	if err != nil {
 		return false, err
@@ -84,10 +84,10 @@ func (s *source) tagHasGoMod(ctx context.Context, tag string) (bool, error) {
 
 // retractions returns which versions the module's highest version retracts. It
 // retracts nothing if that version is not right.
-func (s *source) retractions(ctx context.Context) (func(version string) bool, error) {
+func (s *codeRepo) retractions(ctx context.Context) (func(version string) bool, error) {
 	nothing := func(string) bool { return false }
 	versions, err := s.versions(ctx)
-	if isAbsent(err) {
+	if isNotFound(err) {
 		return nothing, nil
 	}
 	if err != nil {
@@ -105,8 +105,8 @@ func (s *source) retractions(ctx context.Context) (func(version string) bool, er
 	if highest == "" {
 		return nothing, nil
 	}
-	t, err := s.findDir(ctx, highest)
-	if isAbsent(err) {
+	t, err := s.findModule(ctx, highest)
+	if isNotFound(err) {
 		return nothing, nil
 	}
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// A source is one module in its repository, seen in one state of the
+// A codeRepo is one module in its repository, seen in one state of the
 // repository's references. It serves one question.
-type source struct {
+type codeRepo struct {
 	path        string
 	root        string // import path of the repository's root
 	dir         string // folder in which the module is looked for
@@ -27,15 +27,15 @@ type source struct {
 }
 
 // newSource says where in a repository a module is.
-func newSource(p *place, modPath string, r *repo, rs *refSet) (*source, error) {
+func newSource(p *repoLocation, modPath string, r *repo, rs *refSet) (*codeRepo, error) {
 	if !hasPathPrefix(modPath, p.root) {
-		return nil, absentf("the repository is %s", p.root)
+		return nil, notFoundf("the repository is %s", p.root)
 	}
 	prefix, major, ok := module.SplitPathVersion(modPath)
 	if !ok {
-		return nil, absentf("invalid module path")
+		return nil, notFoundf("invalid module path")
 	}
-	s := &source{
+	s := &codeRepo{
 		path: modPath, root: p.root, prefix: prefix, major: major,
 		pseudoMajor: module.PathMajorPrefix(major),
 		repo:        r, refs: rs, revs: make(map[string]*revision),
@@ -44,7 +44,7 @@ func newSource(p *place, modPath string, r *repo, rs *refSet) (*source, error) {
 	case p.root == modPath:
 		s.prefix = modPath
 	case !hasPathPrefix(prefix, p.root):
-		return nil, absentf("a repository rooted at %s can't contain it", p.root)
+		return nil, notFoundf("a repository rooted at %s can't contain it", p.root)
 	default:
 		s.dir = strings.Trim(prefix[len(p.root):], "/")
 	}
@@ -55,7 +55,7 @@ func newSource(p *place, modPath string, r *repo, rs *refSet) (*source, error) {
 }
 
 // tagPrefix is what the module's tags begin with.
-func (s *source) tagPrefix() string {
+func (s *codeRepo) tagPrefix() string {
 	if s.dir == "" {
 		return ""
 	}
@@ -63,7 +63,7 @@ func (s *source) tagPrefix() string {
 }
 
 // stat is the repository's stat, asked once for each revision.
-func (s *source) stat(ctx context.Context, rev string) (*revision, error) {
+func (s *codeRepo) stat(ctx context.Context, rev string) (*revision, error) {
 	if r, ok := s.revs[rev]; ok {
 		return r, nil
 	}
@@ -76,7 +76,7 @@ func (s *source) stat(ctx context.Context, rev string) (*revision, error) {
 
 // revOf returns the tag, or the hash, that a version stands for. What is no
 // version stands for itself.
-func (s *source) revOf(version string) string {
+func (s *codeRepo) revOf(version string) string {
 	switch {
 	case !semver.IsValid(version):
 		return version
@@ -90,7 +90,7 @@ func (s *source) revOf(version string) string {
 const incompatible = "+incompatible"
 
 // hasFile reports whether a revision has a file; the error is an outage.
-func (s *source) hasFile(ctx context.Context, rev *revision, name string) (bool, error) {
+func (s *codeRepo) hasFile(ctx context.Context, rev *revision, name string) (bool, error) {
 	o, err := s.repo.open(ctx)
 	if err != nil {
 		return false, err
@@ -103,21 +103,21 @@ func (s *source) hasFile(ctx context.Context, rev *revision, name string) (bool,
 	return err == nil, err
 }
 
-// A tree is where a version of a module is: a folder of a commit, and the
+// A moduleRoot is where a version of a module is: a folder of a commit, and the
 // go.mod there, which is nil if there is none.
-type tree struct {
+type moduleRoot struct {
 	rev   *revision
 	dir   string
 	gomod []byte
 }
 
-// findDir finds the module in a version's commit, by the go command's rules:
+// findModule finds the module in a version's commit, by the go command's rules:
 // its go.mod is in the folder that the path says, or for "/v2" and above in a
 // folder of that name below it, and it must declare the right major version. A
 // repository's root may lack a go.mod.
-func (s *source) findDir(ctx context.Context, version string) (*tree, error) {
+func (s *codeRepo) findModule(ctx context.Context, version string) (*moduleRoot, error) {
 	if !semver.IsValid(version) {
-		return nil, absentf("%q is not a version", version)
+		return nil, notFoundf("%q is not a version", version)
 	}
 	rev, err := s.stat(ctx, s.revOf(version))
 	if err != nil {
@@ -143,37 +143,37 @@ func (s *source) findDir(ctx context.Context, version string) (*tree, error) {
 		found2 := err2 == nil && majorFits(declared2, s.major)
 		switch {
 		case found1 && found2:
-			return nil, absentf("%s and %s/go.mod both declare a path with %s", file1, dir2, s.major)
+			return nil, notFoundf("%s and %s/go.mod both declare a path with %s", file1, dir2, s.major)
 		case found2:
-			return &tree{rev, dir2, orEmpty(gomod2)}, nil
+			return &moduleRoot{rev, dir2, orEmpty(gomod2)}, nil
 		case err2 == nil && declared2 == "":
-			return nil, absentf("%s/go.mod declares no module path", dir2)
+			return nil, notFoundf("%s/go.mod declares no module path", dir2)
 		case err2 == nil:
-			return nil, absentf("%s/go.mod declares the module path %q, which does not end in %s", dir2, declared2, s.major)
+			return nil, notFoundf("%s/go.mod declares the module path %q, which does not end in %s", dir2, declared2, s.major)
 		}
 	}
 	switch {
 	case found1:
-		return &tree{rev, s.dir, orEmpty(gomod1)}, nil
+		return &moduleRoot{rev, s.dir, orEmpty(gomod1)}, nil
 	case err1 == nil:
 		return nil, s.mismatch(file1, declared1, version)
 	case s.dir == "" && (s.major == "" || strings.HasPrefix(s.major, ".")):
-		return &tree{rev, "", nil}, nil
+		return &moduleRoot{rev, "", nil}, nil
 	case hasSecond:
-		return nil, absentf("there is neither %s nor %s", file1, path.Join(s.dir, s.major[1:], "go.mod"))
+		return nil, notFoundf("there is neither %s nor %s", file1, path.Join(s.dir, s.major[1:], "go.mod"))
 	}
-	return nil, absentf("there is no %s", file1)
+	return nil, notFoundf("there is no %s", file1)
 }
 
 // mismatch says why a go.mod that is there is not the module's.
-func (s *source) mismatch(file, declared, version string) error {
+func (s *codeRepo) mismatch(file, declared, version string) error {
 	if declared == "" {
-		return absentf("%s declares no module path", file)
+		return notFoundf("%s declares no module path", file)
 	}
 	if s.major != "" {
-		return absentf("%s declares the module path %q, which does not end in %s", file, declared, s.major)
+		return notFoundf("%s declares the module path %q, which does not end in %s", file, declared, s.major)
 	}
-	return absentf("%s declares the module path %q, which does not fit %s", file, declared, semver.Major(version))
+	return notFoundf("%s declares the module path %q, which does not fit %s", file, declared, semver.Major(version))
 }
 
 func orEmpty(data []byte) []byte {
@@ -205,7 +205,7 @@ func majorFits(declared, major string) bool {
 
 // goMod returns the .mod: the go.mod as it is stored, or the one made up where
 // there is none.
-func (s *source) goMod(t *tree) []byte {
+func (s *codeRepo) goMod(t *moduleRoot) []byte {
 	if t.gomod != nil {
 		return t.gomod
 	}

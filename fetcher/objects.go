@@ -35,7 +35,7 @@ const (
 	maxTreeBytes   = 64 << 20 // larger trees are refused
 	maxCommitBytes = 1 << 20  // so is a commit with more than this before its message
 	maxNameBytes   = 64 << 10 // and a longer name in a tree
-	paidSteps      = 256      // of work, for each byte of a repository that was received
+	stepsPerByte   = 256      // of work, for each byte of a repository that was received
 )
 
 // open returns a reader of all that is there now. The caller closes it.
@@ -57,7 +57,7 @@ func (r *repo) openFor(job *budget.Job) (*objects, error) {
 		return nil, err
 	}
 	o.job, o.lent = job, true
-	o.job.Allow(paidSteps * o.store.Bytes())
+	o.job.Allow(stepsPerByte * o.store.Bytes())
 	o.store.Use(o.job)
 	return o, nil
 }
@@ -171,7 +171,7 @@ func (o *objects) commit(hash string) (*commit, error) {
 	defer obj.Close()
 	c, err := parseCommit(obj)
 	if err != nil {
-		return nil, unreadable("commit "+hash, err)
+		return nil, objectError("commit "+hash, err)
 	}
 	return c, nil
 }
@@ -181,11 +181,11 @@ type malformed string
 
 func (e malformed) Error() string { return string(e) }
 
-// unreadable says why an object can't be used: because of what it says, or
+// objectError says why an object can't be used: because of what it says, or
 // because it could not be read.
-func unreadable(what string, err error) error {
+func objectError(what string, err error) error {
 	if errors.As(err, new(malformed)) {
-		return brokenf("%s: %w", what, err)
+		return invalidf("%s: %w", what, err)
 	}
 	return damaged(err)
 }
@@ -258,7 +258,7 @@ func (o *objects) file(tree, name string, limit int64) ([]byte, error) {
 	}
 	defer rd.Close()
 	if size > limit {
-		return nil, brokenf("%s has %d bytes", name, size)
+		return nil, invalidf("%s has %d bytes", name, size)
 	}
 	return io.ReadAll(rd)
 }
@@ -286,17 +286,17 @@ func (o *objects) blob(hash string) (rd io.ReadCloser, size int64, err error) {
 var errDamaged = errors.New("the bare repository is damaged")
 
 func damaged(err error) error {
-	switch err = limited(err); {
-	case errors.As(err, new(broken)), errors.As(err, new(*athens.UnavailableError)),
+	switch err = fromBudget(err); {
+	case errors.As(err, new(invalid)), errors.As(err, new(*athens.UnavailableError)),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
 	return fmt.Errorf("%w: %w", errDamaged, err)
 }
 
-// errCut says that a walk came to a commit whose parents are not here, so that
+// errShallow says that a walk came to a commit whose parents are not here, so that
 // it can't be known what lies behind.
-var errCut = errors.New("the history here is cut")
+var errShallow = errors.New("the history here is cut")
 
 // walk calls visit for a commit and all its ancestors, until that returns
 // false. The error is errCut if a commit is not here; what could be visited
@@ -332,7 +332,7 @@ func (o *objects) walk(start string, visit func(hash string) bool) error {
 		}
 	}
 	if cut {
-		return errCut
+		return errShallow
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 
 // origin says where a version came from and what the answer depends on: a
 // pseudo-version also on the tags, which could give the commit another name.
-func (s *source) origin(rev *revision, ref, version, query string) *athens.Origin {
+func (s *codeRepo) origin(rev *revision, ref, version, query string) *athens.Origin {
 	o := &athens.Origin{VCS: vcsGit, URL: s.repo.name, Subdir: s.dir, Hash: rev.commit, Ref: ref}
 	if module.IsPseudoVersion(version) && (version != query || !strings.HasPrefix(version, "v0.0.0-")) {
 		prefix := s.tagPrefix()
@@ -28,7 +28,7 @@ func (s *source) origin(rev *revision, ref, version, query string) *athens.Origi
 
 // listOrigin says what a list of the versions that begin with prefix depends
 // on.
-func (s *source) listOrigin(prefix string) *athens.Origin {
+func (s *codeRepo) listOrigin(prefix string) *athens.Origin {
 	prefix = s.tagPrefix() + prefix
 	return &athens.Origin{VCS: vcsGit, URL: s.repo.name, Subdir: s.dir, TagPrefix: prefix, TagSum: s.refs.tagSum(prefix)}
 }

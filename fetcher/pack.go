@@ -21,8 +21,8 @@ import (
 	"github.com/athens-go/athens/internal/durable"
 )
 
-// An order is what one fetch asks a server for.
-type order struct {
+// A fetchRequest is what one fetch asks a server for.
+type fetchRequest struct {
 	wants    []string // objects that references name
 	haves    []string // commits that need not be sent again
 	shallows []string // of those that are held, the ones without history
@@ -32,7 +32,7 @@ type order struct {
 
 // thin reports whether the server may send differences to what is held. Without
 // history it would send everything again otherwise.
-func (o *order) thin() bool { return o.depth > 0 && len(o.haves) > 0 }
+func (o *fetchRequest) thin() bool { return o.depth > 0 && len(o.haves) > 0 }
 
 // init makes the bare repository if it is not there. A half-made one, which a
 // crash can leave, is made whole.
@@ -49,8 +49,8 @@ func (r *repo) init() error {
 
 // receive fetches an order into a folder of its own and then moves what came
 // into the bare repository, so that nothing of a fetch that fails stays.
-func (r *repo) receive(ctx context.Context, rs *refSet, o *order) (int64, error) {
-	release, err := r.f.places.acquire(ctx, r.host())
+func (r *repo) receive(ctx context.Context, rs *refSet, o *fetchRequest) (int64, error) {
+	release, err := r.f.limiter.acquire(ctx, r.host())
 	if err != nil {
 		return 0, err
 	}
@@ -65,24 +65,24 @@ func (r *repo) receive(ctx context.Context, rs *refSet, o *order) (int64, error)
 	if err != nil {
 		return 0, err
 	}
-	counted := &arrival{in: r.f.incoming, own: r.f.opts.MaxFetchBytes}
+	counted := &incomingFetch{in: r.f.incoming, own: r.f.opts.MaxFetchBytes}
 	defer counted.end()
 	defer remove()
 	n, err := r.unpack(ctx, incoming, pack, o.thin(), counted)
 	if err == nil {
-		err = r.checkArrived(ctx, incoming, o.wants)
+		err = r.checkReceived(ctx, incoming, o.wants)
 	}
 	if err != nil || n <= emptyPackBytes {
 		return n, err
 	}
-	return n, r.adopt(incoming, o.last)
+	return n, r.migrate(incoming, o.last)
 }
 
 // unpack takes a pack over: it is kept as it comes, beside an index. A thin
 // one is taken apart, because its objects can be differences to those that the
 // bare repository has.
-func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin bool, counted *arrival) (n int64, err error) {
-	defer guard(&err)
+func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin bool, counted *incomingFetch) (n int64, err error) {
+	defer recoverPanic(&err)
 	folder := filepath.Join(incoming, "objects", "pack")
 	if err := os.MkdirAll(folder, 0o777); err != nil {
 		return 0, err
@@ -94,7 +94,7 @@ func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin
 	defer tmp.Close()
 	job := r.f.work.Start(ctx)
 	defer job.End()
-	job.Allow(paidSteps * n)
+	job.Allow(stepsPerByte * n)
 	var bases gitpack.Bases
 	if thin {
 		held, err := r.openFor(job)
@@ -105,13 +105,13 @@ func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin
 		bases = held.store
 	}
 	limits := gitpack.DefaultLimits()
-	limits.Disk = counted.beside
+	limits.Disk = counted.takeExtra
 	done, err := gitpack.Unpack(job, tmp, n, filepath.Dir(folder), bases, limits)
 	switch {
 	case errors.Is(err, gitpack.ErrBase):
 		return n, damaged(err)
 	case err != nil:
-		return n, limited(err)
+		return n, fromBudget(err)
 	case thin:
 		return n, os.Remove(tmp.Name())
 	}
@@ -139,10 +139,10 @@ func spool(folder string, pack io.Reader) (*os.File, int64, error) {
 	return tmp, n, err
 }
 
-// guard turns a panic of go-git's, which hostile data can cause, into an error.
-func guard(err *error) {
+// recoverPanic turns a panic of go-git's, which hostile data can cause, into an error.
+func recoverPanic(err *error) {
 	if v := recover(); v != nil {
-		*err = brokenf("what the repository sent can't be read: %v", v)
+		*err = invalidf("what the repository sent can't be read: %v", v)
 	}
 }
 
@@ -152,7 +152,7 @@ const (
 )
 
 // request sends an order and returns the pack on its way.
-func (r *repo) request(ctx context.Context, rs *refSet, o *order) (*gitwire.Pack, error) {
+func (r *repo) request(ctx context.Context, rs *refSet, o *fetchRequest) (*gitwire.Pack, error) {
 	pack, err := rs.server.Fetch(ctx, &gitwire.Request{
 		Wants: ids(o.wants), Haves: ids(o.haves), Shallows: ids(o.shallows), Depth: o.depth, Thin: o.thin(),
 	})
@@ -161,22 +161,22 @@ func (r *repo) request(ctx context.Context, rs *refSet, o *order) (*gitwire.Pack
 	}
 	if pack.Cut {
 		pack.Close()
-		return nil, r.cutError()
+		return nil, r.shallowError()
 	}
 	inner := pack.Reader
 	pack.Reader = readFunc(func(b []byte) (int, error) {
 		n, err := inner.Read(b)
 		if err != nil && err != io.EOF {
-			err = listed(r.name, r.wireError(err))
+			err = asUnavailable(r.name, r.wireError(err))
 		}
 		return n, err
 	})
 	return pack, nil
 }
 
-// checkArrived makes sure that what was asked for is in the pack, or was here
+// checkReceived makes sure that what was asked for is in the pack, or was here
 // before.
-func (r *repo) checkArrived(ctx context.Context, incoming string, wants []string) error {
+func (r *repo) checkReceived(ctx context.Context, incoming string, wants []string) error {
 	store, err := gitpack.Open(filepath.Join(incoming, "objects"))
 	if err != nil {
 		return err
@@ -194,10 +194,10 @@ func (r *repo) checkArrived(ctx context.Context, incoming string, wants []string
 	return nil
 }
 
-// adopt moves what came from the incoming folder: single objects, those that
+// migrate moves what came from the incoming folder: single objects, those that
 // show that all is there at the end, and a pack after its index, because a
 // pack without one would be an error to readers.
-func (r *repo) adopt(incoming string, last []string) error {
+func (r *repo) migrate(incoming string, last []string) error {
 	var names []string
 	for _, pattern := range []string{"??/*", "pack/*.idx", "pack/*.pack"} {
 		list, err := filepath.Glob(filepath.Join(incoming, "objects", pattern))

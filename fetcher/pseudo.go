@@ -13,35 +13,35 @@ import (
 // checkPseudo checks that a pseudo-version says of its commit what is true: its
 // hash in twelve digits, its time, and a base that is a tag before it.
 // Otherwise anybody could make up a high version of an old commit.
-func (n *namer) checkPseudo(ctx context.Context, version string) error {
+func (n *versioner) checkPseudo(ctx context.Context, version string) error {
 	rev, err := module.PseudoVersionRev(version)
 	if err != nil {
-		return absent{err}
+		return notFound{err}
 	}
 	short := shortHash(n.rev.commit)
 	switch {
 	case rev == short:
 	case strings.HasPrefix(rev, short):
-		return absentf("the revision is longer than it has to be (expected %s)", short)
+		return notFoundf("the revision is longer than it has to be (expected %s)", short)
 	case strings.HasPrefix(short, rev):
-		return absentf("the revision is shorter than it has to be (expected %s)", short)
+		return notFoundf("the revision is shorter than it has to be (expected %s)", short)
 	default:
-		return absentf("the revision is not a short hash (expected %s)", short)
+		return notFoundf("the revision is not a short hash (expected %s)", short)
 	}
 	t, err := module.PseudoVersionTime(version)
 	if err != nil {
-		return absent{err}
+		return notFound{err}
 	}
 	if !t.Equal(n.rev.time.Truncate(time.Second)) {
-		return absentf("the time is not the commit's (expected %s)", n.rev.time.Format(module.PseudoVersionTimestampFormat))
+		return notFoundf("the time is not the commit's (expected %s)", n.rev.time.Format(module.PseudoVersionTimestampFormat))
 	}
 	base, err := module.PseudoVersionBase(strings.TrimSuffix(version, incompatible))
 	if err != nil {
-		return absent{err}
+		return notFound{err}
 	}
 	if base == "" {
 		if n.pseudoMajor == "" && semver.Major(version) == "v1" {
-			return absentf("without a tag before it the major version must be v0, not v1")
+			return notFoundf("without a tag before it the major version must be v0, not v1")
 		}
 		return nil
 	}
@@ -50,11 +50,11 @@ func (n *namer) checkPseudo(ctx context.Context, version string) error {
 
 // checkBase checks that a tag of version base is an ancestor of the revision,
 // and not a canonical tag of the revision itself, which would be its version.
-func (n *namer) checkBase(ctx context.Context, base, short string) error {
+func (n *versioner) checkBase(ctx context.Context, base, short string) error {
 	prefix := n.tagPrefix()
 	for _, tag := range n.rev.tags {
 		if strings.TrimPrefix(tag, prefix) == base {
-			return absentf("revision %s has the tag %s, which is its version", short, tag)
+			return notFoundf("revision %s has the tag %s, which is its version", short, tag)
 		}
 	}
 	last := ""
@@ -69,9 +69,9 @@ func (n *namer) checkBase(ctx context.Context, base, short string) error {
 		}
 	}
 	if last == "" {
-		return absentf("there is no tag %s before it", base)
+		return notFoundf("there is no tag %s before it", base)
 	}
-	return absentf("revision %s does not descend from the tag %s", short, last)
+	return notFoundf("revision %s does not descend from the tag %s", short, last)
 }
 
 // isRevision reports whether a string can name a branch, a tag or a commit. The

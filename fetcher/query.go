@@ -24,8 +24,8 @@ type query struct {
 	others bool // versions with "+incompatible" count like all
 }
 
-// A library is where a query looks for a module's versions.
-type library interface {
+// A versionSource is where a query looks for a module's versions.
+type versionSource interface {
 	// versionsWith returns the versions that begin with prefix, sorted.
 	versionsWith(ctx context.Context, prefix string) ([]string, error)
 	// named returns a version, or what a revision is a version of.
@@ -41,7 +41,7 @@ type library interface {
 
 // resolve answers a query, or a question for a revision, as "go list -m
 // path@text" does.
-func resolve(ctx context.Context, lib library, path, text string) (*athens.Info, error) {
+func resolve(ctx context.Context, lib versionSource, path, text string) (*athens.Info, error) {
 	q, ok, err := parseQuery(path, text)
 	if err != nil {
 		return nil, err
@@ -50,10 +50,10 @@ func resolve(ctx context.Context, lib library, path, text string) (*athens.Info,
 		return q.answer(ctx, lib)
 	}
 	info, err := lib.named(ctx, text)
-	if isAbsent(err) && semver.IsValid(text) {
+	if isNotFound(err) && semver.IsValid(text) {
 		// v1.0.0+meta means v1.0.0 if there is no tag of just that name.
 		if canonical := module.CanonicalVersion(text); canonical != text {
-			if other, err2 := lib.named(ctx, canonical); err2 == nil || !isAbsent(err2) {
+			if other, err2 := lib.named(ctx, canonical); err2 == nil || !isNotFound(err2) {
 				return other, err2
 			}
 		}
@@ -79,7 +79,7 @@ func parseQuery(path, text string) (q query, ok bool, err error) {
 		q.tip = true
 		return q, true, nil
 	case text == "patch":
-		return q, false, absentf("there is no version that it could be a patch of")
+		return q, false, notFoundf("there is no version that it could be a patch of")
 	case sign == "" && isPrefix(text):
 		// v1.2.0-pre is no v1.2, because it is before it.
 		q.prefix = text + "."
@@ -95,14 +95,14 @@ func parseQuery(path, text string) (q query, ok bool, err error) {
 	case strings.HasPrefix(sign, "=") || sign == "":
 		return q, false, nil
 	default:
-		return q, false, absentf("%q is no range of versions", text)
+		return q, false, notFoundf("%q is no range of versions", text)
 	}
 	switch {
 	case !semver.IsValid(bound):
-		return q, false, absentf("%q is not a version", bound)
+		return q, false, notFoundf("%q is not a version", bound)
 	case isPrefix(bound) && (sign == "<=" || sign == ">"):
 		// v1.2 could mean v1.2.3.
-		return q, false, absentf("%q in a range is ambiguous", bound)
+		return q, false, notFoundf("%q in a range is ambiguous", bound)
 	}
 	q.lowest = strings.HasPrefix(sign, ">")
 	_, major, _ := module.SplitPathVersion(path)
@@ -111,8 +111,8 @@ func parseQuery(path, text string) (q query, ok bool, err error) {
 }
 
 // answer chooses a version. What the module retracts does not count.
-func (q query) answer(ctx context.Context, lib library) (*athens.Info, error) {
-	none := absentf("no version is %s", q.text)
+func (q query) answer(ctx context.Context, lib versionSource) (*athens.Info, error) {
+	none := notFoundf("no version is %s", q.text)
 	list, err := lib.versionsWith(ctx, q.prefix)
 	if err != nil {
 		return nil, err
@@ -141,7 +141,7 @@ func (q query) answer(ctx context.Context, lib library) (*athens.Info, error) {
 		return nil, err
 	}
 	if version == "" && retracted(info.Version) {
-		return nil, absentf("all versions are retracted")
+		return nil, notFoundf("all versions are retracted")
 	}
 	info.Origin = mergeOrigins(lib.listOrigin(q.prefix), info.Origin)
 	return info, nil
@@ -151,7 +151,7 @@ func (q query) answer(ctx context.Context, lib library) (*athens.Info, error) {
 // are allowed, else such a pre-release, else "". Versions with "+incompatible"
 // count only if the query wants them, or if the last one before them has no
 // go.mod.
-func (q query) choose(ctx context.Context, lib library, all []string, allowed func(version string) bool) (string, error) {
+func (q query) choose(ctx context.Context, lib versionSource, all []string, allowed func(version string) bool) (string, error) {
 	var release, pre, lastCompatible string
 	for _, v := range all {
 		if !allowed(v) || !strings.HasPrefix(v, q.prefix) {
@@ -181,7 +181,7 @@ func (q query) choose(ctx context.Context, lib library, all []string, allowed fu
 }
 
 // retractedByLatest says what the latest version retracts, itself included.
-func retractedByLatest(ctx context.Context, lib library, path string) (func(version string) bool, error) {
+func retractedByLatest(ctx context.Context, lib versionSource, path string) (func(version string) bool, error) {
 	list, err := lib.versionsWith(ctx, "")
 	if err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ func retractedByLatest(ctx context.Context, lib library, path string) (func(vers
 		return nil, err
 	}
 	mod, err := lib.mod(ctx, version)
-	if err != nil && !isAbsent(err) {
+	if err != nil && !isNotFound(err) {
 		return nil, err
 	}
 	return modcheck.Retracted(mod).Include, nil

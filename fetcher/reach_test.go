@@ -66,28 +66,30 @@ func TestPublicPathsStayOutside(t *testing.T) {
 	}
 	for name, attack := range map[string]func(t *testing.T, n *modtest.Internet, o *fetcher.Options){
 		"page names it": func(_ *testing.T, n *modtest.Internet, _ *fetcher.Options) {
-			page(n, "git.test/simple", "git", in.URL+"/x")
+			httpPage(n, "git.test/simple", "git", in.URL+"/x")
 		},
-		"page names mod": func(_ *testing.T, n *modtest.Internet, _ *fetcher.Options) { page(n, "git.test/simple", "mod", in.URL) },
+		"page names mod": func(_ *testing.T, n *modtest.Internet, _ *fetcher.Options) {
+			httpPage(n, "git.test/simple", "mod", in.URL)
+		},
 		"page redirects": func(_ *testing.T, n *modtest.Internet, _ *fetcher.Options) { redirect(n, "git.test/simple", in.URL) },
 		"git redirects": func(_ *testing.T, n *modtest.Internet, _ *fetcher.Options) {
-			page(n, "git.test/simple", "git", "http://git.test/simple")
+			httpPage(n, "git.test/simple", "git", "http://git.test/simple")
 			redirect(n, "git.test/simple/info", in.URL+"/x/info/refs?service=git-upload-pack")
 		},
 		"git protocol": func(_ *testing.T, n *modtest.Internet, _ *fetcher.Options) {
-			page(n, "git.test/simple", "git", "git://127.0.0.1"+port+"/x")
+			httpPage(n, "git.test/simple", "git", "git://127.0.0.1"+port+"/x")
 		},
 		"local name": func(_ *testing.T, n *modtest.Internet, _ *fetcher.Options) {
-			page(n, "git.test/simple", "git", "git://localhost"+port+"/x")
+			httpPage(n, "git.test/simple", "git", "git://localhost"+port+"/x")
 		},
 		"mapped address": func(_ *testing.T, n *modtest.Internet, _ *fetcher.Options) {
-			page(n, "git.test/simple", "git", "git://[::ffff:127.0.0.1]"+port+"/x")
+			httpPage(n, "git.test/simple", "git", "git://[::ffff:127.0.0.1]"+port+"/x")
 		},
 		"no address": func(_ *testing.T, n *modtest.Internet, _ *fetcher.Options) {
-			page(n, "git.test/simple", "git", "git://0.0.0.0"+port+"/x")
+			httpPage(n, "git.test/simple", "git", "git://0.0.0.0"+port+"/x")
 		},
 		"private address": func(_ *testing.T, n *modtest.Internet, _ *fetcher.Options) {
-			page(n, "git.test/simple", "git", "git://10.11.12.13/x")
+			httpPage(n, "git.test/simple", "git", "git://10.11.12.13/x")
 		},
 		"ssh": func(t *testing.T, n *modtest.Internet, o *fetcher.Options) {
 			s, home := newSSHServer(t, newEd25519(t)), newSSHHome(t)
@@ -95,10 +97,10 @@ func TestPublicPathsStayOutside(t *testing.T) {
 			s.allow(home.key("id_ed25519", newEd25519(t), ""))
 			o.SSHDir = home.dir
 			t.Cleanup(func() { assert.Zero(t, s.dialed.Load()) })
-			page(n, "git.test/simple", "git", "ssh://git@code.test/simple")
+			httpPage(n, "git.test/simple", "git", "ssh://git@code.test/simple")
 		},
 		"insteadOf": func(t *testing.T, n *modtest.Internet, o *fetcher.Options) {
-			page(n, "git.test/simple", "git", "http://git.test/simple")
+			httpPage(n, "git.test/simple", "git", "http://git.test/simple")
 			o.GitConfig = gitConfig(t, "[url \""+in.URL+"/\"]\n insteadOf = http://git.test/\n")
 		},
 	} {
@@ -126,8 +128,8 @@ func TestPrivatePathsReachInside(t *testing.T) {
 	f := newFetcher(t, n, func(o *fetcher.Options) {
 		o.Private = patterns(t, "corp.test")
 	})
-	page(n, "corp.test/simple", "git", n.Direct("git.test/simple"))
-	page(n, "public.test/simple", "git", n.Direct("git.test/simple"))
+	httpPage(n, "corp.test/simple", "git", n.Direct("git.test/simple"))
+	httpPage(n, "public.test/simple", "git", n.Direct("git.test/simple"))
 	for range 2 {
 		_, err := f.Versions(t.Context(), "public.test/simple")
 		requireBlocked(t, err, "public.test/simple")
@@ -144,8 +146,8 @@ func TestPrivatePathsReachInside(t *testing.T) {
 func TestHandlerSaysWhatIsPrivate(t *testing.T) {
 	n := modtest.NewInternet(t, modtest.Ready(t, "simple")[0])
 	f := newFetcher(t, n, func(o *fetcher.Options) { o.Private = patterns(t, "public.test") })
-	page(n, "corp.test/simple", "git", n.Direct("git.test/simple"))
-	page(n, "public.test/simple", "git", n.Direct("git.test/simple"))
+	httpPage(n, "corp.test/simple", "git", n.Direct("git.test/simple"))
+	httpPage(n, "public.test/simple", "git", n.Direct("git.test/simple"))
 	for range 2 {
 		_, err := f.Versions(athens.WithPrivate(t.Context(), true), "corp.test/simple")
 		require.NoError(t, err)
@@ -214,7 +216,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // More redirects than allowed are refused, for pages and repositories alike.
 func TestRedirectsAreCounted(t *testing.T) {
 	n := modtest.NewInternet(t, modtest.Ready(t, "simple")...)
-	page(n, "corp.test/simple", "git", "http://round.test/simple")
+	httpPage(n, "corp.test/simple", "git", "http://round.test/simple")
 	for _, host := range []string{"round.test", "page.test"} {
 		n.Handle(host, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://"+host+filepath.ToSlash(filepath.Join("/x", r.URL.Path))+"?"+r.URL.RawQuery, http.StatusFound)

@@ -12,12 +12,12 @@ import (
 // A refSet is what a repository said of its references: HEAD, branches and
 // tags. It does not change, so that one question is answered from one state.
 type refSet struct {
-	asked   time.Time
-	list    *refList
-	head    string // what HEAD means; as "HEAD" the go command knows the object named
-	server  *gitwire.Server
-	shallow bool // the server can leave history out
-	cut     bool // the server has no more than a part of the history itself
+	fetchedAt  time.Time
+	list       *refList
+	head       string // what HEAD means; as "HEAD" the go command knows the object named
+	server     *gitwire.Server
+	canShallow bool // the server can leave history out
+	isShallow  bool // the server has no more than a part of the history itself
 }
 
 // bytes is what the set takes in memory.
@@ -29,20 +29,20 @@ func (r *repo) refs(ctx context.Context, maxAge time.Duration) (*refSet, error) 
 	if maxAge == 0 {
 		maxAge = r.f.opts.RefsTTL
 	}
-	if known, ok := r.f.lists.Get(r.key); ok && time.Since(known.asked) <= maxAge {
+	if known, ok := r.f.lists.Get(r.key); ok && time.Since(known.fetchedAt) <= maxAge {
 		return known, nil
 	}
-	if _, err, ok := r.f.refusals.get(r.key); ok {
+	if _, err, ok := r.f.failures.get(r.key); ok {
 		return nil, err
 	}
 	return r.f.listings.Do(ctx, r.key, func(ctx context.Context) (*refSet, error) {
 		rs, err := r.askRefs(ctx)
 		if err != nil {
-			if errors.As(err, new(absent)) || errors.As(err, new(broken)) {
-				r.f.refusals.put(r.key, struct{}{}, err, r.f.opts.MissTTL)
+			if errors.As(err, new(notFound)) || errors.As(err, new(invalid)) {
+				r.f.failures.put(r.key, struct{}{}, err, r.f.opts.MissTTL)
 			}
-			if ttl := r.f.standsFor(err); ttl > 0 && ctx.Err() == nil {
-				r.f.refusals.put(r.key, struct{}{}, err, ttl)
+			if ttl := r.f.failureTTL(err); ttl > 0 && ctx.Err() == nil {
+				r.f.failures.put(r.key, struct{}{}, err, ttl)
 			}
 			return nil, err
 		}
@@ -63,32 +63,32 @@ const (
 // A list is read as it comes, and only what is wanted of it is kept. Lists that are
 // large are read one at a time, so that they bound each other's memory.
 const (
-	largeList   = 1 << 20 // in bytes of memory
-	listFactor  = 16      // times Options.MaxRefsBytes may be sent in all
-	listPatient = 15 * time.Second
+	largeList            = 1 << 20 // in bytes of memory
+	listFactor           = 16      // times Options.MaxRefsBytes may be sent in all
+	listFirstByteTimeout = 15 * time.Second
 )
 
 // askRefs asks the server for its references.
 func (r *repo) askRefs(ctx context.Context) (*refSet, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.f.opts.PageTimeout)
 	defer cancel()
-	release, err := r.f.places.acquire(ctx, r.host())
+	release, err := r.f.limiter.acquire(ctx, r.host())
 	if err != nil {
-		return nil, down(r.name, err)
+		return nil, unavailable(r.name, err)
 	}
 	defer release()
 	client, err := r.client(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rs := &refSet{asked: time.Now()}
+	rs := &refSet{fetchedAt: time.Now()}
 	b := &listBuilder{f: r.f, ctx: ctx, rs: rs}
 	defer b.done()
 	if rs.server, err = client.List(ctx, wantedRefs, b.add); err != nil {
 		return nil, r.wireError(err)
 	}
 	rs.list = b.list.sorted()
-	rs.shallow, rs.cut = rs.server.Deepens, rs.server.Cut
+	rs.canShallow, rs.isShallow = rs.server.Deepens, rs.server.Cut
 	return rs, nil
 }
 
@@ -120,7 +120,7 @@ func (b *listBuilder) add(r gitwire.Ref) error {
 	}
 	if b.size > largeList && !b.large {
 		if err := b.f.largeLists.Acquire(b.ctx); err != nil {
-			return queued{err}
+			return queueError{err}
 		}
 		b.large = true
 	}
@@ -152,51 +152,51 @@ func (r *repo) wireError(err error) error {
 		words  *gitwire.RemoteError
 	)
 	switch {
-	case errors.As(err, new(absent)), errors.As(err, new(broken)):
+	case errors.As(err, new(notFound)), errors.As(err, new(invalid)):
 		return err
 	case errors.As(err, &status):
-		a := answerOf(status.Response.Request.URL, status.Response)
-		a.elsewhere = !sameSite(a.host, hostOf(r.url))
+		a := responseOf(status.Response.Request.URL, status.Response)
+		a.crossHost = !sameSite(a.host, hostOf(r.url))
 		if status.Posted {
-			return listed(r.name, statusError(a))
+			return asUnavailable(r.name, statusError(a))
 		}
 		return statusError(a)
 	case errors.Is(err, gitwire.ErrSHA256):
-		return brokenf("%s is a SHA-256 repository: %w", r.name, errors.ErrUnsupported)
+		return invalidf("%s is a SHA-256 repository: %w", r.name, errors.ErrUnsupported)
 	case errors.Is(err, gitwire.ErrDumb):
-		return brokenf("%s is served as files, not by a git server: %w", r.name, errors.ErrUnsupported)
+		return invalidf("%s is served as files, not by a git server: %w", r.name, errors.ErrUnsupported)
 	case errors.As(err, &large):
-		return brokenf("what %s sends: %w; Options.MaxRefsBytes and MaxFetchBytes say how large it may be", r.name, err)
+		return invalidf("what %s sends: %w; Options.MaxRefsBytes and MaxFetchBytes say how large it may be", r.name, err)
 	case errors.As(err, &words):
-		return outage(r.name, serverSays{printable(words.Words)})
+		return sourceUnavailable(r.name, serverMessage{printable(words.Words)})
 	}
-	if err = cause(err); len(err.Error()) > maxWords {
-		err = shortened{err} // it may repeat what the server sent
+	if err = cause(err); len(err.Error()) > maxServerText {
+		err = truncatedError{err} // it may repeat what the server sent
 	}
-	return outage(r.name, err)
+	return sourceUnavailable(r.name, err)
 }
 
-// shortened is an error whose text is no longer than what is shown of a server's words.
-type shortened struct{ err error }
+// truncatedError is an error whose text is no longer than what is shown of a server's words.
+type truncatedError struct{ err error }
 
-func (e shortened) Error() string { return printable(e.err.Error()) }
-func (e shortened) Unwrap() error { return e.err }
+func (e truncatedError) Error() string { return printable(e.err.Error()) }
+func (e truncatedError) Unwrap() error { return e.err }
 
-// A serverSays is a server's refusal in its own words. That may be that there is no
+// A serverMessage is a server's refusal in its own words. That may be that there is no
 // such repository; but servers say so too where a key does not suffice, and the go
 // command does not take it for a definite answer either.
-type serverSays struct{ words string }
+type serverMessage struct{ words string }
 
-func (e serverSays) Error() string { return "the server says: " + e.words }
+func (e serverMessage) Error() string { return "the server says: " + e.words }
 
 // printable is the beginning of what a server said, in one line.
 func printable(text string) string {
 	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool { return r == ' ' || isControl(r) }), " ")
-	if len(text) > maxWords {
-		text = strings.ToValidUTF8(text[:maxWords], "") + "…"
+	if len(text) > maxServerText {
+		text = strings.ToValidUTF8(text[:maxServerText], "") + "…"
 	}
 	return text
 }
 
-// maxWords is how much of what a server says is shown, in bytes.
-const maxWords = 300
+// maxServerText is how much of what a server says is shown, in bytes.
+const maxServerText = 300

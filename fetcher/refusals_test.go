@@ -38,7 +38,7 @@ func TestRefusalsNameTheirSetting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n := modtest.NewInternet(t)
 			n.Secure("git.test")
-			page(n, "git.test/m", "git", c.repo)
+			httpPage(n, "git.test/m", "git", c.repo)
 			n.Handle("code.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				assert.Empty(t, r.Header.Get("Authorization"))
 				w.WriteHeader(http.StatusUnauthorized)

@@ -29,12 +29,12 @@ func (r *repo) remote(cfg *gitconfig.Config) (*remote, error) {
 	if err != nil {
 		// The text of what git's configuration says can hold secrets.
 		if rewritten {
-			return nil, brokenf("what git's configuration puts in the place of %s: %w; url.<base>.insteadOf says so", r.name, err)
+			return nil, invalidf("what git's configuration puts in the place of %s: %w; url.<base>.insteadOf says so", r.name, err)
 		}
-		return nil, absentf("the repository's URL %s: %w", r.name, err)
+		return nil, notFoundf("the repository's URL %s: %w", r.name, err)
 	}
 	if allowed := os.Getenv("GIT_ALLOW_PROTOCOL"); allowed != "" && !slices.Contains(strings.Split(allowed, ":"), to.scheme) {
-		return nil, brokenf("%s: GIT_ALLOW_PROTOCOL does not allow %s", r.name, to.scheme)
+		return nil, invalidf("%s: GIT_ALLOW_PROTOCOL does not allow %s", r.name, to.scheme)
 	}
 	return to, nil
 }

@@ -28,25 +28,25 @@ import (
 // that is there has its whole tree; it may lack parents, since a tag is
 // fetched without history where that is enough.
 type repo struct {
-	f     *Fetcher
-	url   string // as discovered
-	name  string // the same without credentials
-	key   string // url and reach: what is remembered holds for both
-	dir   string // of the bare repository
-	reach reach
+	f      *Fetcher
+	url    string // as discovered
+	name   string // the same without credentials
+	key    string // url and reach: what is remembered holds for both
+	dir    string // of the bare repository
+	policy networkPolicy
 
 	fetching chan struct{} // held by whoever adds to the bare repository
 
 	mu         sync.Mutex
 	users      int // questions being answered from it
-	touched    time.Time
+	lastUsed   time.Time
 	generation int               // counts the packs added by this process
 	wanted     map[string]string // commits that a fetch is to bring along, and their tips
 }
 
-// borrow returns the repo of a URL; there is one each. Until the caller says
+// acquireRepo returns the repo of a URL; there is one each. Until the caller says
 // done, its bare repository is not removed.
-func (f *Fetcher) borrow(rawURL string, to reach) *repo {
+func (f *Fetcher) acquireRepo(rawURL string, to networkPolicy) *repo {
 	key := to.String() + rawURL
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -54,18 +54,18 @@ func (f *Fetcher) borrow(rawURL string, to reach) *repo {
 	if !ok {
 		r = f.newRepo(rawURL, to)
 		if len(f.repos) >= maxRepos {
-			f.forgetRepos()
+			f.dropRepos()
 		}
 		f.repos[key] = r
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.users++
-	if now := time.Now(); now.Sub(r.touched) > touchEvery {
+	if now := time.Now(); now.Sub(r.lastUsed) > touchEvery {
 		// The file's time says when the repository was last used; it is not
 		// there before the first fetch.
-		_ = os.Chtimes(filepath.Join(r.dir, holdingFile), now, now)
-		r.touched = now
+		_ = os.Chtimes(filepath.Join(r.dir, stateFile), now, now)
+		r.lastUsed = now
 	}
 	return r
 }
@@ -73,18 +73,18 @@ func (f *Fetcher) borrow(rawURL string, to reach) *repo {
 // touchEvery is how exactly it is known when a repository was last used.
 const touchEvery = 10 * time.Minute
 
-func (r *repo) done() { r.use(-1) }
+func (r *repo) release() { r.addUsers(-1) }
 
-// use counts users. Until there is none, the bare repository is not removed.
-func (r *repo) use(n int) {
+// addUsers counts users. Until there is none, the bare repository is not removed.
+func (r *repo) addUsers(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.users += n
 }
 
-// retire closes what is open if nobody uses the repo, and says so. The
+// closeUnused closes what is open if nobody uses the repo, and says so. The
 // fetcher's mu is held, so that nobody borrows it meanwhile.
-func (r *repo) retire() bool {
+func (r *repo) closeUnused() bool {
 	r.mu.Lock()
 	used := r.users > 0
 	r.mu.Unlock()
@@ -94,10 +94,10 @@ func (r *repo) retire() bool {
 	return !used
 }
 
-func (f *Fetcher) newRepo(rawURL string, to reach) *repo {
+func (f *Fetcher) newRepo(rawURL string, to networkPolicy) *repo {
 	sum := sha256.Sum256([]byte("git:" + rawURL))
 	return &repo{
-		f: f, url: rawURL, name: withoutLogin(rawURL), key: to.String() + rawURL, reach: to,
+		f: f, url: rawURL, name: redacted(rawURL), key: to.String() + rawURL, policy: to,
 		dir:      filepath.Join(f.dir, hex.EncodeToString(sum[:16])),
 		fetching: make(chan struct{}, 1),
 	}
@@ -106,28 +106,28 @@ func (f *Fetcher) newRepo(rawURL string, to reach) *repo {
 // maxRepos bounds how many repositories are kept in memory.
 const maxRepos = 4096
 
-// forgetRepos drops what is remembered of all repositories; f.mu is held. Work
+// dropRepos drops what is remembered of all repositories; f.mu is held. Work
 // under way keeps its own repo.
-func (f *Fetcher) forgetRepos() {
+func (f *Fetcher) dropRepos() {
 	for _, r := range f.repos {
 		r.closeIdle()
 	}
 	clear(f.repos)
 }
 
-// A holding is what a bare repository has, kept in a file beside its objects.
-type holding struct {
+// A repoState is what a bare repository has, kept in a file beside its objects.
+type repoState struct {
 	// Complete are references' targets that are there with all their history.
 	Complete []string
 	// Shallow are commits that are there without history.
 	Shallow []string
 }
 
-const holdingFile = "athens.json"
+const stateFile = "athens.json"
 
-func (r *repo) holding() (*holding, error) {
-	var h holding
-	data, err := os.ReadFile(filepath.Join(r.dir, holdingFile))
+func (r *repo) readState() (*repoState, error) {
+	var h repoState
+	data, err := os.ReadFile(filepath.Join(r.dir, stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return &h, nil
 	}
@@ -140,27 +140,27 @@ func (r *repo) holding() (*holding, error) {
 	return &h, nil
 }
 
-// keep writes h, so that a crash leaves the old one or the new one.
-func (r *repo) keep(h *holding) error {
+// writeState writes h, so that a crash leaves the old one or the new one.
+func (r *repo) writeState(h *repoState) error {
 	data, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
-	tmp, name, err := durable.Create(disk{}, r.dir, holdingFile)
+	tmp, name, err := durable.Create(disk{}, r.dir, stateFile)
 	if err != nil {
 		return err
 	}
-	return durable.Write(disk{}, tmp, name, filepath.Join(r.dir, holdingFile), data)
+	return durable.Write(disk{}, tmp, name, filepath.Join(r.dir, stateFile), data)
 }
 
-// need makes sure that a commit is there with its tree. tip is the object that
+// ensureCommit makes sure that a commit is there with its tree. tip is the object that
 // the reference names: the commit, or a tag of it.
-func (r *repo) need(ctx context.Context, rs *refSet, commit, tip string) error {
+func (r *repo) ensureCommit(ctx context.Context, rs *refSet, commit, tip string) error {
 	if ok, err := r.has(ctx, commit); ok || err != nil {
 		return err
 	}
 	_, err := r.f.fetches.Do(ctx, r.key+" "+commit, func(ctx context.Context) (struct{}, error) {
-		r.queue(commit, tip)
+		r.addWanted(commit, tip)
 		shared, err := r.fetchCommits(ctx, rs, commit, tip, true)
 		if err != nil && shared && ctx.Err() == nil {
 			// It may be another's commit that can't be had.
@@ -171,15 +171,15 @@ func (r *repo) need(ctx context.Context, rs *refSet, commit, tip string) error {
 	return err
 }
 
-// maxTogether bounds how many commits are asked for at once.
-const maxTogether = 100
+// maxWanted bounds how many commits are asked for at once.
+const maxWanted = 100
 
-// queue says that a commit is wanted, so that whoever fetches next brings it
+// addWanted says that a commit is wanted, so that whoever fetches next brings it
 // along: clients ask for many versions of a repository at the same time.
-func (r *repo) queue(commit, tip string) {
+func (r *repo) addWanted(commit, tip string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.wanted) < maxTogether {
+	if len(r.wanted) < maxWanted {
 		if r.wanted == nil {
 			r.wanted = make(map[string]string)
 		}
@@ -191,7 +191,7 @@ func (r *repo) queue(commit, tip string) {
 // wait for. shared says that there were some.
 func (r *repo) fetchCommits(ctx context.Context, rs *refSet, commit, tip string, together bool) (shared bool, err error) {
 	tips := map[string]string{commit: tip}
-	err = r.fetch(ctx, rs, func(h *holding) (*order, error) {
+	err = r.fetch(ctx, rs, func(h *repoState) (*fetchRequest, error) {
 		r.mu.Lock()
 		delete(r.wanted, commit)
 		if together {
@@ -202,7 +202,7 @@ func (r *repo) fetchCommits(ctx context.Context, rs *refSet, commit, tip string,
 		for c := range tips {
 			ok, err := r.has(ctx, c)
 			if err != nil || ok && c == commit {
-				r.requeue(tips, commit)
+				r.restoreWanted(tips, commit)
 				return nil, err
 			}
 			if ok {
@@ -210,8 +210,8 @@ func (r *repo) fetchCommits(ctx context.Context, rs *refSet, commit, tip string,
 			}
 		}
 		shared = len(tips) > 1
-		return r.orderTips(rs, h, tips), nil
-	}, func(h *holding, o *order) {
+		return r.requestTips(rs, h, tips), nil
+	}, func(h *repoState, o *fetchRequest) {
 		for c, tip := range tips {
 			if o.depth == 0 {
 				h.Complete = append(h.Complete, tip)
@@ -223,26 +223,26 @@ func (r *repo) fetchCommits(ctx context.Context, rs *refSet, commit, tip string,
 	return shared, err
 }
 
-// requeue puts back what was taken along and is not fetched now.
-func (r *repo) requeue(tips map[string]string, but string) {
+// restoreWanted puts back what was taken along and is not fetched now.
+func (r *repo) restoreWanted(tips map[string]string, but string) {
 	for commit, tip := range tips {
 		if commit != but {
-			r.queue(commit, tip)
+			r.addWanted(commit, tip)
 		}
 	}
 }
 
-// orderTips asks for references, by the commits meant. Where the whole history
+// requestTips asks for references, by the commits meant. Where the whole history
 // of others is held, theirs is completed too, which costs little and keeps it
 // whole.
-func (r *repo) orderTips(rs *refSet, h *holding, tips map[string]string) *order {
-	o := &order{depth: 1, last: slices.Sorted(maps.Keys(tips))}
+func (r *repo) requestTips(rs *refSet, h *repoState, tips map[string]string) *fetchRequest {
+	o := &fetchRequest{depth: 1, last: slices.Sorted(maps.Keys(tips))}
 	for _, commit := range o.last {
 		if tip := tips[commit]; !slices.Contains(o.wants, tip) {
 			o.wants = append(o.wants, tip)
 		}
 	}
-	if len(h.Complete) > 0 || !rs.shallow {
+	if len(h.Complete) > 0 || !rs.canShallow {
 		o.depth = 0
 		o.haves = newest(h.Complete, maxHaves)
 		return o
@@ -252,27 +252,27 @@ func (r *repo) orderTips(rs *refSet, h *holding, tips map[string]string) *order 
 	return o
 }
 
-// whole is an error if the server has no whole history. What git fetches from such
+// checkComplete is an error if the server has no whole history. What git fetches from such
 // a one depends on what it has already.
-func (r *repo) whole(rs *refSet) error {
-	if rs.cut {
-		return r.cutError()
+func (r *repo) checkComplete(rs *refSet) error {
+	if rs.isShallow {
+		return r.shallowError()
 	}
 	return nil
 }
 
-func (r *repo) cutError() error {
-	return brokenf("%s is a shallow repository, which lacks history: %w", r.name, errors.ErrUnsupported)
+func (r *repo) shallowError() error {
+	return invalidf("%s is a shallow repository, which lacks history: %w", r.name, errors.ErrUnsupported)
 }
 
-// needHistory makes sure that all branches and tags are there with all their
+// ensureHistory makes sure that all branches and tags are there with all their
 // history, and HEAD too if that is wanted: it can be a commit of no branch.
-func (r *repo) needHistory(ctx context.Context, rs *refSet, head bool) error {
-	if err := r.whole(rs); err != nil {
+func (r *repo) ensureHistory(ctx context.Context, rs *refSet, head bool) error {
+	if err := r.checkComplete(rs); err != nil {
 		return err
 	}
 	_, err := r.f.fetches.Do(ctx, fmt.Sprint(r.key, " history ", head), func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, r.fetch(ctx, rs, func(h *holding) (*order, error) {
+		return struct{}{}, r.fetch(ctx, rs, func(h *repoState) (*fetchRequest, error) {
 			known := make(map[string]bool) // some repositories have 50,000 tags
 			for _, tip := range h.Complete {
 				known[tip] = true
@@ -289,24 +289,24 @@ func (r *repo) needHistory(ctx context.Context, rs *refSet, head bool) error {
 			}
 			// What is held without history is not offered: the server
 			// would leave out its ancestors.
-			return &order{wants: wants, haves: newest(h.Complete, maxHaves)}, nil
-		}, func(h *holding, o *order) {
+			return &fetchRequest{wants: wants, haves: newest(h.Complete, maxHaves)}, nil
+		}, func(h *repoState, o *fetchRequest) {
 			h.Complete = append(h.Complete, o.wants...)
 		})
 	})
 	return err
 }
 
-// ensure makes sure that a revision that was here is here again, should the
+// ensureRevision makes sure that a revision that was here is here again, should the
 // bare repository have been removed meanwhile.
-func (r *repo) ensure(ctx context.Context, rs *refSet, rev *revision) error {
+func (r *repo) ensureRevision(ctx context.Context, rs *refSet, rev *revision) error {
 	if rev.tip != "" {
-		return r.need(ctx, rs, rev.commit, rev.tip)
+		return r.ensureCommit(ctx, rs, rev.commit, rev.tip)
 	}
 	if ok, err := r.has(ctx, rev.commit); ok || err != nil {
 		return err
 	}
-	return r.needHistory(ctx, rs, false)
+	return r.ensureHistory(ctx, rs, false)
 }
 
 // maxHaves bounds what is offered to a server as known; more would make the
@@ -317,21 +317,21 @@ func newest(list []string, n int) []string { return list[max(0, len(list)-n):] }
 
 // fetch adds what plan orders to the bare repository, one fetch at a time, and
 // records it. A plan that is nil says that everything is there by now.
-func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*holding) (*order, error), done func(*holding, *order)) error {
+func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*repoState) (*fetchRequest, error), done func(*repoState, *fetchRequest)) error {
 	ctx, cancel := context.WithTimeout(ctx, r.f.opts.FetchTimeout)
 	defer cancel()
 	select {
 	case r.fetching <- struct{}{}:
 		defer func() { <-r.fetching }()
 	case <-ctx.Done():
-		return down(r.name, context.Cause(ctx))
+		return unavailable(r.name, context.Cause(ctx))
 	}
-	r.use(1) // a fetch outlives the question that began it
-	defer r.use(-1)
+	r.addUsers(1) // a fetch outlives the question that began it
+	defer r.addUsers(-1)
 	if err := r.init(); err != nil {
 		return err
 	}
-	h, err := r.holding()
+	h, err := r.readState()
 	if err != nil {
 		return err
 	}
@@ -341,19 +341,19 @@ func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*holding) (*orde
 	}
 	start := time.Now()
 	bytes, err := r.receive(ctx, rs, o)
-	if err != nil && len(o.haves) > 0 && ctx.Err() == nil && !errors.As(err, new(broken)) && !errors.As(err, new(*budget.BusyError)) {
+	if err != nil && len(o.haves) > 0 && ctx.Err() == nil && !errors.As(err, new(invalid)) && !errors.As(err, new(*budget.BusyError)) {
 		// Some servers mishandle what is held; ask for the whole.
-		bare := &order{wants: o.wants, depth: o.depth, last: o.last}
+		bare := &fetchRequest{wants: o.wants, depth: o.depth, last: o.last}
 		bytes, err = r.receive(ctx, rs, bare)
 	}
 	r.f.opts.Logger.InfoContext(ctx, "git fetch", "url", r.name, "wants", len(o.wants), "depth", o.depth,
 		"bytes", bytes, "ms", time.Since(start).Milliseconds(), "error", err)
 	if err != nil {
 		r.f.discard(r.dir)
-		return down(r.name, cause(err))
+		return unavailable(r.name, cause(err))
 	}
 	done(h, o)
-	if err := r.keep(h); err != nil {
+	if err := r.writeState(h); err != nil {
 		return err
 	}
 	// Measuring all repositories takes a while, so not after each small fetch.

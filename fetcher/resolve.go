@@ -8,9 +8,9 @@ import (
 
 // The methods of this file are a repository's answers to queries; see library.
 
-func (s *source) named(ctx context.Context, revision string) (*athens.Info, error) {
+func (s *codeRepo) named(ctx context.Context, revision string) (*athens.Info, error) {
 	if err := isRevision(revision); err != nil {
-		return nil, absent{err}
+		return nil, notFound{err}
 	}
 	v, err := s.find(ctx, revision)
 	if err != nil {
@@ -19,7 +19,7 @@ func (s *source) named(ctx context.Context, revision string) (*athens.Info, erro
 	return v.info(), nil
 }
 
-func (s *source) tip(ctx context.Context) (*athens.Info, error) {
+func (s *codeRepo) tip(ctx context.Context) (*athens.Info, error) {
 	v, err := s.head(ctx)
 	if err != nil {
 		return nil, err
@@ -27,15 +27,15 @@ func (s *source) tip(ctx context.Context) (*athens.Info, error) {
 	return v.info(), nil
 }
 
-func (s *source) mod(ctx context.Context, version string) ([]byte, error) {
+func (s *codeRepo) mod(ctx context.Context, version string) ([]byte, error) {
 	if version == "" {
 		v, err := s.head(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return s.goMod(v.tree), nil
+		return s.goMod(v.root), nil
 	}
-	t, err := s.findDir(ctx, version)
+	t, err := s.findModule(ctx, version)
 	if err != nil {
 		return nil, err
 	}

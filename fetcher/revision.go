@@ -60,11 +60,11 @@ func (r *repo) stat(ctx context.Context, rs *refSet, rev string) (*revision, err
 			case ref == "":
 				ref, commit = r.name, r.commit
 			case r.commit != commit:
-				return nil, absentf("ambiguous revision %s", rev)
+				return nil, notFoundf("ambiguous revision %s", rev)
 			}
 		}
 	default:
-		return nil, absentf("unknown revision %s", rev)
+		return nil, notFoundf("unknown revision %s", rev)
 	}
 	if ref == "" {
 		return r.statHash(ctx, rs, rev)
@@ -74,12 +74,12 @@ func (r *repo) stat(ctx context.Context, rs *refSet, rev string) (*revision, err
 	if ref == headName {
 		hash = rs.head
 	}
-	if err := r.need(ctx, rs, hash, meant.tip); err != nil {
+	if err := r.ensureCommit(ctx, rs, hash, meant.tip); err != nil {
 		return nil, err
 	}
 	found, err := r.describe(ctx, rs, hash)
 	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		return nil, absentf("unknown revision %s: %s is not a commit", rev, ref)
+		return nil, notFoundf("unknown revision %s: %s is not a commit", rev, ref)
 	}
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (r *repo) statHash(ctx context.Context, rs *refSet, prefix string) (*revisi
 		}
 	}
 	if len(list) != 1 {
-		if err := r.needHistory(ctx, rs, false); err != nil {
+		if err := r.ensureHistory(ctx, rs, false); err != nil {
 			return nil, err
 		}
 		if list, err = find(); err != nil {
@@ -124,7 +124,7 @@ func (r *repo) statHash(ctx context.Context, rs *refSet, prefix string) (*revisi
 		}
 	}
 	if len(list) != 1 {
-		return nil, absentf("unknown revision %s", prefix)
+		return nil, notFoundf("unknown revision %s", prefix)
 	}
 	found, err := r.describe(ctx, rs, list[0])
 	if err != nil {
@@ -224,17 +224,17 @@ func (r *repo) ancestry(ctx context.Context, rs *refSet, rev *revision, visit fu
 		defer o.close()
 		return o.walk(rev.commit, visit)
 	}
-	if err := r.whole(rs); err != nil {
+	if err := r.checkComplete(rs); err != nil {
 		return err
 	}
 	err := walk()
-	if !errors.Is(err, errCut) {
+	if !errors.Is(err, errShallow) {
 		return err
 	}
-	if err := r.needHistory(ctx, rs, rev.tip == rs.get(headName).tip); err != nil {
+	if err := r.ensureHistory(ctx, rs, rev.tip == rs.get(headName).tip); err != nil {
 		return err
 	}
-	if err = walk(); errors.Is(err, errCut) {
+	if err = walk(); errors.Is(err, errShallow) {
 		return fmt.Errorf("%s: %w", r.name, err)
 	}
 	return err

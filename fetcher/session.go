@@ -18,7 +18,7 @@ import (
 func (r *repo) client(ctx context.Context) (*gitwire.Client, error) {
 	cfg, err := r.f.gitConfig(ctx)
 	if err != nil {
-		return nil, down(r.name, fmt.Errorf("git's configuration: %w", err))
+		return nil, unavailable(r.name, fmt.Errorf("git's configuration: %w", err))
 	}
 	to, err := r.remote(cfg)
 	if err != nil {
@@ -26,7 +26,7 @@ func (r *repo) client(ctx context.Context) (*gitwire.Client, error) {
 	}
 	c := &gitwire.Client{Limits: gitwire.Limits{
 		ListBytes: listFactor * r.f.opts.MaxRefsBytes, PackBytes: r.f.opts.MaxFetchBytes,
-		FirstByte: listPatient, Idle: r.f.opts.IdleTimeout,
+		FirstByte: listFirstByteTimeout, Idle: r.f.opts.IdleTimeout,
 	}}
 	switch to.scheme {
 	case "ssh":
@@ -70,9 +70,9 @@ type httpSession struct {
 
 // login finds the login of now.
 func (s *httpSession) login(ctx context.Context) error {
-	header, withheld, err := s.repo.f.gitHeaders(ctx, s.cfg, s.url, s.repo.reach)
+	header, withheld, err := s.repo.f.gitHeaders(ctx, s.cfg, s.url, s.repo.policy)
 	if err != nil {
-		return down(s.repo.name, fmt.Errorf("credentials: %w", err))
+		return unavailable(s.repo.name, fmt.Errorf("credentials: %w", err))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,7 +95,7 @@ func (s *httpSession) withheldLogin() bool {
 // do sends a request, logged in if it goes to the repository's own host.
 func (s *httpSession) do(req *http.Request) (*http.Response, error) {
 	req = req.WithContext(withWithheld(s.withProxy(req.Context()), s.withheldLogin()))
-	client := s.repo.f.routes[s.repo.reach].git
+	client := s.repo.f.clients[s.repo.policy].git
 	own := req.URL.Host == s.url.Host && req.URL.Scheme == s.url.Scheme
 	send := func(login http.Header) (*http.Response, error) {
 		again := req.Clone(req.Context())
@@ -125,7 +125,7 @@ func (s *httpSession) do(req *http.Request) (*http.Response, error) {
 // gitHeaders returns the headers that git's requests to u carry: a login, and
 // what git's configuration adds. Where both set one, the Credentials option
 // wins over the configuration, and that over the netrc file.
-func (f *Fetcher) gitHeaders(ctx context.Context, cfg *gitconfig.Config, u *url.URL, to reach) (header http.Header, withheld bool, err error) {
+func (f *Fetcher) gitHeaders(ctx context.Context, cfg *gitconfig.Config, u *url.URL, to networkPolicy) (header http.Header, withheld bool, err error) {
 	login, err := f.credentials(ctx, u, to)
 	if err != nil || u.Scheme != "https" && !to.insecure {
 		return nil, login.withheld || len(cfg.HTTP(u, "extraHeader")) > 0, err
@@ -139,7 +139,7 @@ func (f *Fetcher) gitHeaders(ctx context.Context, cfg *gitconfig.Config, u *url.
 		}
 	}
 	for name, values := range login.header {
-		if _, ok := header[name]; !ok || login.chosen {
+		if _, ok := header[name]; !ok || login.fromOption {
 			header[name] = values
 		}
 	}

@@ -74,10 +74,10 @@ const maxJumps = 8
 func (r *repo) sshConn(ctx context.Context, conf *sshHost, jumps int) (net.Conn, error) {
 	if conf.ProxyJump == "" {
 		conn, err := r.dialer()(ctx, "tcp", conf.address)
-		return conn, asAsked(err, conf)
+		return conn, withRequestedName(err, conf)
 	}
 	if jumps >= maxJumps {
-		return nil, fmt.Errorf("the configuration of ssh leads to %s through more than %d hosts; ProxyJump none ends a circle", conf.asked, maxJumps)
+		return nil, fmt.Errorf("the configuration of ssh leads to %s through more than %d hosts; ProxyJump none ends a circle", conf.name, maxJumps)
 	}
 	before, last := "", conf.ProxyJump
 	if i := strings.LastIndexByte(last, ','); i >= 0 {
@@ -96,25 +96,25 @@ func (r *repo) sshConn(ctx context.Context, conf *sshHost, jumps int) (net.Conn,
 	}
 	address, err := r.guardedAddress(ctx, conf.address)
 	if err != nil {
-		return nil, asAsked(err, conf)
+		return nil, withRequestedName(err, conf)
 	}
 	client, err := r.sshClient(ctx, via, jumps+1)
 	if err != nil {
-		return nil, fmt.Errorf("through %s: %w", via.asked, err)
+		return nil, fmt.Errorf("through %s: %w", via.name, err)
 	}
 	conn, err := client.DialContext(ctx, "tcp", address)
 	if err != nil {
 		client.Close()
-		return nil, fmt.Errorf("%s does not connect to %s: %w", via.asked, conf.asked, err)
+		return nil, fmt.Errorf("%s does not connect to %s: %w", via.name, conf.name, err)
 	}
-	return &jumped{conn, client}, nil
+	return &jumpConn{conn, client}, nil
 }
 
-// asAsked makes a refusal name the host that was asked for: the one that the
+// withRequestedName makes a refusal name the host that was asked for: the one that the
 // configuration of ssh has in its place can be an address.
-func asAsked(err error, conf *sshHost) error {
+func withRequestedName(err error, conf *sshHost) error {
 	if refused := (netguard.Forbidden{}); errors.As(err, &refused) {
-		return netguard.Forbidden{Host: conf.asked}
+		return netguard.Forbidden{Host: conf.name}
 	}
 	return err
 }
@@ -122,7 +122,7 @@ func asAsked(err error, conf *sshHost) error {
 // guardedAddress is what another host is asked to connect to. For a path that is not
 // private the name is resolved and judged here: the other host would not judge it.
 func (r *repo) guardedAddress(ctx context.Context, address string) (string, error) {
-	if r.reach.private {
+	if r.policy.private {
 		return address, nil
 	}
 	host, port, err := net.SplitHostPort(address)
@@ -141,13 +141,13 @@ func (r *repo) guardedAddress(ctx context.Context, address string) (string, erro
 	return net.JoinHostPort(list[0].Unmap().String(), port), nil
 }
 
-// jumped is a connection through another host, which ends with it.
-type jumped struct {
+// jumpConn is a connection through another host, which ends with it.
+type jumpConn struct {
 	net.Conn
 	via *ssh.Client
 }
 
-func (j *jumped) Close() error { return errors.Join(j.Conn.Close(), j.via.Close()) }
+func (j *jumpConn) Close() error { return errors.Join(j.Conn.Close(), j.via.Close()) }
 
 // explainLogin says what can be done about a connection that failed.
 func explainLogin(err error, conf *sshHost, keys *keyring) error {
@@ -155,15 +155,15 @@ func explainLogin(err error, conf *sshHost, keys *keyring) error {
 	switch {
 	case errors.Is(err, hostkeys.ErrChanged):
 		return fmt.Errorf("the host key of %s is not the one in known_hosts: either somebody is between it and this server, "+
-			"or the key was replaced; in this case put the new key into known_hosts", conf.asked)
+			"or the key was replaced; in this case put the new key into known_hosts", conf.name)
 	case errors.Is(err, hostkeys.ErrUnknown):
-		return conf.unknown()
+		return conf.unknownHostError()
 	case errors.Is(err, hostkeys.ErrRevoked):
-		return fmt.Errorf("the host key of %s is revoked by known_hosts", conf.asked)
+		return fmt.Errorf("the host key of %s is revoked by known_hosts", conf.name)
 	case errors.As(err, &algorithms) && strings.Contains(err.Error(), "host key"):
-		return fmt.Errorf("%s has no host key of a type that known_hosts has for it; add its key to known_hosts: %w", conf.asked, err)
+		return fmt.Errorf("%s has no host key of a type that known_hosts has for it; add its key to known_hosts: %w", conf.name, err)
 	case strings.Contains(err.Error(), "unable to authenticate"):
-		return fmt.Errorf("%s refuses to let %s in by ssh: %s", conf.asked, conf.User, keys.describe())
+		return fmt.Errorf("%s refuses to let %s in by ssh: %s", conf.name, conf.User, keys.describe())
 	}
 	return err
 }
@@ -204,7 +204,7 @@ type sshStream struct {
 	session *ssh.Session
 	in      interface{ Write([]byte) (int, error) }
 	out     interface{ Read([]byte) (int, error) }
-	errors  tail
+	errors  prefixBuffer
 }
 
 func (s *sshStream) Read(p []byte) (int, error)  { return s.out.Read(p) }

@@ -23,8 +23,8 @@ import (
 	"github.com/athens-go/athens/internal/modtest"
 )
 
-// page makes an internet's host answer with a go-import page.
-func page(n *modtest.Internet, path, vcs, repo string) {
+// httpPage makes an internet's host answer with a go-import page.
+func httpPage(n *modtest.Internet, path, vcs, repo string) {
 	n.Handle(path, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintf(w, `<meta name="go-import" content="%s %s %s">`, path, vcs, repo)
 	}))
@@ -43,7 +43,7 @@ func newSSHWorld(t *testing.T, url string, hostKey any) *sshWorld {
 	t.Helper()
 	repo := modtest.Ready(t, "simple")[0]
 	w := &sshWorld{modtest.NewInternet(t), newSSHServer(t, hostKey), newSSHHome(t), repo}
-	page(w.Internet, "git.test/simple", "git", url)
+	httpPage(w.Internet, "git.test/simple", "git", url)
 	w.server.add("/team/simple", repo)
 	w.home.reach("code.test", w.server)
 	return w
@@ -333,7 +333,7 @@ func TestSSHOutages(t *testing.T) {
 	}
 	t.Run("off", func(t *testing.T) {
 		n := modtest.NewInternet(t)
-		page(n, "git.test/simple", "git", "ssh://git@code.test/team/simple")
+		httpPage(n, "git.test/simple", "git", "ssh://git@code.test/team/simple")
 		_, err := newFetcher(t, n, func(o *fetcher.Options) { o.SSHDir = "none" }).Versions(t.Context(), "git.test/simple")
 		requireOutage(t, err, "ssh is switched off here")
 	})

@@ -44,17 +44,17 @@ func parseJump(text string) (sshTarget, error) {
 // An sshHost is what is known of how to reach a host.
 type sshHost struct {
 	*sshconfig.Host
-	asked   string        // the name that was asked for, which errors show
-	address string        // to dial
-	known   hostkeys.Host // as known_hosts names it
-	files   []string      // of known hosts
-	keep    string        // the file for new hosts; empty if there is none
-	dir     string        // where keys are by default
+	name         string        // the name that was asked for, which errors show
+	address      string        // to dial
+	known        hostkeys.Host // as known_hosts names it
+	files        []string      // of known hosts
+	newHostsFile string        // the file for new hosts; empty if there is none
+	dir          string        // where keys are by default
 }
 
-// welcome reports whether a host that known_hosts does not name is trusted the first
+// acceptsNewKey reports whether a host that known_hosts does not name is trusted the first
 // time. Nobody can be asked here, and "no" trusts no more than "accept-new" does.
-func (h *sshHost) welcome() bool {
+func (h *sshHost) acceptsNewKey() bool {
 	switch h.StrictHostKeys {
 	case "accept-new", "no", "off", "false":
 		return true
@@ -94,7 +94,7 @@ func (f *Fetcher) sshConfig(ctx context.Context, to sshTarget) (*sshHost, error)
 	if port == "" {
 		port = sshPort
 	}
-	conf := &sshHost{Host: h, asked: to.host, address: net.JoinHostPort(h.HostName, port), dir: f.opts.SSHDir}
+	conf := &sshHost{Host: h, name: to.host, address: net.JoinHostPort(h.HostName, port), dir: f.opts.SSHDir}
 	conf.known = hostkeys.Host{Name: h.HostName, Port: port}
 	if h.HostKeyAlias != "" {
 		conf.known = hostkeys.Host{Name: h.HostKeyAlias}
@@ -108,7 +108,7 @@ func (f *Fetcher) sshConfig(ctx context.Context, to sshTarget) (*sshHost, error)
 		global = []string{systemSSH + "/ssh_known_hosts", systemSSH + "/ssh_known_hosts2"}
 	}
 	if users[0] != none {
-		conf.keep = users[0]
+		conf.newHostsFile = users[0]
 	}
 	for _, name := range append(users[:len(users):len(users)], global...) {
 		if name != none {
@@ -128,18 +128,18 @@ type knownHost struct {
 // new hosts are welcome.
 func (f *Fetcher) hostKeys(ctx context.Context, h *sshHost) (*knownHost, error) {
 	db := f.knownHosts(ctx, h)
-	if !db.Knows(h.known) && !h.welcome() {
-		return nil, h.unknown()
+	if !db.Knows(h.known) && !h.acceptsNewKey() {
+		return nil, h.unknownHostError()
 	}
 	return &knownHost{
 		check: func(_ string, _ net.Addr, key ssh.PublicKey) error {
 			err := db.Check(h.known, key)
-			if errors.Is(err, hostkeys.ErrUnknown) && h.welcome() {
+			if errors.Is(err, hostkeys.ErrUnknown) && h.acceptsNewKey() {
 				return f.trust(ctx, h, key)
 			}
 			return err
 		},
-		algorithms: db.Algorithms(h.known, h.welcome()),
+		algorithms: db.Algorithms(h.known, h.acceptsNewKey()),
 	}, nil
 }
 
@@ -163,9 +163,9 @@ func (f *Fetcher) trust(ctx context.Context, h *sshHost, key ssh.PublicKey) erro
 		return err
 	}
 	f.opts.Logger.InfoContext(ctx, "ssh host is new and trusted from now on", "host", h.known.String(), "key", ssh.FingerprintSHA256(key))
-	if h.keep != "" {
-		if err := hostkeys.Append(h.keep, h.known, key, h.HashKnownHosts); err != nil {
-			f.warn(ctx, "known_hosts can't be written; a new host is known until this process ends")(h.keep, err)
+	if h.newHostsFile != "" {
+		if err := hostkeys.Append(h.newHostsFile, h.known, key, h.HashKnownHosts); err != nil {
+			f.warn(ctx, "known_hosts can't be written; a new host is known until this process ends")(h.newHostsFile, err)
 		}
 	}
 	if f.knownHosts(ctx, h).Check(h.known, key) == nil {
@@ -209,7 +209,7 @@ func (n *newHosts) addTo(db *hostkeys.DB, h hostkeys.Host) {
 // errUnknownHost says that known_hosts has no key of a host.
 var errUnknownHost = errors.New("its host key is not in known_hosts")
 
-func (h *sshHost) unknown() error {
+func (h *sshHost) unknownHostError() error {
 	return fmt.Errorf("%s can't be trusted by ssh: %w; add the key, after comparing its fingerprint with what the host's owner says, "+
-		"to known_hosts of the user that this server runs as, or set StrictHostKeyChecking accept-new in the configuration of ssh", h.asked, errUnknownHost)
+		"to known_hosts of the user that this server runs as, or set StrictHostKeyChecking accept-new in the configuration of ssh", h.name, errUnknownHost)
 }

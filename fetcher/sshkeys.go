@@ -21,10 +21,10 @@ import (
 // A keyring offers the keys that a login may use: those of an agent, and those
 // in files, in the order in which ssh tries them.
 type keyring struct {
-	agent net.Conn // nil without an agent
-	list  []ssh.Signer
-	why   []string // of those that can't be used
-	warn  homefile.Warn
+	agent    net.Conn // nil without an agent
+	list     []ssh.Signer
+	problems []string // of those that can't be used
+	warn     homefile.Warn
 }
 
 // keyNames are the files that are tried where the configuration names none.
@@ -53,8 +53,8 @@ func (f *Fetcher) openKeys(ctx context.Context, conf *sshHost) (*keyring, error)
 		case signer != nil:
 			own = append(own, signer)
 			public = signer.PublicKey().Marshal()
-		case err != nil && !holds(held, public):
-			k.why = append(k.why, err.Error())
+		case err != nil && !containsKey(held, public):
+			k.problems = append(k.problems, err.Error())
 		}
 		if public != nil {
 			named = append(named, public)
@@ -71,11 +71,11 @@ func (f *Fetcher) openKeys(ctx context.Context, conf *sshHost) (*keyring, error)
 		}
 	}
 	for _, s := range own {
-		if !holds(held, s.PublicKey().Marshal()) {
+		if !containsKey(held, s.PublicKey().Marshal()) {
 			k.list = append(k.list, s)
 		}
 	}
-	k.certify(append(certificates(files), conf.Certificates...))
+	k.addCertificates(append(certificates(files), conf.Certificates...))
 	if err := context.Cause(ctx); err != nil {
 		k.close()
 		return nil, err
@@ -83,7 +83,7 @@ func (f *Fetcher) openKeys(ctx context.Context, conf *sshHost) (*keyring, error)
 	return k, nil
 }
 
-func holds(list []ssh.Signer, public []byte) bool {
+func containsKey(list []ssh.Signer, public []byte) bool {
 	return public != nil && slices.ContainsFunc(list, func(s ssh.Signer) bool { return bytes.Equal(public, s.PublicKey().Marshal()) })
 }
 
@@ -101,7 +101,7 @@ func (k *keyring) askAgent(ctx context.Context, conf *sshHost) []ssh.Signer {
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {
-		k.why = append(k.why, fmt.Sprintf("the ssh agent can't be reached: %v", errors.Unwrap(err)))
+		k.problems = append(k.problems, fmt.Sprintf("the ssh agent can't be reached: %v", errors.Unwrap(err)))
 		return nil
 	}
 	// The deadline bounds an agent that does not answer.
@@ -111,11 +111,11 @@ func (k *keyring) askAgent(ctx context.Context, conf *sshHost) []ssh.Signer {
 	list, err := agent.NewClient(conn).Signers()
 	if err != nil {
 		conn.Close()
-		k.why = append(k.why, "the ssh agent does not tell its keys")
+		k.problems = append(k.problems, "the ssh agent does not tell its keys")
 		return nil
 	}
 	if len(list) == 0 {
-		k.why = append(k.why, "the ssh agent has no key")
+		k.problems = append(k.problems, "the ssh agent has no key")
 	}
 	k.agent = conn
 	return list
@@ -130,8 +130,8 @@ func certificates(files []string) []string {
 	return list
 }
 
-// certify puts the certificates for the keys of k before them.
-func (k *keyring) certify(files []string) {
+// addCertificates puts the certificates for the keys of k before them.
+func (k *keyring) addCertificates(files []string) {
 	var list []ssh.Signer
 	for _, name := range files {
 		key, _, _, _, err := ssh.ParseAuthorizedKey(homefile.Optional(name, maxKeyBytes, k.warn))
@@ -140,7 +140,7 @@ func (k *keyring) certify(files []string) {
 			continue
 		}
 		for _, s := range k.list {
-			if signer, err := ssh.NewCertSigner(cert, s); err == nil && !holds(k.list, cert.Marshal()) && !holds(list, cert.Marshal()) {
+			if signer, err := ssh.NewCertSigner(cert, s); err == nil && !containsKey(k.list, cert.Marshal()) && !containsKey(list, cert.Marshal()) {
 				list = append(list, signer)
 			}
 		}
@@ -196,7 +196,7 @@ func (k *keyring) describe() string {
 	default:
 		fmt.Fprintf(&s, "none of %d keys suffices", len(k.list))
 	}
-	for _, why := range k.why {
+	for _, why := range k.problems {
 		s.WriteString("; " + why)
 	}
 	return s.String()

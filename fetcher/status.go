@@ -12,21 +12,21 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// An answer is what a server's answer says before its body is read.
-type answer struct {
+// A response is what a server's answer says before its body is read.
+type response struct {
 	url        string // where it came from in the end, without credentials
 	host       string // of url, with its port
 	status     int
-	elsewhere  bool          // another host answered than the one that was asked
+	crossHost  bool          // another host answered than the one that was asked
 	withheld   bool          // a login is known, and was not sent without TLS
 	retryAfter time.Duration // what the server asks to wait; zero if it does not say
 }
 
-// answerOf describes the answer to a request for u.
-func answerOf(u *url.URL, resp *http.Response) answer {
+// responseOf describes the answer to a request for u.
+func responseOf(u *url.URL, resp *http.Response) response {
 	from := resp.Request.URL
-	return answer{
-		url: shown(from), host: from.Host, status: resp.StatusCode, elsewhere: !sameSite(u.Host, from.Host),
+	return response{
+		url: redactedURL(from), host: from.Host, status: resp.StatusCode, crossHost: !sameSite(u.Host, from.Host),
 		withheld: from.Scheme == "http" && resp.Request.Context().Value(withheldKey{}) != nil, retryAfter: retryAfterOf(resp.Header, time.Now()),
 	}
 }
@@ -46,12 +46,12 @@ func sameSite(a, b string) bool {
 // request that was redirected to another host may have been sent to sign in, and
 // that host knows nothing of modules. All others are outages, 401 and 403 among
 // them, which hosts answer for what is private as for what is missing.
-func statusError(a answer) error {
+func statusError(a response) error {
 	text := fmt.Errorf("%d %s", a.status, http.StatusText(a.status))
 	switch a.status {
 	case http.StatusNotFound, http.StatusGone:
-		if !a.elsewhere {
-			return absentf("%s: %w", a.url, text)
+		if !a.crossHost {
+			return notFoundf("%s: %w", a.url, text)
 		}
 		text = fmt.Errorf("%w from a host that the request was redirected to", text)
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
@@ -61,42 +61,42 @@ func statusError(a answer) error {
 		}
 		text = fmt.Errorf("%w: credentials are missing, or they do not suffice", text)
 	}
-	return &athens.UnavailableError{Source: a.url, RetryAfter: a.retryAfter, Err: standing{text}}
+	return &athens.UnavailableError{Source: a.url, RetryAfter: a.retryAfter, Err: sourceFailure{text}}
 }
 
-// standing is an outage of a server, which asking again at once does not end.
-type standing struct{ error }
+// sourceFailure is an outage of a server, which asking again at once does not end.
+type sourceFailure struct{ error }
 
-func (e standing) Unwrap() error { return e.error }
+func (e sourceFailure) Unwrap() error { return e.error }
 
-// outage is an error of asking a source over the network, named without credentials.
-func outage(source string, err error) error {
-	if errors.As(err, new(queued)) {
-		return down(source, err)
+// sourceUnavailable is an error of asking a source over the network, named without credentials.
+func sourceUnavailable(source string, err error) error {
+	if errors.As(err, new(queueError)) {
+		return unavailable(source, err)
 	}
-	return down(source, standing{err})
+	return unavailable(source, sourceFailure{err})
 }
 
-// queued is an error of waiting for other requests of this server, which says nothing of
+// queueError is an error of waiting for other requests of this server, which says nothing of
 // the source.
-type queued struct{ error }
+type queueError struct{ error }
 
-func (e queued) Unwrap() error { return e.error }
+func (e queueError) Unwrap() error { return e.error }
 
-// standsFor is how long an error of a server is its answer; zero if it is to be asked
+// failureTTL is how long an error of a server is its answer; zero if it is to be asked
 // again.
-func (f *Fetcher) standsFor(err error) time.Duration {
+func (f *Fetcher) failureTTL(err error) time.Duration {
 	var outage *athens.UnavailableError
-	if !errors.As(err, new(standing)) || !errors.As(err, &outage) {
+	if !errors.As(err, new(sourceFailure)) || !errors.As(err, &outage) {
 		return 0
 	}
 	return max(outage.RetryAfter, f.opts.DownTTL)
 }
 
-// listed turns "there is no such repository" into an outage: a repository that has
+// asUnavailable turns "there is no such repository" into an outage: a repository that has
 // just listed its references is there.
-func listed(source string, err error) error {
-	if missing := (absent{}); errors.As(err, &missing) {
+func asUnavailable(source string, err error) error {
+	if missing := (notFound{}); errors.As(err, &missing) {
 		return &athens.UnavailableError{Source: source, Err: missing.error}
 	}
 	return err
@@ -123,7 +123,7 @@ func retryAfterOf(h http.Header, now time.Time) time.Duration {
 // another document, such as one to sign in at.
 func notText(source string, data []byte) error {
 	if data = bytes.TrimSpace(data); bytes.HasPrefix(data, []byte("<")) {
-		return down(source, fmt.Errorf("the answer is a page and not a file of the GOPROXY protocol"))
+		return unavailable(source, fmt.Errorf("the answer is a page and not a file of the GOPROXY protocol"))
 	}
 	return nil
 }

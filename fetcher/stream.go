@@ -41,20 +41,20 @@ type gitStream struct{ net.Conn }
 // Said is always empty.
 func (gitStream) Said() string { return "" }
 
-// tail keeps the beginning of what is written to it.
-type tail struct {
+// prefixBuffer keeps the beginning of what is written to it.
+type prefixBuffer struct {
 	mu   sync.Mutex
 	text []byte
 }
 
-func (t *tail) Write(p []byte) (int, error) {
+func (t *prefixBuffer) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.text = append(t.text, p[:min(len(p), max(0, 4096-len(t.text)))]...)
 	return len(p), nil
 }
 
-func (t *tail) String() string {
+func (t *prefixBuffer) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return string(t.text)

@@ -55,7 +55,7 @@ func strictHost(next http.Handler) http.Handler {
 func TestStrictHosts(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		n := modtest.NewInternet(t, modtest.Ready(t, "simple")...)
-		page(n, "corp.test/simple", "git", "http://git.test/simple")
+		httpPage(n, "corp.test/simple", "git", "http://git.test/simple")
 		n.Break("git.test/simple", func(next http.Handler) http.Handler {
 			if old {
 				next = modtest.OldGit()(next)

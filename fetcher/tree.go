@@ -28,7 +28,7 @@ func (o *objects) tree(hash string, visit func(entry) (bool, error)) error {
 	}
 	defer obj.Close()
 	if obj.Size > maxTreeBytes {
-		return brokenf("the tree %s has %d bytes", hash, obj.Size)
+		return invalidf("the tree %s has %d bytes", hash, obj.Size)
 	}
 	var stop error
 	err = parseTree(obj, func(e entry) bool {
@@ -42,7 +42,7 @@ func (o *objects) tree(hash string, visit func(entry) (bool, error)) error {
 		return stop
 	}
 	if err != nil {
-		return unreadable("tree "+hash, err)
+		return objectError("tree "+hash, err)
 	}
 	return nil
 }

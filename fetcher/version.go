@@ -12,49 +12,49 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// A finding is what a question for a version or a revision came to.
-type finding struct {
+// A resolved is what a question for a version or a revision came to.
+type resolved struct {
 	version string
-	tree    *tree
+	root    *moduleRoot
 	origin  *athens.Origin
 	rev     *revision
 }
 
 // info returns the .info.
-func (v *finding) info() *athens.Info {
+func (v *resolved) info() *athens.Info {
 	origin := *v.origin
 	return &athens.Info{Version: v.version, Time: v.rev.time, Origin: &origin}
 }
 
 // find turns a version, a tag, a branch, "HEAD" or a hash into a version.
-func (s *source) find(ctx context.Context, query string) (*finding, error) {
+func (s *codeRepo) find(ctx context.Context, query string) (*resolved, error) {
 	rev, err := s.stat(ctx, s.revOf(query))
 	if err != nil {
 		return nil, err
 	}
-	return s.name(ctx, rev, query, rev.ref)
+	return s.versionAt(ctx, rev, query, rev.ref)
 }
 
 // head names the commit of the default branch.
-func (s *source) head(ctx context.Context) (*finding, error) {
+func (s *codeRepo) head(ctx context.Context) (*resolved, error) {
 	hash := s.refs.commit(headName)
 	if hash == "" {
-		return nil, absentf("the repository has no commits")
+		return nil, notFoundf("the repository has no commits")
 	}
 	rev, err := s.stat(ctx, hash)
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.name(ctx, rev, "", "HEAD")
+	v, err := s.versionAt(ctx, rev, "", "HEAD")
 	if err == nil {
 		v.origin.Hash = hash
 	}
 	return v, err
 }
 
-// A namer gives a revision its version.
-type namer struct {
-	*source
+// A versioner gives a revision its version.
+type versioner struct {
+	*codeRepo
 	rev   *revision
 	query string // what was asked; empty if that was the default branch
 
@@ -65,10 +65,10 @@ type namer struct {
 	outage        error // of a question whose answer is no more than a bool
 }
 
-// name gives a revision its version, and says what that depends on. ref is the
+// versionAt gives a revision its version, and says what that depends on. ref is the
 // reference that the answer depends on, or "".
-func (s *source) name(ctx context.Context, rev *revision, query, ref string) (*finding, error) {
-	n := &namer{ctx: ctx, source: s, rev: rev, query: query, majorHasGoMod: make(map[string]bool)}
+func (s *codeRepo) versionAt(ctx context.Context, rev *revision, query, ref string) (*resolved, error) {
+	n := &versioner{ctx: ctx, codeRepo: s, rev: rev, query: query, majorHasGoMod: make(map[string]bool)}
 	version, t, err := n.version(ctx)
 	if n.outage != nil {
 		return nil, n.outage
@@ -76,10 +76,10 @@ func (s *source) name(ctx context.Context, rev *revision, query, ref string) (*f
 	if err != nil {
 		return nil, err
 	}
-	return &finding{version: version, tree: t, rev: rev, origin: s.origin(rev, ref, version, query)}, nil
+	return &resolved{version: version, root: t, rev: rev, origin: s.origin(rev, ref, version, query)}, nil
 }
 
-func (n *namer) version(ctx context.Context) (string, *tree, error) {
+func (n *versioner) version(ctx context.Context) (string, *moduleRoot, error) {
 	if module.IsPseudoVersion(n.query) {
 		v, t, err := n.canonical(ctx, n.query)
 		if err == nil {
@@ -88,7 +88,7 @@ func (n *namer) version(ctx context.Context) (string, *tree, error) {
 		return v, t, err
 	}
 	if v, exact := n.versionOf(n.rev.tag); exact {
-		if v, t, err := n.canonical(ctx, v); err == nil || !isAbsent(err) {
+		if v, t, err := n.canonical(ctx, v); err == nil || !isNotFound(err) {
 			return v, t, err
 		}
 	}
@@ -102,7 +102,7 @@ func (n *namer) version(ctx context.Context) (string, *tree, error) {
 }
 
 // fromTags names the revision after its tags, or else after those before it.
-func (n *namer) fromTags(ctx context.Context) (string, *tree, error) {
+func (n *versioner) fromTags(ctx context.Context) (string, *moduleRoot, error) {
 	var best, base string
 	for _, tag := range n.rev.tags {
 		v, exact := n.versionOf(tag)
@@ -138,13 +138,13 @@ func (n *namer) fromTags(ctx context.Context) (string, *tree, error) {
 }
 
 // usable reports whether a version may name, or be the base of, a revision.
-func (n *namer) usable(v string) bool {
+func (n *versioner) usable(v string) bool {
 	return (module.MatchPathMajor(v, n.major) || n.incompatibleOK(v)) && !n.retracted(v)
 }
 
 // versionOf returns the version that a tag stands for, or "", and whether the
 // tag is that version and no other form of it.
-func (s *source) versionOf(tag string) (v string, exact bool) {
+func (s *codeRepo) versionOf(tag string) (v string, exact bool) {
 	rest, ok := strings.CutPrefix(tag, s.tagPrefix())
 	if !ok || module.IsPseudoVersion(tag) {
 		return "", false
@@ -159,7 +159,7 @@ func (s *source) versionOf(tag string) (v string, exact bool) {
 // incompatibleOK reports whether v, of a major version that the path does not
 // have, may be used as v+incompatible: only at a repository's root, and not if
 // a go.mod shows that the author uses modules.
-func (n *namer) incompatibleOK(v string) bool {
+func (n *versioner) incompatibleOK(v string) bool {
 	if n.dir != "" || n.major != "" {
 		return false
 	}
@@ -182,7 +182,7 @@ func (n *namer) incompatibleOK(v string) bool {
 	return !has
 }
 
-func (n *namer) has(file string) bool {
+func (n *versioner) has(file string) bool {
 	has, err := n.hasFile(n.ctx, n.rev, file)
 	if err != nil {
 		n.outage = err
@@ -192,8 +192,8 @@ func (n *namer) has(file string) bool {
 
 // canonical checks that the module has version v and adds "+incompatible"
 // where that is needed.
-func (n *namer) canonical(ctx context.Context, v string) (string, *tree, error) {
-	t, err := n.findDir(ctx, v)
+func (n *versioner) canonical(ctx context.Context, v string) (string, *moduleRoot, error) {
+	t, err := n.findModule(ctx, v)
 	if err != nil {
 		return "", nil, err
 	}
@@ -205,19 +205,19 @@ func (n *namer) canonical(ctx context.Context, v string) (string, *tree, error) 
 	switch {
 	case module.MatchPathMajor(base, n.major):
 		if strings.HasSuffix(v, incompatible) {
-			misfit = absentf("%s is not allowed: major version %s is compatible", incompatible, semver.Major(v))
+			misfit = notFoundf("%s is not allowed: major version %s is compatible", incompatible, semver.Major(v))
 		}
 	case n.incompatibleOK(base):
 		v = base + incompatible
 	case n.major != "":
-		misfit = absentf("the module path ends in %s, so the major version must be that", n.major)
+		misfit = notFoundf("the module path ends in %s, so the major version must be that", n.major)
 	default:
-		misfit = absentf("the module has a go.mod, so its path must fit the major version: %s", path.Join(n.prefix, semver.Major(v)))
+		misfit = notFoundf("the module has a go.mod, so its path must fit the major version: %s", path.Join(n.prefix, semver.Major(v)))
 	}
 	if n.query != "" && n.query == module.CanonicalVersion(n.query) && strings.TrimSuffix(n.query, incompatible) != base {
-		return "", nil, absentf("resolves to %s; %s is not a tag", v, n.query)
+		return "", nil, notFoundf("resolves to %s; %s is not a tag", v, n.query)
 	}
 	return v, t, misfit
 }
 
-func isAbsent(err error) bool { return errors.As(err, new(absent)) }
+func isNotFound(err error) bool { return errors.As(err, new(notFound)) }

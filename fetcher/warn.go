@@ -7,34 +7,34 @@ import (
 	"github.com/athens-go/athens/internal/homefile"
 )
 
-// warned holds what was logged, so that a file that can't be read is reported once
+// warnings holds what was logged, so that a file that can't be read is reported once
 // and not with each request.
-type warned struct {
+type warnings struct {
 	mu   sync.Mutex
-	said map[string]bool
+	seen map[string]bool
 }
 
 // maxWarnings bounds how many different warnings are logged.
 const maxWarnings = 1000
 
 // first reports whether a text is said for the first time.
-func (w *warned) first(text string) bool {
+func (w *warnings) first(text string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.said[text] || len(w.said) >= maxWarnings {
+	if w.seen[text] || len(w.seen) >= maxWarnings {
 		return false
 	}
-	if w.said == nil {
-		w.said = make(map[string]bool)
+	if w.seen == nil {
+		w.seen = make(map[string]bool)
 	}
-	w.said[text] = true
+	w.seen[text] = true
 	return true
 }
 
 // warn returns a function that logs what about a file, once for each file and error.
 func (f *Fetcher) warn(ctx context.Context, what string) homefile.Warn {
 	return func(name string, err error) {
-		if f.warned.first(what + name + err.Error()) {
+		if f.warnings.first(what + name + err.Error()) {
 			f.opts.Logger.WarnContext(ctx, what, "file", name, "error", err)
 		}
 	}

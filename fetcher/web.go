@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// A page is what a server answered to a question for a small document.
-type page struct {
-	answer
-	body []byte
-	cut  error // why the body ends too early, if it does
+// A httpPage is what a server answered to a question for a small document.
+type httpPage struct {
+	response
+	body    []byte
+	bodyErr error // why the body ends too early, if it does
 }
 
 // insecureTimeout bounds the TLS attempt at a host that may well have none.
@@ -23,13 +23,13 @@ const insecureTimeout = 5 * time.Second
 // getImportPage gets u, whose scheme is empty: by https, and by http only
 // where that fails and the path may do without TLS. Any status is an answer. A
 // host that had no https a moment ago is not asked for it first.
-func (f *Fetcher) getImportPage(ctx context.Context, u *url.URL, to reach) (*page, error) {
+func (f *Fetcher) getImportPage(ctx context.Context, u *url.URL, to networkPolicy) (*httpPage, error) {
 	if !to.insecure {
 		return f.getPage(ctx, "https", u, to)
 	}
 	key := to.String() + u.Host
 	schemes := []string{"https", "http"}
-	if _, _, ok := f.plain.get(key); ok {
+	if _, _, ok := f.plainHTTP.get(key); ok {
 		slices.Reverse(schemes)
 	}
 	p, err := f.getPage(ctx, schemes[0], u, to)
@@ -38,14 +38,14 @@ func (f *Fetcher) getImportPage(ctx context.Context, u *url.URL, to reach) (*pag
 	}
 	p, err = f.getPage(ctx, schemes[1], u, to)
 	if err == nil && schemes[1] == "http" {
-		f.plain.put(key, struct{}{}, nil, f.opts.MissTTL)
+		f.plainHTTP.put(key, struct{}{}, nil, f.opts.MissTTL)
 	}
 	return p, err
 }
 
 // getPage gets u, one small document, by a scheme. The error is one of reaching
 // the server.
-func (f *Fetcher) getPage(ctx context.Context, scheme string, u *url.URL, to reach) (*page, error) {
+func (f *Fetcher) getPage(ctx context.Context, scheme string, u *url.URL, to networkPolicy) (*httpPage, error) {
 	with := *u
 	with.Scheme, u = scheme, &with
 	timeout := f.opts.PageTimeout
@@ -54,19 +54,19 @@ func (f *Fetcher) getPage(ctx context.Context, scheme string, u *url.URL, to rea
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	release, err := f.places.acquire(ctx, u.Host)
+	release, err := f.limiter.acquire(ctx, u.Host)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
 
-	resp, err := f.get(ctx, f.page(to, u.Scheme), u, to)
+	resp, err := f.get(ctx, f.pageClient(to, u.Scheme), u, to)
 	if err != nil {
-		return nil, outage(shown(u), cause(err))
+		return nil, sourceUnavailable(redactedURL(u), cause(err))
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, f.opts.MaxPageBytes))
-	return &page{answer: answerOf(u, resp), body: body, cut: err}, nil
+	return &httpPage{response: responseOf(u, resp), body: body, bodyErr: err}, nil
 }
 
 // cause takes the URL out of an HTTP client's error, which the caller adds
@@ -78,8 +78,8 @@ func cause(err error) error {
 	return err
 }
 
-// withoutLogin returns a URL that may be shown.
-func withoutLogin(rawURL string) string {
+// redacted returns a URL that may be shown.
+func redacted(rawURL string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		_, rest, found := strings.Cut(rawURL, "@")
@@ -91,12 +91,12 @@ func withoutLogin(rawURL string) string {
 	if u.User == nil {
 		return rawURL
 	}
-	return shown(u)
+	return redactedURL(u)
 }
 
-// shown is a URL without what logs in: over HTTP the user's name too, for it
+// redactedURL is a URL without what logs in: over HTTP the user's name too, for it
 // can be a token.
-func shown(u *url.URL) string {
+func redactedURL(u *url.URL) string {
 	if u.User == nil {
 		return u.String()
 	}

@@ -18,7 +18,7 @@ import (
 
 // zip writes a module's zip. The choice of files and the limits are x/mod/zip's,
 // which the go command uses too; the bytes of each are what git would check out.
-func (s *source) zip(ctx context.Context, w io.Writer, m module.Version, t *tree) error {
+func (s *codeRepo) zip(ctx context.Context, w io.Writer, m module.Version, t *moduleRoot) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.repo.f.opts.FetchTimeout, errArchiveTime)
 	defer cancel()
 	o, err := s.repo.open(ctx)
@@ -49,7 +49,7 @@ func (s *source) zip(ctx context.Context, w io.Writer, m module.Version, t *tree
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	return broken{err}
+	return invalid{err}
 }
 
 var errArchiveTime = errors.New("making the zip took longer than FetchTimeout")
@@ -135,7 +135,7 @@ func (a *archive) addTree(hash, at, rel string) error {
 		f := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		if f.depth > maxDepth {
-			return brokenf("its folders are more than %d deep", maxDepth)
+			return invalidf("its folders are more than %d deep", maxDepth)
 		}
 		if err := a.readAttributes(f.at, f.hash); err != nil {
 			return err
@@ -148,7 +148,7 @@ func (a *archive) addTree(hash, at, rel string) error {
 			return true, err
 		})
 		if err != nil {
-			return limited(err)
+			return fromBudget(err)
 		}
 		if f.depth > 0 {
 			a.objects.job.Shrink(f.bytes())
@@ -162,11 +162,11 @@ func (a *archive) addEntry(f *folder, e entry) (*folder, error) {
 	at, rel := under(f.at, e.name), under(f.rel, e.name)
 	switch {
 	case e.isForbidden():
-		return nil, brokenf("git does not check out %q", printable(at))
+		return nil, invalidf("git does not check out %q", printable(at))
 	case e.isSubmodule():
 		return nil, nil
 	case e.isTree() && rel == "go.mod":
-		return nil, brokenf("go.mod is a folder")
+		return nil, invalidf("go.mod is a folder")
 	case e.isTree():
 		below := &folder{e.hash, at, rel, f.depth + 1}
 		return below, a.objects.job.Grow(below.bytes())
@@ -180,7 +180,7 @@ func (a *archive) addEntry(f *folder, e entry) (*folder, error) {
 	}
 	if file.conversion.Refused {
 		// This holds for what the module leaves out, too.
-		return nil, brokenf("%s: an encoding is needed, not just that there is one", printable(rel))
+		return nil, invalidf("%s: an encoding is needed, not just that there is one", printable(rel))
 	}
 	a.hasLicense = a.hasLicense || rel == "LICENSE"
 	a.files = append(a.files, file)
@@ -216,7 +216,7 @@ func (a *archive) readAttributes(at, tree string) error {
 		rd, _, err := a.objects.blob(found.hash)
 		return rd, err
 	})
-	return limited(err)
+	return fromBudget(err)
 }
 
 // file makes the zip's entry of one file.
@@ -309,14 +309,14 @@ func (f *zipFile) open() (io.ReadCloser, error) {
 	}
 	rd, err := f.conversion.Open(f.archive.objects.job, open, f.hash)
 	if errors.As(err, new(*gitattr.Error)) {
-		return nil, brokenf("%s: %w", printable(f.name), err)
+		return nil, invalidf("%s: %w", printable(f.name), err)
 	}
 	return rd, err
 }
 
 func (a *archive) fail(err error) {
 	if a.err == nil {
-		a.err = limited(err)
+		a.err = fromBudget(err)
 	}
 }
 

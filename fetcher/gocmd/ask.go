@@ -17,8 +17,8 @@ import (
 // head is a query that the tools answer, or refuse, from the repository alone.
 const head = "HEAD"
 
-// in makes a temporary folder for one question and removes it after.
-func (f *Fetcher) in(ask func(dir string) error) error {
+// inTempDir makes a temporary folder for one question and removes it after.
+func (f *Fetcher) inTempDir(ask func(dir string) error) error {
 	dir, err := f.newFolder()
 	if err != nil {
 		return err
@@ -30,7 +30,7 @@ func (f *Fetcher) in(ask func(dir string) error) error {
 // list asks for the tagged versions.
 func (f *Fetcher) list(ctx context.Context, path string) (list []string, err error) {
 	command := []string{"list", "-m", "-e", "-versions", "-retracted", "-json", path}
-	err = f.in(func(dir string) error {
+	err = f.inTempDir(func(dir string) error {
 		answer, err := f.run(ctx, dir, path, 1, command...)
 		if err == nil && answer[0].Error != "" {
 			err = f.refusal(ctx, dir, module.Version{Path: path}, answer[0])
@@ -41,15 +41,15 @@ func (f *Fetcher) list(ctx context.Context, path string) (list []string, err err
 		return err
 	})
 	if err != nil || len(list) > 0 {
-		return tagged(list), err
+		return canonicalVersions(list), err
 	}
 	// The go command takes a failure of hg or svn to list tags for a repository
 	// without tags. So the list counts when the repository says something else
 	// too, and the clone of that, where there is one, has the tags.
-	err = f.in(func(dir string) error {
+	err = f.inTempDir(func(dir string) error {
 		answer, err := f.run(ctx, dir, path, 1, "list", "-m", "-e", "-json", path+"@"+head)
 		if err == nil && !reached(path, answer[0]) {
-			err = f.silent(dir, path, answer[0])
+			err = f.unconfirmedError(dir, path, answer[0])
 		}
 		if err != nil {
 			return err
@@ -62,11 +62,11 @@ func (f *Fetcher) list(ctx context.Context, path string) (list []string, err err
 		}
 		return err
 	})
-	return tagged(list), err
+	return canonicalVersions(list), err
 }
 
-// tagged is what the contract lists of the go command's list.
-func tagged(list []string) []string {
+// canonicalVersions is what the contract lists of the go command's list.
+func canonicalVersions(list []string) []string {
 	list = slices.DeleteFunc(list, func(v string) bool { return v != module.CanonicalVersion(v) || module.IsPseudoVersion(v) })
 	semver.Sort(list)
 	return list
@@ -74,7 +74,7 @@ func tagged(list []string) []string {
 
 // resolve asks what a query means.
 func (f *Fetcher) resolve(ctx context.Context, m module.Version) (info *athens.Info, err error) {
-	err = f.in(func(dir string) error {
+	err = f.inTempDir(func(dir string) error {
 		info, _, err = f.stat(ctx, dir, m)
 		return err
 	})
@@ -93,22 +93,22 @@ func (f *Fetcher) stat(ctx context.Context, dir string, m module.Version) (info 
 		return nil, "", f.refusal(ctx, dir, m, p)
 	}
 	if p.Version == "" || p.Version != module.CanonicalVersion(p.Version) || module.Check(m.Path, p.Version) != nil {
-		return nil, "", fmt.Errorf("the go command resolves %s to %q", m.Version, presentable(p.Version, dir))
+		return nil, "", fmt.Errorf("the go command resolves %s to %q", m.Version, sanitize(p.Version, dir))
 	}
 	if p.Origin != nil {
-		p.Origin.URL = withoutLogins(p.Origin.URL)
+		p.Origin.URL = stripLogins(p.Origin.URL)
 	}
 	return &athens.Info{Version: p.Version, Time: p.Time.UTC(), Origin: p.Origin}, p.GoMod, nil
 }
 
 // refusal is the error for what the go command says instead of an answer.
-func (f *Fetcher) refusal(ctx context.Context, dir string, m module.Version, p piece) error {
-	words := errors.New(presentable(bare(m.Path, string(p.Error)), dir))
+func (f *Fetcher) refusal(ctx context.Context, dir string, m module.Version, p moduleJSON) error {
+	words := errors.New(sanitize(trimSubject(m.Path, string(p.Error)), dir))
 	missing := &athens.MissingError{Path: m.Path, Query: m.Version, Err: words}
-	switch judge(m.Path, string(p.Error)) {
-	case absent:
+	switch classify(m.Path, string(p.Error)) {
+	case notFound:
 		return missing
-	case doubtful:
+	case unconfirmed:
 		if !keepsClone(p) {
 			if err := f.confirm(ctx, m); err != nil {
 				return err
@@ -120,18 +120,18 @@ func (f *Fetcher) refusal(ctx context.Context, dir string, m module.Version, p p
 	case tooNew:
 		words = fmt.Errorf("the go command on this server is too old for this version, and needs to be updated: %w", words)
 		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: words}
-	case forbidden:
+	case disallowed:
 		return &athens.BlockedError{Path: m.Path, Version: m.Version, Reason: words.Error()}
 	}
 	if tool := noTool.FindStringSubmatch(string(p.Error)); tool != nil {
-		words = fmt.Errorf("it needs %s, which is not installed on this server: %w", presentable(tool[1], dir), words)
+		words = fmt.Errorf("it needs %s, which is not installed on this server: %w", sanitize(tool[1], dir), words)
 	}
 	return &athens.UnavailableError{Source: "version control of " + m.Path, Err: words}
 }
 
 // keepsClone reports whether the go command reads the repository from a clone,
 // whose making would have failed in other words.
-func keepsClone(p piece) bool {
+func keepsClone(p moduleJSON) bool {
 	return p.Origin != nil && slices.Contains([]string{"git", "hg", "bzr", "fossil"}, p.Origin.VCS)
 }
 
@@ -139,14 +139,14 @@ func keepsClone(p piece) bool {
 // not answer is not taken for one that said no.
 func (f *Fetcher) confirm(ctx context.Context, m module.Version) error {
 	query := cmp.Or(m.Version, "latest")
-	return f.in(func(dir string) error {
+	return f.inTempDir(func(dir string) error {
 		answer, err := f.run(ctx, dir, m.Path, 2, "list", "-m", "-e", "-json", m.Path+"@"+query, m.Path+"@"+head)
 		if err != nil {
 			return err
 		}
-		again := judge(m.Path, string(answer[0].Error))
-		if answer[0].Error == "" || again != doubtful && again != absent || !reached(m.Path, answer[1]) {
-			return f.silent(dir, m.Path, answer[1])
+		again := classify(m.Path, string(answer[0].Error))
+		if answer[0].Error == "" || again != unconfirmed && again != notFound || !reached(m.Path, answer[1]) {
+			return f.unconfirmedError(dir, m.Path, answer[1])
 		}
 		return nil
 	})
@@ -155,21 +155,21 @@ func (f *Fetcher) confirm(ctx context.Context, m module.Version) error {
 var unknownHead = regexp.MustCompile(`unknown revision ` + head + `$`)
 
 // reached reports whether the answer about [head] came from the repository.
-func reached(path string, p piece) bool {
-	switch judge(path, string(p.Error)) {
-	case absent:
+func reached(path string, p moduleJSON) bool {
+	switch classify(path, string(p.Error)) {
+	case notFound:
 		return true
-	case doubtful:
+	case unconfirmed:
 		return keepsClone(p) || !unknownHead.MatchString(string(p.Error))
 	}
 	return p.Error == ""
 }
 
-// silent is the outage of a repository that can't be told from one that says no.
-func (f *Fetcher) silent(dir, path string, p piece) error {
+// unconfirmedError is the outage of a repository that can't be told from one that says no.
+func (f *Fetcher) unconfirmedError(dir, path string, p moduleJSON) error {
 	why := errors.New("its answers can't be told from an outage")
 	if p.Error != "" {
-		why = fmt.Errorf("%w: %s", why, presentable(bare(path, string(p.Error)), dir))
+		why = fmt.Errorf("%w: %s", why, sanitize(trimSubject(path, string(p.Error)), dir))
 	}
 	if p.Origin != nil && p.Origin.VCS != "" && !hasTool(f.env, p.Origin.VCS) {
 		why = fmt.Errorf("it needs %s, which is not installed on this server", p.Origin.VCS)

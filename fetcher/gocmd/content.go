@@ -15,15 +15,15 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// errGone says that a version's folder was removed meanwhile.
-var errGone = errors.New("what was fetched is gone again")
+// errRemoved says that a version's folder was removed meanwhile.
+var errRemoved = errors.New("what was fetched is gone again")
 
 // version returns a version that was fetched a moment ago, or fetches it.
 func (f *Fetcher) version(ctx context.Context, m module.Version) (*version, error) {
-	q := f.question(ctx, m)
+	q := f.requestFor(ctx, m)
 	return f.fetches.Do(ctx, q, func(ctx context.Context) (*version, error) {
-		ctx = q.with(ctx)
-		if v := f.find(m); v != nil {
+		ctx = q.context(ctx)
+		if v := f.lookup(m); v != nil {
 			return v, nil
 		}
 		dir, err := f.newFolder()
@@ -31,11 +31,11 @@ func (f *Fetcher) version(ctx context.Context, m module.Version) (*version, erro
 			return nil, err
 		}
 		v := &version{module: m, dir: dir}
-		if err := f.fill(ctx, v); err != nil {
+		if err := f.load(ctx, v); err != nil {
 			f.remove(dir)
 			return nil, err
 		}
-		f.keep(v)
+		f.cache(v)
 		return v, nil
 	})
 }
@@ -43,8 +43,8 @@ func (f *Fetcher) version(ctx context.Context, m module.Version) (*version, erro
 // maxMod bounds a .mod, in bytes: as athens.Options.MaxModBytes does by default.
 const maxMod = 32 << 20
 
-// fill gets the .info and .mod of a version into its folder.
-func (f *Fetcher) fill(ctx context.Context, v *version) error {
+// load gets the .info and .mod of a version into its folder.
+func (f *Fetcher) load(ctx context.Context, v *version) error {
 	info, gomod, err := f.stat(ctx, v.dir, v.module)
 	if err != nil {
 		return err
@@ -65,18 +65,18 @@ func (f *Fetcher) fill(ctx context.Context, v *version) error {
 	if v.mod, err = readAtMost(gomod, maxMod); err != nil {
 		return err
 	}
-	if info.Origin != nil && info.Origin.VCS == "svn" && legacy(v.module, v.mod) {
-		return f.checkLegacy(ctx, v)
+	if info.Origin != nil && info.Origin.VCS == "svn" && isSyntheticMod(v.module, v.mod) {
+		return f.checkSyntheticMod(ctx, v)
 	}
 	return nil
 }
 
 // download makes the zip of a version. After an error the piece may tell of the
 // files that were made before.
-func (f *Fetcher) download(ctx context.Context, v *version) (piece, error) {
+func (f *Fetcher) download(ctx context.Context, v *version) (moduleJSON, error) {
 	answer, err := f.run(ctx, v.dir, v.module.Path, 1, "mod", "download", "-json", v.module.Path+"@"+v.module.Version)
 	if err != nil {
-		return piece{}, err
+		return moduleJSON{}, err
 	}
 	p := answer[0]
 	switch {
@@ -91,14 +91,14 @@ func (f *Fetcher) download(ctx context.Context, v *version) (piece, error) {
 	return p, err
 }
 
-// legacy reports whether a .mod is the one that is made up for a module without.
-func legacy(m module.Version, mod []byte) bool {
+// isSyntheticMod reports whether a .mod is the one that is made up for a module without.
+func isSyntheticMod(m module.Version, mod []byte) bool {
 	return string(mod) == "module "+modfile.AutoQuote(m.Path)+"\n"
 }
 
-// checkLegacy finds out by the zip whether a module really has no go.mod: the go
+// checkSyntheticMod finds out by the zip whether a module really has no go.mod: the go
 // command also makes one up when svn fails to read it.
-func (f *Fetcher) checkLegacy(ctx context.Context, v *version) error {
+func (f *Fetcher) checkSyntheticMod(ctx context.Context, v *version) error {
 	p, err := f.download(ctx, v)
 	if err != nil {
 		return err
@@ -131,7 +131,7 @@ func (c *content) Info(ctx context.Context) (*athens.Info, error) {
 // Mod implements [athens.Content].
 func (c *content) Mod(ctx context.Context) ([]byte, error) {
 	if c.v.modErr != nil {
-		return nil, c.f.outward(ctx, c.v.module.Path, c.v.modErr)
+		return nil, c.f.toAthensError(ctx, c.v.module.Path, c.v.modErr)
 	}
 	return bytes.Clone(c.v.mod), context.Cause(ctx)
 }
@@ -142,19 +142,19 @@ func (c *content) Zip(ctx context.Context, w io.Writer) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	v, err := c.held(ctx)
+	v, err := c.acquire(ctx)
 	if err == nil {
 		defer c.f.release(v)
 		err = c.f.copyZip(ctx, v, w)
 	}
-	return c.f.outward(ctx, c.v.module.Path, err)
+	return c.f.toAthensError(ctx, c.v.module.Path, err)
 }
 
-// held returns the version with its folder, for the caller to release.
-func (c *content) held(ctx context.Context) (*version, error) {
+// acquire returns the version with its folder, for the caller to release.
+func (c *content) acquire(ctx context.Context) (*version, error) {
 	v := c.v
 	for range 3 {
-		if c.f.hold(v) {
+		if c.f.acquire(v) {
 			return v, nil
 		}
 		var err error
@@ -165,7 +165,7 @@ func (c *content) held(ctx context.Context) (*version, error) {
 			return nil, errors.New("the version became another one while it was read: its tag was moved")
 		}
 	}
-	return nil, errGone
+	return nil, errRemoved
 }
 
 // same reports whether two answers are about the same commit.
@@ -179,11 +179,11 @@ func same(a, b *athens.Info) bool {
 // copyZip makes the zip of a version that the caller holds, if nobody did, and
 // writes it.
 func (f *Fetcher) copyZip(ctx context.Context, v *version, w io.Writer) error {
-	q := f.question(ctx, v.module)
+	q := f.requestFor(ctx, v.module)
 	name, err := f.zips.Do(ctx, v, func(ctx context.Context) (string, error) {
-		ctx = q.with(ctx)
-		if !f.hold(v) { // the one who asked may have left
-			return "", errGone
+		ctx = q.context(ctx)
+		if !f.acquire(v) { // the one who asked may have left
+			return "", errRemoved
 		}
 		defer f.release(v)
 		f.mu.Lock()
@@ -194,7 +194,7 @@ func (f *Fetcher) copyZip(ctx context.Context, v *version, w io.Writer) error {
 		}
 		p, err := f.download(ctx, v)
 		if err == nil {
-			f.grown(v, p.Zip)
+			f.setZip(v, p.Zip)
 		}
 		return p.Zip, err
 	})
@@ -206,17 +206,17 @@ func (f *Fetcher) copyZip(ctx context.Context, v *version, w io.Writer) error {
 		return err
 	}
 	defer file.Close()
-	_, err = io.Copy(w, &patient{ctx, file})
+	_, err = io.Copy(w, &contextReader{ctx, file})
 	return err
 }
 
-// patient is a reader that ends with its context.
-type patient struct {
+// contextReader is a reader that ends with its context.
+type contextReader struct {
 	ctx context.Context
 	r   io.Reader
 }
 
-func (p *patient) Read(b []byte) (int, error) {
+func (p *contextReader) Read(b []byte) (int, error) {
 	if p.ctx.Err() != nil {
 		return 0, context.Cause(p.ctx)
 	}

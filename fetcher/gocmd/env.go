@@ -59,17 +59,17 @@ func environ(o *Options) []string {
 	return list
 }
 
-// goprivate is the GOPRIVATE with which a go command takes the path that it is asked
+// goprivateVar is the GOPRIVATE with which a go command takes the path that it is asked
 // for as private or not. Nothing but GOVCS goes by it.
-func goprivate(ctx context.Context) string {
+func goprivateVar(ctx context.Context) string {
 	if private, _ := athens.IsPrivate(ctx); private {
 		return "GOPRIVATE=*"
 	}
 	return "GOPRIVATE="
 }
 
-// inFolder adds what makes a command leave all its files in dir.
-func inFolder(env []string, dir string) []string {
+// tempEnv adds what makes a command leave all its files in dir.
+func tempEnv(env []string, dir string) []string {
 	tmp := filepath.Join(dir, "tmp")
 	return append(slices.Clip(env),
 		"PWD="+filepath.Join(dir, "work"), "GOPATH="+filepath.Join(dir, "gopath"), "GOMODCACHE="+filepath.Join(dir, "modcache"),

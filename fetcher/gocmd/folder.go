@@ -17,8 +17,8 @@ const prefix = "athens-gocmd-"
 // be of a process that is gone.
 const staleAfter = 24 * time.Hour
 
-// maxKept bounds how many folders are kept.
-const maxKept = 1000
+// maxCached bounds how many folders are kept.
+const maxCached = 1000
 
 // newFolder makes the folder of one question: work for the command to start in,
 // which holds no go.mod, and tmp for temporary files. The command makes the rest.
@@ -72,31 +72,31 @@ type version struct {
 	modErr error // why there is no .mod
 
 	// The Fetcher's mu guards these.
-	zip    string // its file, once it was made
-	users  int
-	gone   bool // not kept any more
-	size   int64
-	since  time.Time
-	expiry *time.Timer
+	zip      string // its file, once it was made
+	refs     int
+	retired  bool // not kept any more
+	size     int64
+	cachedAt time.Time
+	expiry   *time.Timer
 }
 
-// keep keeps a version for as long as the options say.
-func (f *Fetcher) keep(v *version) {
+// cache keeps a version for as long as the options say.
+func (f *Fetcher) cache(v *version) {
 	v.size = sizeOf(v.dir)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	v.since = time.Now()
+	v.cachedAt = time.Now()
 	v.expiry = time.AfterFunc(f.opts.KeepTTL, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.retire(v)
 	})
-	f.kept[v.module] = v
+	f.cached[v.module] = v
 	f.trim(v)
 }
 
-// grown says that the zip of a version, which the caller holds, was made.
-func (f *Fetcher) grown(v *version, zip string) {
+// setZip says that the zip of a version, which the caller holds, was made.
+func (f *Fetcher) setZip(v *version, zip string) {
 	size := sizeOf(v.dir)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -104,29 +104,29 @@ func (f *Fetcher) grown(v *version, zip string) {
 	f.trim(v)
 }
 
-// find returns what is kept of a version, or nil.
-func (f *Fetcher) find(m module.Version) *version {
+// lookup returns what is kept of a version, or nil.
+func (f *Fetcher) lookup(m module.Version) *version {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.kept[m]
+	return f.cached[m]
 }
 
-// hold keeps a version's folder from being removed until release, and reports
+// acquire keeps a version's folder from being removed until release, and reports
 // whether it is still there.
-func (f *Fetcher) hold(v *version) bool {
+func (f *Fetcher) acquire(v *version) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if v.gone {
+	if v.retired {
 		return false
 	}
-	v.users++
+	v.refs++
 	return true
 }
 
 // release ends a hold.
 func (f *Fetcher) release(v *version) {
 	f.mu.Lock()
-	v.users--
+	v.refs--
 	f.discard(v)
 	f.trim(v)
 	f.mu.Unlock()
@@ -134,19 +134,19 @@ func (f *Fetcher) release(v *version) {
 
 // retire keeps a version no longer. The caller has mu.
 func (f *Fetcher) retire(v *version) {
-	if v.gone {
+	if v.retired {
 		return
 	}
-	v.gone = true
+	v.retired = true
 	v.expiry.Stop()
-	delete(f.kept, v.module)
+	delete(f.cached, v.module)
 	f.discard(v)
 }
 
 // discard removes the folder that nobody needs any more. The caller has mu.
 func (f *Fetcher) discard(v *version) {
 	switch {
-	case !v.gone || v.users > 0:
+	case !v.retired || v.refs > 0:
 	case f.closed:
 		f.remove(v.dir) // Close waits no more
 	default:
@@ -161,19 +161,19 @@ func (f *Fetcher) trim(latest *version) {
 	for {
 		var total int64
 		var oldest *version
-		for _, v := range f.kept {
-			if v.users > 0 {
+		for _, v := range f.cached {
+			if v.refs > 0 {
 				continue
 			}
 			total += v.size
 			if v == latest {
 				continue
 			}
-			if oldest == nil || v.since.Before(oldest.since) {
+			if oldest == nil || v.cachedAt.Before(oldest.cachedAt) {
 				oldest = v
 			}
 		}
-		if oldest == nil || total <= f.opts.MaxKeptBytes && len(f.kept) <= maxKept {
+		if oldest == nil || total <= f.opts.MaxKeptBytes && len(f.cached) <= maxCached {
 			return
 		}
 		f.retire(oldest)

@@ -63,17 +63,17 @@ type Fetcher struct {
 	opts    Options
 	program string
 	env     []string
-	places  chan struct{} // one for each running command
+	slots   chan struct{} // one for each running command
 	stop    context.CancelCauseFunc
 
-	lists   *flight.Calls[question, []string]
-	queries *flight.Calls[question, *athens.Info]
-	fetches *flight.Calls[question, *version]
+	lists   *flight.Calls[request, []string]
+	queries *flight.Calls[request, *athens.Info]
+	fetches *flight.Calls[request, *version]
 	zips    *flight.Calls[*version, string]
 
 	mu       sync.Mutex
 	closed   bool
-	kept     map[module.Version]*version
+	cached   map[module.Version]*version
 	removing sync.WaitGroup
 }
 
@@ -104,12 +104,12 @@ func New(opts *Options) (*Fetcher, error) {
 	ctx, stop := context.WithCancelCause(context.Background())
 	f := &Fetcher{
 		opts: o, program: program, env: environ(&o), stop: stop,
-		places:  make(chan struct{}, o.Concurrency),
-		lists:   flight.NewCalls[question, []string](ctx),
-		queries: flight.NewCalls[question, *athens.Info](ctx),
-		fetches: flight.NewCalls[question, *version](ctx),
+		slots:   make(chan struct{}, o.Concurrency),
+		lists:   flight.NewCalls[request, []string](ctx),
+		queries: flight.NewCalls[request, *athens.Info](ctx),
+		fetches: flight.NewCalls[request, *version](ctx),
 		zips:    flight.NewCalls[*version, string](ctx),
-		kept:    make(map[module.Version]*version),
+		cached:  make(map[module.Version]*version),
 	}
 	f.sweep()
 	if err := f.try(ctx); err != nil {
@@ -130,10 +130,10 @@ func (f *Fetcher) try(ctx context.Context) error {
 	defer os.RemoveAll(dir)
 	stdout, stderr, err := f.execute(ctx, dir, []string{"env", "GOVERSION"})
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, presentable(string(stderr), dir))
+		return fmt.Errorf("%w: %s", err, sanitize(string(stderr), dir))
 	}
 	if words := string(stdout); !strings.HasPrefix(words, "go") && !strings.HasPrefix(words, "devel") {
-		return fmt.Errorf("it is no go command: its version is %q", presentable(words, dir))
+		return fmt.Errorf("it is no go command: its version is %q", sanitize(words, dir))
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func (f *Fetcher) Close() error {
 	f.fetches.Wait()
 	f.zips.Wait()
 	f.mu.Lock()
-	for _, v := range f.kept {
+	for _, v := range f.cached {
 		f.retire(v)
 	}
 	f.closed = true
@@ -156,23 +156,23 @@ func (f *Fetcher) Close() error {
 	return nil
 }
 
-// question is what several callers may ask at the same time.
-type question struct {
+// request is what several callers may ask at the same time.
+type request struct {
 	module  module.Version
 	private bool
 }
 
-// question returns what a caller asks about m.
-func (f *Fetcher) question(ctx context.Context, m module.Version) question {
+// request returns what a caller asks about m.
+func (f *Fetcher) requestFor(ctx context.Context, m module.Version) request {
 	private, known := athens.IsPrivate(ctx)
 	if !known {
 		private = f.opts.Private.Match(m.Path)
 	}
-	return question{m, private}
+	return request{m, private}
 }
 
-// with returns a context for a go command that answers q.
-func (q question) with(ctx context.Context) context.Context {
+// context returns a context for a go command that answers q.
+func (q request) context(ctx context.Context) context.Context {
 	return athens.WithPrivate(ctx, q.private)
 }
 
@@ -185,9 +185,9 @@ func (f *Fetcher) Versions(ctx context.Context, path string) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	q := f.question(ctx, module.Version{Path: path})
-	list, err := f.lists.Do(ctx, q, func(ctx context.Context) ([]string, error) { return f.list(q.with(ctx), path) })
-	return slices.Clone(list), f.outward(ctx, path, err)
+	q := f.requestFor(ctx, module.Version{Path: path})
+	list, err := f.lists.Do(ctx, q, func(ctx context.Context) ([]string, error) { return f.list(q.context(ctx), path) })
+	return slices.Clone(list), f.toAthensError(ctx, path, err)
 }
 
 // Resolve implements [athens.Fetcher]. A query is a version, a prefix of one, a
@@ -201,10 +201,10 @@ func (f *Fetcher) Resolve(ctx context.Context, path, query string) (*athens.Info
 		return nil, context.Cause(ctx)
 	}
 	m := module.Version{Path: path, Version: query}
-	q := f.question(ctx, m)
-	info, err := f.queries.Do(ctx, q, func(ctx context.Context) (*athens.Info, error) { return f.resolve(q.with(ctx), m) })
+	q := f.requestFor(ctx, m)
+	info, err := f.queries.Do(ctx, q, func(ctx context.Context) (*athens.Info, error) { return f.resolve(q.context(ctx), m) })
 	if err != nil {
-		return nil, f.outward(ctx, path, err)
+		return nil, f.toAthensError(ctx, path, err)
 	}
 	return clone(info), nil
 }
@@ -220,14 +220,14 @@ func (f *Fetcher) Fetch(ctx context.Context, m module.Version) (athens.Content, 
 	}
 	v, err := f.version(ctx, m)
 	if err != nil {
-		return nil, f.outward(ctx, m.Path, err)
+		return nil, f.toAthensError(ctx, m.Path, err)
 	}
 	return &content{f, v}, nil
 }
 
-// outward makes an outage of an error that is none of the contract's. That the
+// toAthensError makes an outage of an error that is none of the contract's. That the
 // caller does not wait any longer is no error of the source.
-func (f *Fetcher) outward(ctx context.Context, path string, err error) error {
+func (f *Fetcher) toAthensError(ctx context.Context, path string, err error) error {
 	var (
 		missing *athens.MissingError
 		invalid *athens.InvalidError

@@ -19,8 +19,8 @@ import (
 const (
 	// maxStderr bounds what is kept of a command's complaints, in bytes.
 	maxStderr = 64 << 10
-	// maxPieces bounds how many modules one answer describes.
-	maxPieces = 16
+	// maxModules bounds how many modules one answer describes.
+	maxModules = 16
 	// watchEvery is how often the size of a command's folder is looked at.
 	watchEvery = 250 * time.Millisecond
 	// waitDelay is how long a command that is over may keep its output open
@@ -28,14 +28,14 @@ const (
 	waitDelay = 5 * time.Second
 )
 
-// piece describes a module as "go list -m -json" and "go mod download -json"
+// moduleJSON describes a module as "go list -m -json" and "go mod download -json"
 // print it.
-type piece struct {
+type moduleJSON struct {
 	Path     string
 	Version  string
 	Versions []string
 	Time     time.Time
-	Error    complaint
+	Error    errorText
 	Origin   *athens.Origin
 	GoMod    string
 	Info     string
@@ -43,19 +43,19 @@ type piece struct {
 	Dir      string
 }
 
-// complaint is an error as "go list" prints it, an object, or as "go mod
+// errorText is an error as "go list" prints it, an object, or as "go mod
 // download" does, a string.
-type complaint string
+type errorText string
 
-func (c *complaint) UnmarshalJSON(data []byte) error {
+func (c *errorText) UnmarshalJSON(data []byte) error {
 	var text string
 	if json.Unmarshal(data, &text) == nil {
-		*c = complaint(text)
+		*c = errorText(text)
 		return nil
 	}
 	var object struct{ Err string }
 	err := json.Unmarshal(data, &object)
-	*c = complaint(object.Err)
+	*c = errorText(object.Err)
 	return err
 }
 
@@ -65,10 +65,10 @@ var errDisk = errors.New("it needs more disk than is allowed")
 // run runs the go command in a folder and returns what it prints about the module
 // path, want times. Its error says that it gave no answer; an answer can still
 // be that there is none.
-func (f *Fetcher) run(ctx context.Context, dir, path string, want int, args ...string) ([]piece, error) {
+func (f *Fetcher) run(ctx context.Context, dir, path string, want int, args ...string) ([]moduleJSON, error) {
 	select {
-	case f.places <- struct{}{}:
-		defer func() { <-f.places }()
+	case f.slots <- struct{}{}:
+		defer func() { <-f.slots }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -79,21 +79,21 @@ func (f *Fetcher) run(ctx context.Context, dir, path string, want int, args ...s
 	if err != nil && !errors.As(err, &exit) {
 		return nil, err
 	}
-	list, bad := pieces(stdout, path, want)
+	list, bad := decodeModules(stdout, path, want)
 	switch {
 	case bad == nil:
 		return list, nil
 	case err != nil:
-		return nil, fmt.Errorf("%w: %s", err, presentable(string(stderr), dir))
+		return nil, fmt.Errorf("%w: %s", err, sanitize(string(stderr), dir))
 	}
 	return nil, fmt.Errorf("the go command's answer makes no sense: %w", bad)
 }
 
-// pieces reads the JSON objects that a go command printed.
-func pieces(stdout []byte, path string, want int) ([]piece, error) {
-	var list []piece
-	for in := json.NewDecoder(bytes.NewReader(stdout)); len(list) <= maxPieces; {
-		var p piece
+// decodeModules reads the JSON objects that a go command printed.
+func decodeModules(stdout []byte, path string, want int) ([]moduleJSON, error) {
+	var list []moduleJSON
+	for in := json.NewDecoder(bytes.NewReader(stdout)); len(list) <= maxModules; {
+		var p moduleJSON
 		err := in.Decode(&p)
 		if err == io.EOF {
 			break
@@ -102,7 +102,7 @@ func pieces(stdout []byte, path string, want int) ([]piece, error) {
 			return nil, err
 		}
 		if p.Path != path {
-			return nil, fmt.Errorf("it speaks of the module %q", presentable(p.Path, ""))
+			return nil, fmt.Errorf("it speaks of the module %q", sanitize(p.Path, ""))
 		}
 		list = append(list, p)
 	}
@@ -120,10 +120,10 @@ func (f *Fetcher) execute(ctx context.Context, dir string, args []string) (stdou
 	defer cancel()
 	ctx, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
-	out := &capped{max: f.opts.MaxOutputBytes, full: func() { kill(fmt.Errorf("it printed more than %d bytes", f.opts.MaxOutputBytes)) }}
-	problems := &capped{max: maxStderr, full: func() {}}
+	out := &limitedBuffer{max: f.opts.MaxOutputBytes, onFull: func() { kill(fmt.Errorf("it printed more than %d bytes", f.opts.MaxOutputBytes)) }}
+	problems := &limitedBuffer{max: maxStderr, onFull: func() {}}
 	cmd := exec.CommandContext(ctx, f.program, args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = filepath.Join(dir, "work"), append(inFolder(f.env, dir), goprivate(ctx)), out, problems, waitDelay
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = filepath.Join(dir, "work"), append(tempEnv(f.env, dir), goprivateVar(ctx)), out, problems, waitDelay
 	ownGroup(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, nil, fmt.Errorf("start the go command: %w", err)
@@ -131,7 +131,7 @@ func (f *Fetcher) execute(ctx context.Context, dir string, args []string) (stdou
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		f.watch(ctx, dir, kill)
+		f.watchDiskUse(ctx, dir, kill)
 	}()
 	err = cmd.Wait()
 	cause := context.Cause(ctx)
@@ -143,11 +143,11 @@ func (f *Fetcher) execute(ctx context.Context, dir string, args []string) (stdou
 	case err != nil && cause != nil:
 		err = cause
 	}
-	return out.kept.Bytes(), problems.kept.Bytes(), err
+	return out.buf.Bytes(), problems.buf.Bytes(), err
 }
 
-// watch kills a command whose folder becomes too large.
-func (f *Fetcher) watch(ctx context.Context, dir string, kill context.CancelCauseFunc) {
+// watchDiskUse kills a command whose folder becomes too large.
+func (f *Fetcher) watchDiskUse(ctx context.Context, dir string, kill context.CancelCauseFunc) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
@@ -176,22 +176,22 @@ func sizeOf(dir string) (size int64) {
 	return size
 }
 
-// capped keeps the beginning of what is written to it, and calls full once when
+// limitedBuffer keeps the beginning of what is written to it, and calls full once when
 // there was more.
-type capped struct {
-	kept bytes.Buffer
-	max  int64
-	full func()
-	over bool
+type limitedBuffer struct {
+	buf    bytes.Buffer
+	max    int64
+	onFull func()
+	full   bool
 }
 
-func (c *capped) Write(p []byte) (int, error) {
-	room := max(c.max-int64(c.kept.Len()), 0)
-	if int64(len(p)) > room && !c.over {
-		c.over = true
-		c.full()
+func (c *limitedBuffer) Write(p []byte) (int, error) {
+	room := max(c.max-int64(c.buf.Len()), 0)
+	if int64(len(p)) > room && !c.full {
+		c.full = true
+		c.onFull()
 	}
-	c.kept.Write(p[:min(int64(len(p)), room)])
+	c.buf.Write(p[:min(int64(len(p)), room)])
 	return len(p), nil
 }
 

@@ -131,28 +131,28 @@ type Server struct {
 // server sends them, and ends with the first error of visit. The prefixes are what is
 // wanted; what a server sends beyond them is read and dropped.
 func (c *Client) List(ctx context.Context, prefixes []string, visit func(Ref) error) (*Server, error) {
-	ctx, patience := newPatience(ctx, c.Limits)
-	defer patience.end()
+	ctx, idle := newIdleTimer(ctx, c.Limits)
+	defer idle.end()
 	conv, err := c.Link.Open(ctx)
 	if err != nil {
-		return nil, patience.explain(err)
+		return nil, idle.explain(err)
 	}
 	defer conv.Close()
-	s, err := c.list(conv, patience, prefixes, visit)
+	s, err := c.list(conv, idle, prefixes, visit)
 	if err != nil {
-		return nil, patience.explain(conv.Explain(err))
+		return nil, idle.explain(conv.Explain(err))
 	}
 	return s, nil
 }
 
-func (c *Client) list(conv Conversation, patience *patience, prefixes []string, visit func(Ref) error) (*Server, error) {
+func (c *Client) list(conv Conversation, idle *idleTimer, prefixes []string, visit func(Ref) error) (*Server, error) {
 	s := &Server{client: c}
 	wanted := wantedBy(prefixes, visit)
-	in := newPackets(patience.reader(conv.Advertisement(), c.Limits.ListBytes, listWords))
+	in := newPackets(idle.reader(conv.Advertisement(), c.Limits.ListBytes, listWords))
 	if err := s.advertisement(in, wanted); err != nil || s.Version < 2 {
 		return s, err
 	}
-	if err := in.ask(conv, patience, 2, s.lsRefs(prefixes)); err != nil {
+	if err := in.ask(conv, idle, 2, s.lsRefs(prefixes)); err != nil {
 		return nil, err
 	}
 	in.limit(c.Limits.ListBytes, listWords)
@@ -206,48 +206,48 @@ func (s *Server) Fetch(ctx context.Context, req *Request) (*Pack, error) {
 	limits := s.client.Limits
 	// A server may have to look for what it sends before its first byte.
 	limits.FirstByte = max(limits.FirstByte, limits.Idle)
-	ctx, patience := newPatience(ctx, limits)
+	ctx, idle := newIdleTimer(ctx, limits)
 	conv, err := s.client.Link.Resume(ctx)
 	if err != nil {
-		patience.end()
-		return nil, patience.explain(err)
+		idle.end()
+		return nil, idle.explain(err)
 	}
 	end := func() {
 		conv.Close()
-		patience.end()
+		idle.end()
 	}
-	prepared := patience.prepare()
-	pack, err := s.fetch(conv, patience, req)
+	prepared := idle.prepare()
+	pack, err := s.fetch(conv, idle, req)
 	prepared()
 	if err != nil {
-		err = patience.explain(conv.Explain(err))
+		err = idle.explain(conv.Explain(err))
 		end()
 		return nil, err
 	}
 	pack.close = end
-	inner := patience.paced(pack.Reader)
+	inner := idle.paced(pack.Reader)
 	pack.Reader = readFunc(func(b []byte) (int, error) {
 		n, err := inner.Read(b)
 		if err != nil && err != io.EOF {
-			err = patience.explain(err)
+			err = idle.explain(err)
 		}
 		return n, err
 	})
 	return pack, nil
 }
 
-func (s *Server) fetch(conv Conversation, patience *patience, req *Request) (*Pack, error) {
+func (s *Server) fetch(conv Conversation, idle *idleTimer, req *Request) (*Pack, error) {
 	limits := s.client.Limits
-	in := newPackets(patience.reader(nil, limits.ListBytes, listWords))
+	in := newPackets(idle.reader(nil, limits.ListBytes, listWords))
 	if hello := conv.Advertisement(); hello != nil {
 		again := &Server{client: s.client}
-		in = newPackets(patience.reader(hello, limits.ListBytes, listWords))
+		in = newPackets(idle.reader(hello, limits.ListBytes, listWords))
 		if err := again.advertisement(in, func(Ref) error { return nil }); err != nil {
 			return nil, err
 		}
 		s = again
 	}
-	if err := in.ask(conv, patience, s.Version, s.request(req)); err != nil {
+	if err := in.ask(conv, idle, s.Version, s.request(req)); err != nil {
 		return nil, err
 	}
 	in.limit(maxTalk, talkWords)

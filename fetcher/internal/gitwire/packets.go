@@ -36,11 +36,11 @@ func (p *packets) limit(most int64, what string) { p.meter.limit(most, what) }
 
 // ask sends a request and goes on with its answer. A server that may look for
 // something has as long for that as between two bytes.
-func (p *packets) ask(conv Conversation, patience *patience, version int, request []byte) error {
-	defer patience.wait()()
+func (p *packets) ask(conv Conversation, idle *idleTimer, version int, request []byte) error {
+	defer idle.wait()()
 	answer, err := conv.Ask(version, request)
 	if answer != nil && err == nil {
-		m := patience.reader(answer, 0, "")
+		m := idle.reader(answer, 0, "")
 		p.r, p.meter = bufio.NewReaderSize(m, 16<<10), m
 	}
 	return err

@@ -10,24 +10,24 @@ import (
 	"github.com/athens-go/athens/internal/netguard"
 )
 
-// A reach is how far requests on behalf of a module path may go.
-type reach struct {
+// A networkPolicy is how far requests on behalf of a module path may go.
+type networkPolicy struct {
 	insecure bool // TLS is not demanded
 	private  bool // addresses that are not public may be dialed
 }
 
-// reachOf says how far requests on behalf of path may go.
-func (f *Fetcher) reachOf(ctx context.Context, path string) reach {
+// policyFor says how far requests on behalf of path may go.
+func (f *Fetcher) policyFor(ctx context.Context, path string) networkPolicy {
 	private, known := athens.IsPrivate(ctx)
 	if !known {
 		private = f.opts.Private.Match(path)
 	}
-	return reach{insecure: module.MatchPrefixPatterns(f.opts.Insecure, path), private: private}
+	return networkPolicy{insecure: module.MatchPrefixPatterns(f.opts.Insecure, path), private: private}
 }
 
 // String is a prefix for keys: what was learned at one reach is not told at
 // another.
-func (r reach) String() string {
+func (r networkPolicy) String() string {
 	var s string
 	if r.insecure {
 		s += "insecure "
@@ -41,7 +41,7 @@ func (r reach) String() string {
 // dialer returns how the repository's server is connected to, where that is not
 // by HTTP.
 func (r *repo) dialer() netguard.DialFunc {
-	if r.reach.private {
+	if r.policy.private {
 		return (&net.Dialer{Timeout: netguard.DialTimeout}).DialContext
 	}
 	return netguard.Dial(nil)

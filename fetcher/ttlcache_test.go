@@ -16,8 +16,8 @@ import (
 
 func TestMemoryForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(1<<20, nothing)
-		m.put("a", struct{}{}, absentf("gone"), time.Minute)
+		m := newTTLCache(1<<20, noBytes)
+		m.put("a", struct{}{}, notFoundf("gone"), time.Minute)
 		_, err, ok := m.get("a")
 		assert.True(t, ok)
 		assert.EqualError(t, err, "gone")
@@ -30,8 +30,8 @@ func TestMemoryForgets(t *testing.T) {
 // A wait that a server asked for runs down while it is remembered.
 func TestMemoryTellsWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(1<<20, nothing)
-		said := &athens.UnavailableError{RetryAfter: 2 * time.Minute, Err: standing{errNoTag}}
+		m := newTTLCache(1<<20, noBytes)
+		said := &athens.UnavailableError{RetryAfter: 2 * time.Minute, Err: sourceFailure{errNoTag}}
 		m.put("a", struct{}{}, said, 2*time.Minute)
 		time.Sleep(90 * time.Second)
 		_, err, _ := m.get("a")
@@ -56,23 +56,23 @@ func TestMemoriesStayWithinBytes(t *testing.T) {
 		long := func(i int) string { return fmt.Sprint(i, strings.Repeat("x", size)) }
 		fill := map[string]func() any{
 			"located": func() any {
-				m := newMemory(rememberedBytes, (*place).size)
-				for i := range 3 * rememberedBytes / (size + 200) {
-					m.put(fmt.Sprint(i), &place{vcs: vcsGit, url: long(i), root: fmt.Sprint(i)}, nil, time.Hour)
+				m := newTTLCache(ttlCacheBytes, (*repoLocation).size)
+				for i := range 3 * ttlCacheBytes / (size + 200) {
+					m.put(fmt.Sprint(i), &repoLocation{vcs: vcsGit, url: long(i), root: fmt.Sprint(i)}, nil, time.Hour)
 				}
 				return m
 			},
 			"pages": func() any {
-				m := newMemory(rememberedBytes, importPage.size)
-				for i := range 3 * rememberedBytes / (size + 200) {
+				m := newTTLCache(ttlCacheBytes, importPage.size)
+				for i := range 3 * ttlCacheBytes / (size + 200) {
 					m.put(fmt.Sprint(i), importPage{fmt.Sprint("https://", i), []goImport{{repo: long(i)}, {prefix: fmt.Sprint(i)}}}, nil, time.Hour)
 				}
 				return m
 			},
 			"refusals": func() any {
-				m := newMemory(rememberedBytes, nothing)
-				for i := range 2 * rememberedBytes / (size + 200) {
-					m.put(fmt.Sprint(i), struct{}{}, absentf("%s: %w", long(i), absentf("because of %d", i)), time.Hour)
+				m := newTTLCache(ttlCacheBytes, noBytes)
+				for i := range 2 * ttlCacheBytes / (size + 200) {
+					m.put(fmt.Sprint(i), struct{}{}, notFoundf("%s: %w", long(i), notFoundf("because of %d", i)), time.Hour)
 				}
 				return m
 			},
@@ -80,7 +80,7 @@ func TestMemoriesStayWithinBytes(t *testing.T) {
 		for name, make := range fill {
 			before := heap()
 			m := make()
-			assert.LessOrEqual(t, heap()-before, int64(rememberedBytes)*21/20, "%s of %d bytes", name, size)
+			assert.LessOrEqual(t, heap()-before, int64(ttlCacheBytes)*21/20, "%s of %d bytes", name, size)
 			runtime.KeepAlive(m)
 		}
 	}
@@ -93,8 +93,8 @@ func TestHugeTagIsRefused(t *testing.T) {
 		{prefix: "a.test/m", vcs: strings.Repeat("x", 1<<20), repo: "https://a.test/m"},
 		{prefix: "a.test/m", vcs: vcsGit, repo: "https://a.test/m", subdir: "/" + strings.Repeat("x", 1<<20)},
 	} {
-		_, err := tag.place("https://a.test/m")
-		require.ErrorAs(t, err, new(absent))
+		_, err := tag.location("https://a.test/m")
+		require.ErrorAs(t, err, new(notFound))
 		assert.EqualError(t, err, "https://a.test/m: the go-import tag has more than 4096 bytes")
 	}
 }

@@ -8,36 +8,36 @@ import (
 	"github.com/athens-go/athens/internal/netguard"
 )
 
-// A route is how requests of one reach travel.
-type route struct {
-	client *http.Client // for pages; without TLS's checks where the reach is insecure
-	git    *http.Client // for repositories by HTTP
+// A clients is how requests of one reach travel.
+type clients struct {
+	pages *http.Client // for pages; without TLS's checks where the reach is insecure
+	git   *http.Client // for repositories by HTTP
 }
 
-// newRoutes makes a route for each reach. None shares a connection with one
+// newClients makes a route for each reach. None shares a connection with one
 // that goes further.
-func newRoutes(o *Options) map[reach]*route {
-	routes := make(map[reach]*route)
+func newClients(o *Options) map[networkPolicy]*clients {
+	routes := make(map[networkPolicy]*clients)
 	for _, private := range []bool{false, true} {
 		judged := netguard.Transport
 		if private {
 			judged = func(base http.RoundTripper) http.RoundTripper { return base }
 		}
 		verified := judged(o.Transport)
-		routes[reach{private: private}] = &route{newClient(verified, false, o.MaxRedirects), newClient(verified, false, o.MaxRedirects)}
-		routes[reach{private: private, insecure: true}] = &route{
+		routes[networkPolicy{private: private}] = &clients{newClient(verified, false, o.MaxRedirects), newClient(verified, false, o.MaxRedirects)}
+		routes[networkPolicy{private: private, insecure: true}] = &clients{
 			newClient(judged(insecureTransport(o.Transport)), true, o.MaxRedirects), newClient(verified, true, o.MaxRedirects),
 		}
 	}
 	return routes
 }
 
-// page returns the client for a page or a file at a URL of that scheme.
-func (f *Fetcher) page(to reach, scheme string) *http.Client {
+// pageClient returns the client for a page or a file at a URL of that scheme.
+func (f *Fetcher) pageClient(to networkPolicy, scheme string) *http.Client {
 	if scheme != "https" {
 		to.insecure = false // there is nothing to leave unchecked
 	}
-	return f.routes[to].client
+	return f.clients[to].pages
 }
 
 func tooManyRedirects(via []*http.Request, most int) error {
@@ -57,21 +57,21 @@ func newClient(transport http.RoundTripper, insecure bool, redirects int) *http.
 			first := via[0]
 			downgraded := first.URL.Scheme == "https" && req.URL.Scheme != "https"
 			if downgraded && !insecure {
-				return fmt.Errorf("redirected from https to %s, which Options.Insecure (GOINSECURE) does not allow for this path", shown(req.URL))
+				return fmt.Errorf("redirected from https to %s, which Options.Insecure (GOINSECURE) does not allow for this path", redactedURL(req.URL))
 			}
 			if first.Method != http.MethodGet {
 				return http.ErrUseLastResponse // git follows none of these either
 			}
 			if downgraded || req.URL.Host != first.URL.Host {
-				withoutLogins(req.Header)
+				stripCredentials(req.Header)
 			}
 			return tooManyRedirects(via, redirects)
 		},
 	}
 }
 
-// withoutLogins leaves only the headers that say what is asked for.
-func withoutLogins(h http.Header) {
+// stripCredentials leaves only the headers that say what is asked for.
+func stripCredentials(h http.Header) {
 	for name := range h {
 		switch name {
 		case "Accept", "Git-Protocol", "Pragma", "User-Agent":

@@ -18,47 +18,47 @@ var words = []struct {
 	text string
 	want verdict
 }{
-	{`corp.test/m@v9: invalid version: unknown revision v9`, doubtful},
-	{`module corp.test/m: no matching versions for query "latest"`, doubtful},
-	{`corp.test/m@latest: no commits`, absent},
-	{`corp.test/m@v0.0.0-20220101100001-eb7f7f4ca1e6: invalid pseudo-version: does not match version-control timestamp (expected 20220101100000)`, absent},
-	{`unrecognized import path "corp.test/m": reading https://corp.test/m?go-get=1: 404 Not Found`, absent},
-	{"unrecognized import path \"corp.test/m\": reading https://corp.test/m?go-get=1: 410 Gone\n\tserver response: no", absent},
+	{`corp.test/m@v9: invalid version: unknown revision v9`, unconfirmed},
+	{`module corp.test/m: no matching versions for query "latest"`, unconfirmed},
+	{`corp.test/m@latest: no commits`, notFound},
+	{`corp.test/m@v0.0.0-20220101100001-eb7f7f4ca1e6: invalid pseudo-version: does not match version-control timestamp (expected 20220101100000)`, notFound},
+	{`unrecognized import path "corp.test/m": reading https://corp.test/m?go-get=1: 404 Not Found`, notFound},
+	{"unrecognized import path \"corp.test/m\": reading https://corp.test/m?go-get=1: 410 Gone\n\tserver response: no", notFound},
 	{"create zip: a\"b: malformed file path \"a\\\"b\": invalid char '\"'\ncon: malformed file path \"con\": \"con\" disallowed", invalid},
 	{`corp.test/m@v1.0.0 requires go >= 1.99 (running go 1.26.8; GOTOOLCHAIN=local)`, tooNew},
 	{`corp.test/m@v1.0.0 requires go >= 1.99rc1 (running go 1.26.8)`, tooNew},
 	{`corp.test/m@v1.0.0 requires go >= 1.99 (running go 1.26.8; GOTOOLCHAIN=go1.26.8+path)`, tooNew},
-	{"corp.test/m@v1.0.0: parsing go.mod:\n\tmodule declares its path as: other.test/m\n\t        but was required as: corp.test/m", absent},
+	{"corp.test/m@v1.0.0: parsing go.mod:\n\tmodule declares its path as: other.test/m\n\t        but was required as: corp.test/m", notFound},
 	{"corp.test/m@v1.0.0: parsing go.mod: go.mod:3: unknown directive: foo", invalid},
 	{"corp.test/m@v1.0.0: parsing go.mod:\n\tgo.mod:3:2: unexpected newline in string", invalid},
 	{`corp.test/m@v1.0.0: parsing go.mod: missing module line`, invalid},
-	{`corp.test/m@v1.0.0: invalid version: version v1.0 is not canonical`, absent},
-	{`corp.test/m@x: invalid version: version "x" invalid: syntax error`, absent},
-	{`unrecognized import path "corp.test/m": rsc.io is not a module`, absent},
-	{`GOVCS disallows using svn for public corp.test/m; see 'go help vcs'`, forbidden},
-	{`corp.test/m@v1.0.0: GOVCS disallows using svn for private corp.test/m; see 'go help vcs'`, forbidden},
-	{"git fetch: exit status 128:\n\tfatal: x requires go >= 1.99 (running go 1.26.8)", outage},
-	{"git fetch: exit status 128:\n\tparsing go.mod: go.mod:3: unknown directive: foo", outage},
-	{`parsing go.mod: the server closed the connection`, outage},
+	{`corp.test/m@v1.0.0: invalid version: version v1.0 is not canonical`, notFound},
+	{`corp.test/m@x: invalid version: version "x" invalid: syntax error`, notFound},
+	{`unrecognized import path "corp.test/m": rsc.io is not a module`, notFound},
+	{`GOVCS disallows using svn for public corp.test/m; see 'go help vcs'`, disallowed},
+	{`corp.test/m@v1.0.0: GOVCS disallows using svn for private corp.test/m; see 'go help vcs'`, disallowed},
+	{"git fetch: exit status 128:\n\tfatal: x requires go >= 1.99 (running go 1.26.8)", unavailable},
+	{"git fetch: exit status 128:\n\tparsing go.mod: go.mod:3: unknown directive: foo", unavailable},
+	{`parsing go.mod: the server closed the connection`, unavailable},
 
-	{``, outage},
-	{`corp.test/m@v1.0.0`, outage},
-	{`something else: unknown revision v9`, outage},
-	{"git fetch: exit status 128:\n\tfatal: unknown revision v9", outage},
-	{"unknown revision v9\n\tfatal: the connection was lost", outage},
-	{`unrecognized import path "corp.test/m": https fetch: Get "https://corp.test/m?go-get=1": dial tcp: lookup corp.test: no such host`, outage},
-	{`unrecognized import path "corp.test/m": reading https://corp.test/m?go-get=1: 500 404 Not Found`, outage},
-	{`unrecognized import path "corp.test/m": reading https://corp.test/m?go-get=1: 4040 Not Found`, outage},
-	{"git ls-remote -q --end-of-options origin in /d: exit status 128:\n\tfatal: could not read Username for 'https://corp.test': terminal prompts disabled", outage},
-	{"git ls-remote -q --end-of-options origin in /d: exit status 128:\n\tfatal: unable to access 'https://corp.test/m/': The requested URL returned error: 502", outage},
-	{`hg init . in /d: exec: "hg": executable file not found in $PATH`, outage},
-	{`create zip: write /tmp/x: no space left on device`, outage},
-	{`open /tmp/x: file does not exist`, outage},
+	{``, unavailable},
+	{`corp.test/m@v1.0.0`, unavailable},
+	{`something else: unknown revision v9`, unavailable},
+	{"git fetch: exit status 128:\n\tfatal: unknown revision v9", unavailable},
+	{"unknown revision v9\n\tfatal: the connection was lost", unavailable},
+	{`unrecognized import path "corp.test/m": https fetch: Get "https://corp.test/m?go-get=1": dial tcp: lookup corp.test: no such host`, unavailable},
+	{`unrecognized import path "corp.test/m": reading https://corp.test/m?go-get=1: 500 404 Not Found`, unavailable},
+	{`unrecognized import path "corp.test/m": reading https://corp.test/m?go-get=1: 4040 Not Found`, unavailable},
+	{"git ls-remote -q --end-of-options origin in /d: exit status 128:\n\tfatal: could not read Username for 'https://corp.test': terminal prompts disabled", unavailable},
+	{"git ls-remote -q --end-of-options origin in /d: exit status 128:\n\tfatal: unable to access 'https://corp.test/m/': The requested URL returned error: 502", unavailable},
+	{`hg init . in /d: exec: "hg": executable file not found in $PATH`, unavailable},
+	{`create zip: write /tmp/x: no space left on device`, unavailable},
+	{`open /tmp/x: file does not exist`, unavailable},
 }
 
 func TestJudge(t *testing.T) {
 	for _, w := range words {
-		assert.Equal(t, w.want, judge("corp.test/m", w.text), w.text)
+		assert.Equal(t, w.want, classify("corp.test/m", w.text), w.text)
 	}
 }
 
@@ -75,11 +75,11 @@ func FuzzJudge(f *testing.F) {
 			"unrecognized import path \"corp.test/m\": reading https://corp.test/m?go-get=1: 503 Service Unavailable\n\tserver response: " + text,
 			"hg pull -f in /d: exit status 1:\n\tabort: " + text,
 		} {
-			if v := judge("corp.test/m", quoted); v != outage {
+			if v := classify("corp.test/m", quoted); v != unavailable {
 				t.Errorf("%q: %d", quoted, v)
 			}
 		}
-		if v := judge("corp.test/m", text); v != judge("corp.test/m", "corp.test/m@v1.0.0: "+text) && !strings.Contains(text, "module ") && !strings.Contains(text, "@") && !strings.Contains(text, "invalid ") {
+		if v := classify("corp.test/m", text); v != classify("corp.test/m", "corp.test/m@v1.0.0: "+text) && !strings.Contains(text, "module ") && !strings.Contains(text, "@") && !strings.Contains(text, "invalid ") {
 			t.Errorf("%q: %d depends on the version before it", text, v)
 		}
 	})
@@ -93,14 +93,14 @@ func FuzzPresentable(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got := presentable(s, "/tmp/athens-gocmd-1")
-		if len(got) > maxWords+len("…") || !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsGraphic(r) && r != utf8.RuneError }) {
+		got := sanitize(s, "/tmp/athens-gocmd-1")
+		if len(got) > maxText+len("…") || !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsGraphic(r) && r != utf8.RuneError }) {
 			t.Errorf("%q", got)
 		}
 		if strings.Contains(got, "/tmp/athens-gocmd-1") {
 			t.Errorf("%q names the folder", got)
 		}
-		with := presentable("fatal: 'https://ada:s3cr3t-42@corp.test/"+strings.ReplaceAll(s, "s3cr3t-42", "")+"'", "")
+		with := sanitize("fatal: 'https://ada:s3cr3t-42@corp.test/"+strings.ReplaceAll(s, "s3cr3t-42", "")+"'", "")
 		if strings.Contains(with, "s3cr3t-42") {
 			t.Errorf("%q", with)
 		}
@@ -143,7 +143,7 @@ func FuzzPieces(f *testing.F) {
 	f.Add([]byte(`{"Error":[]}`), 1)
 	f.Add([]byte(strings.Repeat("{}", 1000)), 1000)
 	f.Fuzz(func(t *testing.T, data []byte, want int) {
-		list, err := pieces(data, "corp.test/m", want)
+		list, err := decodeModules(data, "corp.test/m", want)
 		if err == nil && len(list) != want {
 			t.Errorf("%d pieces", len(list))
 		}

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// patience ends a conversation, by its context, when the server sends nothing for too
+// idle ends a conversation, by its context, when the server sends nothing for too
 // long.
-type patience struct {
+type idleTimer struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	idle   time.Duration
@@ -18,21 +18,21 @@ type patience struct {
 	heard  bool
 }
 
-// newPatience begins to wait for the first byte.
-func newPatience(ctx context.Context, limits Limits) (context.Context, *patience) {
-	p := &patience{idle: limits.Idle}
+// newIdleTimer begins to wait for the first byte.
+func newIdleTimer(ctx context.Context, limits Limits) (context.Context, *idleTimer) {
+	p := &idleTimer{idle: limits.Idle}
 	ctx, p.cancel = context.WithCancelCause(ctx)
 	p.ctx = ctx
 	if limits.FirstByte > 0 {
-		p.timer = time.AfterFunc(limits.FirstByte, func() { p.cancel(silence(limits.FirstByte)) })
+		p.timer = time.AfterFunc(limits.FirstByte, func() { p.cancel(silentFor(limits.FirstByte)) })
 	}
 	return ctx, p
 }
 
-func silence(d time.Duration) error { return fmt.Errorf("%w for %v", ErrSilent, d) }
+func silentFor(d time.Duration) error { return fmt.Errorf("%w for %v", ErrSilent, d) }
 
 // end frees what waiting takes.
-func (p *patience) end() {
+func (p *idleTimer) end() {
 	if p.timer != nil {
 		p.timer.Stop()
 	}
@@ -40,7 +40,7 @@ func (p *patience) end() {
 }
 
 // explain returns why waiting ended, where that is what caused an error.
-func (p *patience) explain(err error) error {
+func (p *idleTimer) explain(err error) error {
 	if cause := context.Cause(p.ctx); errors.Is(cause, ErrSilent) || cause != nil && errors.Is(err, context.Canceled) {
 		return cause
 	}
@@ -51,11 +51,11 @@ func (p *patience) explain(err error) error {
 }
 
 // wait begins to wait for a byte. It ends when the function that it returns is called.
-func (p *patience) wait() (got func()) {
+func (p *idleTimer) wait() (got func()) {
 	if !p.heard || p.idle <= 0 {
 		return func() {}
 	}
-	timer := time.AfterFunc(p.idle, func() { p.cancel(silence(p.idle)) })
+	timer := time.AfterFunc(p.idle, func() { p.cancel(silentFor(p.idle)) })
 	return func() { timer.Stop() }
 }
 
@@ -73,7 +73,7 @@ func tooSlow() error {
 }
 
 // prepare bounds the time until done is called.
-func (p *patience) prepare() (done func()) {
+func (p *idleTimer) prepare() (done func()) {
 	if p.idle <= 0 {
 		return func() {}
 	}
@@ -83,7 +83,7 @@ func (p *patience) prepare() (done func()) {
 
 // paced returns r, a pack, which must not trickle: the time that a server has left is
 // used up by waiting and grows with each byte, to the time that it may be idle.
-func (p *patience) paced(r io.Reader) io.Reader {
+func (p *idleTimer) paced(r io.Reader) io.Reader {
 	if p.idle <= 0 {
 		return r
 	}
@@ -103,7 +103,7 @@ func (p *patience) paced(r io.Reader) io.Reader {
 
 // reader returns r, which waits for bytes as long as the limits allow, and of which at
 // most that many bytes can be read; zero means any number.
-func (p *patience) reader(r io.Reader, most int64, what string) *meter {
+func (p *idleTimer) reader(r io.Reader, most int64, what string) *meter {
 	m := &meter{r: readFunc(func(b []byte) (int, error) {
 		if p.ctx.Err() != nil {
 			return 0, context.Cause(p.ctx)

@@ -19,14 +19,14 @@ const (
 	retryAfter = 10 * time.Second // told to a client whose request waited in vain
 )
 
-type places struct{ *limit.Keyed[string] }
+type hostLimiter struct{ *limit.Keyed[string] }
 
-func newPlaces(each int) places {
-	return places{limit.NewKeyed[string](each, manyHosts*each, maxWaiting)}
+func newHostLimiter(each int) hostLimiter {
+	return hostLimiter{limit.NewKeyed[string](each, manyHosts*each, maxWaiting)}
 }
 
 // acquire waits for a place for a request to a host. The caller calls release.
-func (p places) acquire(ctx context.Context, host string) (release func(), err error) {
+func (p hostLimiter) acquire(ctx context.Context, host string) (release func(), err error) {
 	release, err = p.Acquire(ctx, host, queueTime)
 	if errors.Is(err, limit.ErrBusy) {
 		return nil, &athens.UnavailableError{Source: host, RetryAfter: retryAfter, Err: err}
@@ -42,5 +42,5 @@ func hostOf(rawURL string) string {
 	if u, err := url.Parse(rawURL); err == nil && u.Host != "" {
 		return u.Host
 	}
-	return withoutLogin(rawURL)
+	return redacted(rawURL)
 }

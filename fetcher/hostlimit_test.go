@@ -15,7 +15,7 @@ import (
 
 func TestPlacesOfAHangingHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPlaces(4)
+		p := newHostLimiter(4)
 		hanging, end := context.WithCancel(t.Context())
 		busy, began := 0, time.Now()
 		results := make(chan error)
@@ -52,7 +52,7 @@ func TestPlacesOfAHangingHost(t *testing.T) {
 
 func TestPlacesOfAllHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPlaces(1)
+		p := newHostLimiter(1)
 		var releases []func()
 		for i := range manyHosts {
 			release, err := p.acquire(t.Context(), fmt.Sprint(i))
