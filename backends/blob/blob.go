@@ -10,7 +10,7 @@
 // all that is asked of the service is that of several writers who create the same
 // object one wins and the others are told. [New] makes sure that it does so, and each
 // write does again: what was created is written once more, and the service must refuse
-// that. A service that has stopped doing so is an error, which says what is wrong.
+// that. Writes of one process that end at the same time share that request. A service that has stopped doing so is an error, which says what is wrong.
 //
 // # The life of a version
 //
@@ -88,6 +88,7 @@ type Store struct {
 	owned  bool // opened here, and closed by Close
 	opts   Options
 	seen   memory
+	proofs proofs
 
 	parts     chan struct{} // taken while conditions on parts are tried
 	partsSeen time.Time     // when they were last honoured

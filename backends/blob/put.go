@@ -12,7 +12,7 @@ import (
 
 // Put stores .info and .mod, in one object. It asks first what is held, so that a service
 // that no longer honours conditions replaces nothing, and last makes sure that the
-// service refuses to replace what was stored.
+// service refuses to replace what was stored, see [proofs].
 func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mod []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -50,7 +50,7 @@ func (s *Store) put(ctx context.Context, m module.Version, info *athens.Info, mo
 		return held != nil, err
 	})
 	if mine {
-		if err = refused(write()); err == nil {
+		if err = s.proofs.after(ctx, func() error { return refused(write()) }); err == nil {
 			s.seen.addMeta(m, made)
 		}
 	}

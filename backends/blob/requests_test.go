@@ -114,16 +114,22 @@ func TestRequests(t *testing.T) {
 func TestRequestsOfLists(t *testing.T) {
 	server := newServer(t)
 	store := open(t, server, nil)
-	const n = 1001
-	var wg sync.WaitGroup
-	for part := range 8 {
-		wg.Go(func() {
-			for i := part; i < n; i += 8 {
-				assert.NoError(t, sample(fmt.Sprintf("v1.%d.0", i)).Put(t.Context(), store))
-			}
-		})
-	}
-	wg.Wait()
+	const n, atOnce = 1001, 8
+	made := asked(server, func() {
+		var wg sync.WaitGroup
+		for part := range atOnce {
+			wg.Go(func() {
+				for i := part; i < n; i += atOnce {
+					assert.NoError(t, sample(fmt.Sprintf("v1.%d.0", i)).Put(t.Context(), store))
+				}
+			})
+		}
+		wg.Wait()
+	})
+	slices.Sort(made)
+	puts := len(made) - slices.Index(made, "PUT")
+	t.Logf("%d Puts, %d at once: %d PUT", n, atOnce, puts)
+	assert.Less(t, puts, 2*n, "writes that end together share the one that must be refused")
 	below := sample("v1.0.0")
 	below.Module.Path += "/below"
 	require.NoError(t, below.Store(t.Context(), store))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/athens-go/athens"
 	"gocloud.dev/blob"
@@ -133,19 +134,19 @@ func (st *stage) upload(ctx context.Context, m module.Version, key, h1 string, p
 		held, err = s.zip(ctx, m, key)
 		return held != nil, err
 	}
-	write := func() error { return st.write(ctx, key, h1) }
+	write := func() error { return st.write(ctx, key, h1, s.opts.UploadTimeout) }
 	mine, err := s.create(ctx, write, look)
 	if err != nil || !mine {
 		return held, err
 	}
 	if st.size <= atOnce {
-		return nil, refused(write())
+		return nil, s.proofs.after(ctx, func() error { return refused(st.write(ctx, key, h1, s.opts.Timeout)) })
 	}
 	// A large zip is not sent twice: the .info and .mod are, a large object is tried
 	// now and then, and what is there now must be this zip.
 	metaKey, err := metaKey(m)
 	if err == nil {
-		err = refused(s.writeMeta(ctx, metaKey, put.object))
+		err = s.proofs.after(ctx, func() error { return refused(s.writeMeta(ctx, metaKey, put.object)) })
 	}
 	if err == nil && st.size > partsFrom {
 		err = s.probeParts(ctx)
@@ -156,9 +157,9 @@ func (st *stage) upload(ctx context.Context, m module.Version, key, h1 string, p
 	return held, err
 }
 
-// write uploads the file, if there is no such object.
-func (st *stage) write(ctx context.Context, key, h1 string) error {
-	_, err := within(ctx, st.s.opts.UploadTimeout, func(ctx context.Context) (struct{}, error) {
+// write uploads the file within a time, if there is no such object.
+func (st *stage) write(ctx context.Context, key, h1 string, limit time.Duration) error {
+	_, err := within(ctx, limit, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, st.s.bucket.Upload(ctx, key, io.NewSectionReader(st.f, 0, st.size), &blob.WriterOptions{
 			ContentType:    "application/zip",
 			Metadata:       map[string]string{h1Name: h1},
