@@ -12,25 +12,25 @@ import (
 	"sync"
 )
 
-// options say what a cluster consists of.
+// options say which processes a cluster has.
 type options struct {
 	proxies int
 	dir     string
-	bucket  string // URL; empty: an S3 server of its own
-	queue   string // URL; empty: a queue of its own
+	bucket  string // URL; empty: the cluster runs an S3 server
+	queue   string // URL; empty: the cluster runs a JetStream server
 	args    []string
 }
 
-// cluster is processes that need one another.
+// A cluster is the processes of the cluster, which use each other.
 type cluster struct {
-	members []*member // the services first
-	proxies []*member // those of them that are proxies
+	members []*member // the bucket and the queue first
+	proxies []*member // the members that are proxies
 	bucket  string    // URL
 
 	stops []func() // in the order of the members
 }
 
-// start builds and starts all of it. Once it returns, all of it listens.
+// start builds and starts all members. When it returns, all of them listen.
 func start(ctx context.Context, o *options, stderr io.Writer) (*cluster, error) {
 	if o.proxies < 1 {
 		return nil, fmt.Errorf("-proxies is %d, less than one", o.proxies)
@@ -76,10 +76,11 @@ func start(ctx context.Context, o *options, stderr io.Writer) (*cluster, error) 
 	return c, c.run(context.WithoutCancel(ctx), services, stderr)
 }
 
-// run starts the members, the services first.
+// run starts the members: first the services, which the proxies need.
 func (c *cluster) run(ctx context.Context, services int, stderr io.Writer) error {
 	out := &lines{w: stderr}
 	for i, m := range c.members {
+		fmt.Fprintf(out, "cluster: starting %s on %s\n", m.name, m.addr)
 		ctx, cancel := context.WithCancel(ctx)
 		ended := make(chan struct{})
 		go func() {
@@ -103,7 +104,7 @@ func (c *cluster) run(ctx context.Context, services int, stderr io.Writer) error
 	return nil
 }
 
-// stop ends all of it, the proxies first.
+// stop ends all members, the proxies first.
 func (c *cluster) stop() {
 	services := len(c.members) - len(c.proxies)
 	var wg sync.WaitGroup
@@ -118,13 +119,13 @@ func (c *cluster) stop() {
 	}
 }
 
-// paste is the line that points the go command at the cluster: that of one of the
-// proxies, which printed it before it listened to anybody, with another address.
+// paste returns the line that points the go command at the cluster: the line that a proxy
+// printed when it started, with the cluster's address in place of its own.
 func (c *cluster) paste(addr net.Addr) string {
 	return strings.Replace(c.proxies[0].says.String(), c.proxies[0].addr, addr.String(), 1)
 }
 
-// newMember returns a process that takes -addr, on a port that is free now.
+// newMember returns a member that runs bin with -addr and a port that is free now.
 func newMember(name, bin string, args ...string) (*member, error) {
 	addr, err := freeAddr()
 	if err != nil {
@@ -133,8 +134,8 @@ func newMember(name, bin string, args ...string) (*member, error) {
 	return &member{name: name, addr: addr, bin: bin, args: append([]string{"-addr", addr}, args...)}, nil
 }
 
-// freeAddr returns an address of this machine that nobody listens on. It has to
-// be known before the process starts, so that it is the same the next time.
+// freeAddr returns an address on loopback that no process listens on. A member gets its address
+// before it starts, and keeps it when it is started again.
 func freeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -144,7 +145,7 @@ func freeAddr() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// s3 returns an S3 server with one bucket in dir, and the bucket's URL.
+// s3 returns a member that serves one bucket in dir, and the bucket's URL.
 func s3(bin, dir string) (*member, string, error) {
 	const bucket = "modules"
 	objects, metadata := filepath.Join(dir, "objects"), filepath.Join(dir, "metadata")
@@ -161,7 +162,7 @@ func s3(bin, dir string) (*member, string, error) {
 	m := &member{
 		name: "bucket", addr: addr, bin: bin, mute: true,
 		args: []string{"--port", addr, "--quiet", "posix", "--sidecar", metadata, objects},
-		env: []string{ // for the server, and for those who log in
+		env: []string{ // for the server and for its clients
 			"ROOT_ACCESS_KEY=" + access, "ROOT_SECRET_KEY=" + secret,
 			"AWS_ACCESS_KEY_ID=" + access, "AWS_SECRET_ACCESS_KEY=" + secret, "AWS_EC2_METADATA_DISABLED=true",
 		},
@@ -169,7 +170,7 @@ func s3(bin, dir string) (*member, string, error) {
 	return m, "s3://" + bucket + "?region=us-east-1&use_path_style=true&endpoint=http://" + addr, nil
 }
 
-// lines lets several processes write to one place.
+// lines lets several goroutines write to one writer.
 type lines struct {
 	mu sync.Mutex
 	w  io.Writer

@@ -5,7 +5,8 @@ import (
 	"net/http"
 )
 
-// killSwitch lists the processes of a cluster, and kills the one it is told to.
+// killSwitch returns a handler that lists the members of a cluster and kills the one that a
+// client names.
 func killSwitch(c *cluster) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -16,7 +17,7 @@ func killSwitch(c *cluster) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
-		_ = e.Encode(all) // a client that has gone is no concern
+		_ = e.Encode(all) // it fails only if the client is gone
 	})
 	mux.HandleFunc("POST /kill/{name}", func(w http.ResponseWriter, r *http.Request) {
 		for _, m := range c.members {
@@ -28,7 +29,7 @@ func killSwitch(c *cluster) http.Handler {
 			}
 			return
 		}
-		http.Error(w, "no such process", http.StatusNotFound)
+		http.Error(w, "the cluster has no process of this name", http.StatusNotFound)
 	})
 	return mux
 }

@@ -1,13 +1,13 @@
-// Command cluster runs several proxies behind one name, on one bucket and one
-// queue, all on this machine, to be watched while parts of it are killed:
+// Command cluster runs several proxies behind one address, with one bucket and one queue, all
+// on this machine. Parts of it can be killed to see what clients notice:
 //
 //	go run ./examples/cluster
-//	curl http://127.0.0.1:3009/                     # who is there
-//	curl -X POST http://127.0.0.1:3009/kill/proxy-2 # kill -9; it is started again
+//	curl http://127.0.0.1:3009/                     # lists the processes
+//	curl -X POST http://127.0.0.1:3009/kill/proxy-2 # kill -9; the cluster starts it again
 //
-// What comes after the flags goes to each proxy: "-- -miss fetch". The bucket is that
-// of an S3 server which is built for it, unless -bucket names one. In earnest the
-// proxies, command replica, run on machines of their own: see the folder deploy.
+// Arguments after "--" are passed to each proxy: "-- -miss fetch". The bucket is on an S3
+// server that the command builds, unless -bucket names another. In production the proxies
+// (command replica) run on separate machines: see the folder deploy.
 package main
 
 import (
@@ -20,21 +20,21 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/athens-go/athens/examples/internal/server"
+	"github.com/athens-go/athens/examples/internal/command"
 )
 
-func main() { server.Main(run) }
+func main() { command.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var o options
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	addr := flags.String("addr", "127.0.0.1:3000", "serve on this `address` what the proxies have")
-	ops := flags.String("ops", "127.0.0.1:3009", "list and kill processes on this `address`; empty means nowhere")
-	flags.IntVar(&o.proxies, "proxies", 3, "run so `many` proxies")
+	addr := flags.String("addr", "127.0.0.1:3000", "serve modules on this `address`, by way of the proxies")
+	ops := flags.String("ops", "127.0.0.1:3009", "list and kill processes at this `address`; empty means nowhere")
+	flags.IntVar(&o.proxies, "proxies", 3, "run this `number` of proxies")
 	flags.StringVar(&o.dir, "dir", "", "keep everything in this `folder`; empty means one in the user's cache folder")
-	flags.StringVar(&o.bucket, "bucket", "", "keep modules in the bucket of this `URL`; empty means one of an S3 server on this machine")
-	flags.StringVar(&o.queue, "nats", "", "share fills through the JetStream server at this `URL`; empty means one on this machine")
+	flags.StringVar(&o.bucket, "bucket", "", "keep modules in the bucket at this `URL`; empty means a bucket on an S3 server that the cluster runs")
+	flags.StringVar(&o.queue, "nats", "", "share fills through the JetStream server at this `URL`; empty means one that the cluster runs")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -63,13 +63,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *ops != "" {
 		go func() { failed <- servers[1].ListenAndServe() }()
 	}
+	if *ops != "" {
+		fmt.Fprintf(stderr, "cluster: all processes are running; http://%s/ lists them\n", *ops)
+	}
 	fmt.Fprintln(stdout, c.paste(listener.Addr()))
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
 	}
 	for _, s := range servers {
-		_ = s.Close() // it is on this machine, for a look
+		_ = s.Close() // a demonstration need not drain
 	}
 	return err
 }

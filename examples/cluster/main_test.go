@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(modtest.Main(m)) }
 
-// firstLineOf passes on the first line that is written to it.
+// firstLineOf sends the first line written to it to a channel.
 type firstLineOf struct{ line chan string }
 
 func (f firstLineOf) Write(p []byte) (int, error) {
@@ -26,8 +26,8 @@ func (f firstLineOf) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestCluster starts a cluster as its user does, kills a proxy, and asks for a
-// module all the while.
+// TestCluster starts a cluster as its user does, kills its proxies, and downloads a module
+// meanwhile.
 func TestCluster(t *testing.T) {
 	v := modtest.NewVersion(t, "up.test/m", "v1.0.0", map[string]string{"go.mod": "module up.test/m\n", "m.go": "package m\n"})
 	up := modtest.NewGoProxy(t, v)
@@ -59,7 +59,7 @@ func TestCluster(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 		assert.Equal(t, http.StatusOK, resp.StatusCode)
 	}
-	assert.Len(t, up.Requests("*.zip"), 1, "the second client is served from the bucket, by whomever")
+	assert.Len(t, up.Requests("*.zip"), 1, "a proxy serves the second client from the bucket")
 
 	resp, err := http.Get("http://" + ops + "/")
 	require.NoError(t, err)
@@ -82,5 +82,28 @@ func TestCluster(t *testing.T) {
 
 	stop()
 	require.NoError(t, <-ended, log.String())
-	assert.Contains(t, log.String(), "building the proxy and the queue")
+	said := log.String()
+	assert.Contains(t, said, "building the proxy and the queue")
+	for name := range names {
+		assert.Contains(t, said, "cluster: starting "+name+" on 127.0.0.1:")
+	}
+	assert.Contains(t, said, "cluster: all processes are running; http://"+ops+"/ lists them\n")
+	assert.Contains(t, said, "proxy-1: ended (signal: killed); starting it again\n")
+	begin, _, _ := strings.Cut(said, "all processes are running")
+	assert.NotRegexp(t, "level=(WARN|ERROR)", begin, "nothing at the start looks like a fault")
+}
+
+// Lines of different members don't mix, and each says whose it is.
+func TestPrefixed(t *testing.T) {
+	var out bytes.Buffer
+	a, b := &prefixed{w: &out, prefix: "a: "}, &prefixed{w: &out, prefix: "b: "}
+	for _, part := range []struct {
+		to   *prefixed
+		text string
+	}{{a, "one\ntw"}, {b, "other\n"}, {a, "o\n\n"}} {
+		n, err := io.WriteString(part.to, part.text)
+		require.NoError(t, err)
+		assert.Equal(t, len(part.text), n)
+	}
+	assert.Equal(t, "a: one\nb: other\na: two\na: \n", out.String())
 }

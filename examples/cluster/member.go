@@ -15,21 +15,20 @@ import (
 	"time"
 )
 
-// How members are treated.
 const (
-	restartAfter = time.Second      // a member that ended is started again
-	stopWithin   = 30 * time.Second // a member that is told to end
-	readyWithin  = time.Minute      // the first start of a member
+	restartAfter = time.Second      // until a member that has ended is started again
+	stopWithin   = 30 * time.Second // until a member that was told to end is killed
+	readyWithin  = time.Minute      // for the first start of a member
 )
 
-// member is a process of the cluster that is started again whenever it ends.
+// A member is a process of the cluster. It is started again whenever it ends.
 type member struct {
 	name string
 	addr string // where it listens
 	bin  string
 	args []string
-	env  []string // beside this process's own
-	mute bool     // prints nothing once it listens
+	env  []string // in addition to this process's own
+	mute bool     // it prints nothing when it begins to listen
 	says firstLine
 
 	mu      sync.Mutex
@@ -40,9 +39,10 @@ type member struct {
 
 // run keeps the member running until ctx is done, and then lets it end.
 func (m *member) run(ctx context.Context, stderr io.Writer) {
+	log := &prefixed{w: stderr, prefix: m.name + ": "}
 	for ctx.Err() == nil {
 		cmd := exec.CommandContext(ctx, m.bin, m.args...)
-		cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), m.env...), &m.says, stderr
+		cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), m.env...), &m.says, log
 		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 		cmd.WaitDelay = stopWithin
 		err := cmd.Start()
@@ -54,7 +54,7 @@ func (m *member) run(ctx context.Context, stderr io.Writer) {
 		if ctx.Err() != nil {
 			return
 		}
-		fmt.Fprintf(stderr, "%s ended (%v) and is started again\n", m.name, err)
+		fmt.Fprintf(log, "ended (%v); starting it again\n", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(restartAfter):
@@ -62,7 +62,7 @@ func (m *member) run(ctx context.Context, stderr io.Writer) {
 	}
 }
 
-// note remembers the process while it runs.
+// note records the process that runs now, or nil when it has ended.
 func (m *member) note(p *os.Process) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -77,17 +77,17 @@ func (m *member) kill() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.process == nil {
-		return errors.New(m.name + " does not run")
+		return errors.New(m.name + " is not running")
 	}
 	m.killed++
 	return m.process.Kill()
 }
 
-// state is what there is to know of a member.
+// state describes a member to a client.
 type state struct {
 	Name   string `json:"name"`
 	Addr   string `json:"addr"`
-	PID    int    `json:"pid,omitempty"` // none while it does not run
+	PID    int    `json:"pid,omitempty"` // absent while the member does not run
 	Starts int    `json:"starts"`
 	Killed int    `json:"killed"`
 }
@@ -102,7 +102,7 @@ func (m *member) state() state {
 	return s
 }
 
-// firstLine keeps the first line that is written, and drops the rest.
+// firstLine keeps the first line written to it and drops the rest.
 type firstLine struct {
 	mu   sync.Mutex
 	line []byte
@@ -126,7 +126,7 @@ func (f *firstLine) String() string {
 	return strings.TrimSpace(string(f.line))
 }
 
-// ready waits until the member listens, and has said so.
+// ready waits until the member listens and, unless it is mute, has printed its first line.
 func (m *member) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
@@ -137,12 +137,39 @@ func (m *member) ready(ctx context.Context) error {
 			if m.mute || m.says.String() != "" {
 				return nil
 			}
-			err = errors.New("it does not say that it does")
+			err = errors.New("it has printed no line yet")
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not listen: %w", m.name, err)
+			return fmt.Errorf("%s does not listen on %s: %w", m.name, m.addr, err)
 		case <-time.After(20 * time.Millisecond):
 		}
+	}
+}
+
+// prefixed writes whole lines, each behind a prefix. What follows the last newline waits for
+// the rest of its line.
+type prefixed struct {
+	w      io.Writer
+	prefix string
+
+	mu   sync.Mutex
+	rest []byte
+}
+
+func (p *prefixed) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(b)
+	for {
+		line, after, whole := bytes.Cut(b, []byte("\n"))
+		p.rest = append(p.rest, line...)
+		if !whole {
+			return n, nil
+		}
+		if _, err := fmt.Fprintf(p.w, "%s%s\n", p.prefix, p.rest); err != nil {
+			return 0, err
+		}
+		p.rest, b = p.rest[:0], after
 	}
 }

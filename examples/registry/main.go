@@ -7,11 +7,12 @@ import (
 	"io"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
 	"github.com/athens-go/athens/serve"
 )
 
-func main() { server.Main(run) }
+func main() { command.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := server.NewFlags("registry", "127.0.0.1:3001")

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
 	"github.com/athens-go/athens/redirect"
 	"github.com/athens-go/athens/storage"
@@ -28,7 +29,7 @@ func main() {
 	damaged, err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	switch {
-	case errors.Is(err, flag.ErrHelp), errors.Is(err, server.ErrVersion):
+	case errors.Is(err, flag.ErrHelp), errors.Is(err, command.ErrVersion):
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "verify:", err)
 		os.Exit(2)

@@ -1,5 +1,5 @@
-// Command queue is a NATS server with JetStream, for a cluster that has none. It
-// is no more than package embedded with a port.
+// Command queue is a NATS server with JetStream, for a cluster that has none: package embedded
+// with a port.
 package main
 
 import (
@@ -10,15 +10,15 @@ import (
 	"log/slog"
 
 	"github.com/athens-go/athens/backends/nats/embedded"
-	"github.com/athens-go/athens/examples/internal/server"
+	"github.com/athens-go/athens/examples/internal/command"
 )
 
-func main() { server.Main(run) }
+func main() { command.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("queue", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	addr := flags.String("addr", "127.0.0.1:4222", "serve on this `address`, for those only who may see all that is asked")
+	addr := flags.String("addr", "127.0.0.1:4222", "serve on this `address`; it needs no login, so clients must not reach it")
 	dir := flags.String("dir", "", "keep the streams in this `folder`; required")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -1,6 +1,5 @@
-// Command replica is examples/proxy for more than one machine. What differs is
-// where versions and fills are kept: in a bucket and on a JetStream server, which
-// any number of replicas share behind one name.
+// Command replica is examples/proxy for more than one machine. It keeps versions in a bucket and
+// fills on a JetStream server, which any number of replicas share behind one address.
 package main
 
 import (
@@ -17,17 +16,18 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/backends/blob"
 	queue "github.com/athens-go/athens/backends/nats"
+	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
 	"github.com/athens-go/athens/serve"
 )
 
-func main() { server.Main(run) }
+func main() { command.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := server.NewFlags("replica", "127.0.0.1:3000")
-	bucket := flags.String("bucket", "", "keep modules in the bucket of this `URL`: s3://, gs:// or azblob://; required")
+	bucket := flags.String("bucket", "", "keep modules in the bucket at this `URL`: s3://, gs:// or azblob://; required")
 	stream := flags.String("nats", "", "share fills through the JetStream server at this `URL`; required")
-	copies := flags.Int("nats-replicas", 0, "keep fills on so many servers of the cluster; 0 means one, or as it is")
+	copies := flags.Int("nats-replicas", 0, "keep fills on this `number` of JetStream servers; 0 means one, or as many as the stream has")
 	proxy := flags.ProxyFlags()
 	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err

@@ -8,38 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/serve"
 )
-
-// Main runs a server until SIGINT or SIGTERM and exits with 1 if it fails, with
-// 2 if its flags are wrong. A second signal ends it at once.
-func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) error) {
-	ctx, stop := serve.NotifyContext(context.Background())
-	defer stop()
-	ctx, forget := withGoRun(ctx)
-	defer forget()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp), errors.Is(err, ErrVersion):
-	case errors.As(err, new(*UsageError)):
-		os.Exit(2) // the flag package has said why
-	case err != nil:
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
-
-// UsageError says that the command line is wrong.
-type UsageError struct{ err error }
-
-func (e *UsageError) Error() string { return e.err.Error() }
-func (e *UsageError) Unwrap() error { return e.err }
-
-// ErrVersion says that -version was given and answered.
-var ErrVersion = errors.New("the version was asked for")
 
 // ParseArgs reads the command line; flags are all there is. Help and what is wrong go to
 // stderr, -version to stdout.
@@ -48,7 +21,7 @@ func (f *Flags) ParseArgs(args []string, stdout, stderr io.Writer) error {
 	err := f.Parse(args)
 	if err == nil && f.version {
 		fmt.Fprintln(stdout, version(f.Name))
-		return ErrVersion
+		return command.ErrVersion
 	}
 	if err == nil {
 		if err = f.checkTTLs(); err != nil {
@@ -62,7 +35,7 @@ func (f *Flags) ParseArgs(args []string, stdout, stderr io.Writer) error {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return err
 	}
-	return &UsageError{err}
+	return &command.UsageError{Err: err}
 }
 
 // Serve serves root until ctx is done, and closes the parts in the end. A nil root is

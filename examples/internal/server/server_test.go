@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/examples/internal/command"
 )
 
 // goEnviron makes "go env" answer from these variables alone.
@@ -133,7 +134,7 @@ func TestParseArgs(t *testing.T) {
 	for _, args := range [][]string{{"-nosuch"}, {"argument"}, {"-addr"}, {"-list-ttl", "-1s"}, {"-down-ttl", "soon"}} {
 		said := &bytes.Buffer{}
 		err := NewFlags("proxy", "127.0.0.1:3000").ParseArgs(args, io.Discard, said)
-		assert.ErrorAs(t, err, new(*UsageError), "%v", args)
+		assert.ErrorAs(t, err, new(*command.UsageError), "%v", args)
 		assert.NotEmpty(t, said.String(), "%v", args)
 	}
 	said := &bytes.Buffer{}
@@ -157,7 +158,7 @@ func TestFreshness(t *testing.T) {
 func TestVersion(t *testing.T) {
 	var out, said bytes.Buffer
 	f := NewFlags("proxy", "127.0.0.1:3000")
-	assert.ErrorIs(t, f.ParseArgs([]string{"-version"}, &out, &said), ErrVersion)
+	assert.ErrorIs(t, f.ParseArgs([]string{"-version"}, &out, &said), command.ErrVersion)
 	assert.Regexp(t, `^athens proxy \S+ .*go1\.\d+`, out.String())
 	assert.Empty(t, said.String())
 }

@@ -1,10 +1,10 @@
 //go:build !unix
 
-package server
+package command
 
 import "context"
 
-// withGoRun is for systems on which a process has no parent to lose.
+// withGoRun returns ctx: on this system a process does not learn that its parent has ended.
 func withGoRun(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(ctx)
 }

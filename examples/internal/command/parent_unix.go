@@ -1,6 +1,6 @@
 //go:build unix
 
-package server
+package command
 
 import (
 	"context"
@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// parentInterval is how often a server that "go run" has started looks for it.
+// parentInterval is how often a server checks that the "go run" that started it still runs.
 const parentInterval = 250 * time.Millisecond
 
-// withGoRun returns a context that is also done when the "go run" that has started this
-// process is gone: SIGTERM ends "go run" and is not passed on, and the server would keep
-// its port. A server that was started in any other way never looks.
+// withGoRun returns a context that is also done when the "go run" that started this process has
+// ended: "go run" does not pass SIGTERM on, and the server would otherwise keep its port. A
+// server that was started in any other way ignores its parent.
 func withGoRun(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	parent := os.Getppid()
@@ -39,8 +39,8 @@ func withGoRun(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() { cancel(nil) }
 }
 
-// isGoRun reports whether the process is "go run". Where a process can't be looked at, it
-// tells by this program's file, which is then one of the go command's build folders.
+// isGoRun reports whether the process is "go run". On a system without /proc it judges by the
+// path of this program, which is then in one of the go command's build folders.
 func isGoRun(pid int) bool {
 	if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil {
 		args := strings.Split(string(line), "\x00")
