@@ -3,6 +3,8 @@ package athens
 import (
 	"context"
 	"iter"
+	"log/slog"
+	"time"
 
 	"golang.org/x/mod/module"
 )
@@ -84,4 +86,12 @@ type SumDBUpstream interface {
 	// part of the URL after the upstream's base. If the upstream does not
 	// carry that database, the error is a [*MissingError].
 	SumDB(ctx context.Context, protocolPath string) ([]byte, error)
+}
+
+// AttrsHandler is an optional ability of the [slog.Handler] of Options.Logger: to
+// write a request's line without an allocation.
+type AttrsHandler interface {
+	// HandleAttrs is Handle for a record with these attributes and no source
+	// position. It keeps nothing of attrs, which the next line uses again.
+	HandleAttrs(ctx context.Context, t time.Time, level slog.Level, msg string, attrs []slog.Attr) error
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,7 @@ type Handler struct {
 	cancel    context.CancelFunc
 	conflicts atomic.Uint64
 	damaged   atomic.Uint64
+	lines     sync.Pool // of *[]slog.Attr, for the lines of requests
 }
 
 // flightKey is what makes two candidates one flight.

@@ -35,6 +35,9 @@ func (e *requestError) Unwrap() error { return e.err }
 func (x *exchange) fail(err error) {
 	status, retry := Status(err)
 	x.failure, x.err, x.outcome = x.describe(err.Error()), err, outcomeOf(err)
+	if x.r.Context().Err() != nil {
+		x.outcome = OutcomeCanceled
+	}
 	logPanic(x.h.opts.Logger, err)
 	if x.w.answered() {
 		// Without the deadline, a middleware that recovers would let the

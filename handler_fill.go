@@ -80,7 +80,9 @@ func (h *Handler) logFill(ctx context.Context, f Fill, start time.Time, err erro
 		milliseconds(time.Since(start)),
 	}
 	if err != nil {
-		level = slog.LevelWarn
+		if outcomeOf(err) == OutcomeFailed {
+			level = slog.LevelWarn
+		}
 		attrs = append(attrs, slog.Bool("final", Final(err)), slog.String("error", printable(err.Error(), maxErrorBody)))
 	}
 	h.opts.Logger.LogAttrs(ctx, level, "fill", attrs...)

@@ -2,6 +2,7 @@ package athens
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -23,34 +24,58 @@ func (x *exchange) observe() {
 	}
 }
 
-// logRequest writes the line of a request.
+// logRequest writes the line of a request. A failure is worth a warning; what is
+// missing, blocked or wrongly asked for is an answer like any other.
 func (h *Handler) logRequest(e *Event, failure string) {
-	log, ctx := h.opts.Logger, e.Request.Context()
-	level := slog.LevelInfo
+	log, ctx, level := h.opts.Logger, e.Request.Context(), slog.LevelInfo
 	if e.Outcome == OutcomeFailed {
 		level = slog.LevelWarn
 	}
 	if !log.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 9)
+	if direct, ok := log.Handler().(AttrsHandler); ok {
+		line, _ := h.lines.Get().(*[]slog.Attr)
+		if line == nil {
+			line = new([]slog.Attr)
+		}
+		*line = e.attrs((*line)[:0], failure)
+		_ = direct.HandleAttrs(ctx, time.Now(), level, OpRequest, *line) // there is nowhere to report it
+		clear(*line)
+		h.lines.Put(line)
+		return
+	}
+	log.LogAttrs(ctx, level, OpRequest, e.attrs(make([]slog.Attr, 0, 10), failure)...)
+}
+
+// attrs appends what the line of a request says. docs/operations.md documents the keys.
+func (e *Event) attrs(line []slog.Attr, failure string) []slog.Attr {
 	if e.Module.Path != "" {
-		attrs = append(attrs, slog.String("module", e.Module.Path))
+		line = append(line, slog.String("module", e.Module.Path))
 	}
 	if e.Module.Version != "" {
-		attrs = append(attrs, slog.String("version", e.Module.Version))
+		line = append(line, slog.String("version", e.Module.Version))
 	}
-	attrs = append(attrs,
+	line = append(line,
 		slog.String("file", e.File),
 		slog.String("outcome", e.Outcome),
 		slog.String("source", e.Source),
 		slog.Int("status", e.Status),
 		slog.Int64("bytes", e.Bytes),
-		milliseconds(e.Duration))
+		milliseconds(e.Duration),
+		slog.String("client", host(e.Request.RemoteAddr)))
 	if failure != "" {
-		attrs = append(attrs, slog.String("error", failure))
+		line = append(line, slog.String("error", failure))
 	}
-	log.LogAttrs(ctx, level, "request", attrs...)
+	return line
+}
+
+// host returns an address without its port.
+func host(addr string) string {
+	if i := strings.LastIndexByte(addr, ':'); i >= 0 && !strings.HasSuffix(addr, "]") {
+		addr = addr[:i]
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(addr, "["), "]")
 }
 
 // fileNames names each kind of request in the log, by protocol.Kind.

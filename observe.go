@@ -33,6 +33,8 @@ const (
 	OutcomeUnauthorized = "unauthorized" // 401
 	OutcomeBlocked      = "blocked"      // 403, or nothing left to list
 	OutcomeMissing      = "missing"      // a definite "not found"
+	OutcomeInvalid      = "invalid"      // any other 4xx: the request is malformed
+	OutcomeCanceled     = "canceled"     // the client left before the answer ended
 	OutcomeFailed       = "failed"       // any other error
 
 	// Values of Event.Source.
@@ -99,6 +101,8 @@ func outcomeOf(err error) string {
 		return OutcomeBlocked
 	case http.StatusNotFound:
 		return OutcomeMissing
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusRequestURITooLong:
+		return OutcomeInvalid
 	}
 	return OutcomeFailed
 }

@@ -3,7 +3,9 @@ package fill
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"sync"
@@ -195,7 +197,10 @@ func (q *Queue) settle(j *job, err error, cut bool) {
 
 	// A log may be slow, so it is written without the lock.
 	level := slog.LevelDebug
-	if outcome == "failed" {
+	switch {
+	case outcome == "failed" && errors.Is(err, fs.ErrNotExist):
+		level = slog.LevelInfo // somebody asked for what does not exist
+	case outcome == "failed":
 		level = slog.LevelWarn
 	}
 	q.opts.Logger.Log(context.Background(), level, "fill "+outcome, "module", ended.Path, "version", ended.Version,

@@ -1,12 +1,56 @@
 package serve
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"sync"
 	"time"
 )
+
+// LogOptions configures [NewLogger]. Its zero value writes text of the level Info and
+// above.
+type LogOptions struct {
+	// JSON makes each line a JSON object. False means key=value text.
+	JSON bool
+	// Level is the lowest level that is written. If it is nil, it is slog.LevelInfo.
+	Level slog.Leveler
+}
+
+// NewLogger returns a logger on w, and a function that writes the lines that wait. A
+// nil opts means the zero [LogOptions].
+//
+// The lines are those of [slog.TextHandler] or [slog.JSONHandler], byte for byte, but
+// cost less: many are written with one system call, and a line of plain values is
+// formatted without an allocation. Warnings and errors are written at once, with
+// everything before them. Other lines wait for a tenth of a second at most, and are lost
+// if the process is killed meanwhile.
+//
+// Warnings and errors of one cause are written once and then counted: a minute later the
+// last of them is written with the attribute "repeated", how many there were since. One
+// cause is one message with one text under "error", in which names of modules, versions,
+// paths in URLs and long numbers do not count; of errors, as opposed to warnings, the
+// module and version count as well.
+func NewLogger(w io.Writer, opts *LogOptions) (log *slog.Logger, flush func()) {
+	var o LogOptions
+	if opts != nil {
+		o = *opts
+	}
+	if o.Level == nil {
+		o.Level = slog.LevelInfo
+	}
+	b := &batch{w: w}
+	c := &repeats{seen: make(map[cause]*written)}
+	h := &lines{out: b, repeats: c, level: o.Level, json: o.JSON}
+	if o.JSON {
+		h.other = slog.NewJSONHandler(b, &slog.HandlerOptions{Level: o.Level})
+	} else {
+		h.other = slog.NewTextHandler(b, &slog.HandlerOptions{Level: o.Level})
+	}
+	return slog.New(h), func() {
+		c.report()
+		b.flush()
+	}
+}
 
 // How much of a log waits, and how long. A system call for each line would take a
 // twentieth of the time of a warm answer.
@@ -15,32 +59,38 @@ const (
 	logDelay = 100 * time.Millisecond
 )
 
-// NewLogger returns a logger of text lines on w that writes many lines with one system
-// call, and a function that writes the lines that wait. Lines below a warning
-// wait for a tenth of a second at most, and are lost if the process is killed meanwhile.
-func NewLogger(w io.Writer) (log *slog.Logger, flush func()) {
-	b := &batch{w: w}
-	return slog.New(prompt{slog.NewTextHandler(b, nil), b}), b.flush
-}
-
 // batch writes several lines at once.
 type batch struct {
-	w io.Writer
+	w       io.Writer
+	buffers sync.Pool // of *[]byte, for lines while they are formatted
 
 	mu      sync.Mutex
 	lines   []byte
-	waiting bool // a flush is on its way
+	timer   *time.Timer // calls flush; made with the first line
+	waiting bool        // a flush is on its way
+}
+
+func (b *batch) buffer() *[]byte {
+	if line, ok := b.buffers.Get().(*[]byte); ok {
+		return line
+	}
+	line := make([]byte, 0, 1<<10)
+	return &line
 }
 
 func (b *batch) Write(line []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lines = append(b.lines, line...)
-	if len(b.lines) >= logBatch {
+	switch {
+	case len(b.lines) >= logBatch:
 		b.write()
-	} else if !b.waiting {
+	case b.waiting:
+	case b.timer == nil:
+		b.waiting, b.timer = true, time.AfterFunc(logDelay, b.flush)
+	default:
 		b.waiting = true
-		time.AfterFunc(logDelay, b.flush)
+		b.timer.Reset(logDelay)
 	}
 	return len(line), nil
 }
@@ -59,26 +109,4 @@ func (b *batch) write() {
 		_, _ = b.w.Write(b.lines)
 		b.lines = b.lines[:0]
 	}
-}
-
-// prompt flushes the batch for lines that an operator should see at once.
-type prompt struct {
-	slog.Handler
-	out *batch
-}
-
-func (p prompt) Handle(ctx context.Context, r slog.Record) error {
-	err := p.Handler.Handle(ctx, r)
-	if r.Level >= slog.LevelWarn {
-		p.out.flush()
-	}
-	return err
-}
-
-func (p prompt) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return prompt{p.Handler.WithAttrs(attrs), p.out}
-}
-
-func (p prompt) WithGroup(name string) slog.Handler {
-	return prompt{p.Handler.WithGroup(name), p.out}
 }

@@ -34,7 +34,7 @@ func (w *writes) said() (calls int, text string) {
 func TestLogBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w writes
-		log, flush := NewLogger(&w)
+		log, flush := NewLogger(&w, nil)
 		for range 100 {
 			log.Info("request")
 		}

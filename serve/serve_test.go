@@ -91,7 +91,7 @@ func (l *logs) String() string {
 // What every service answers beside the protocol, and none of it is in the log.
 func TestProbesAndPage(t *testing.T) {
 	var said logs
-	log, flush := NewLogger(&said)
+	log, flush := NewLogger(&said, nil)
 	r := runService(t, newHandler(t, &athens.Options{Logger: log}), Options{Logger: log})
 	for _, path := range []string{"/healthz", "/readyz"} {
 		status, body := ask(t, "GET", r.url+path)
@@ -129,7 +129,7 @@ func TestProbesAreNoModules(t *testing.T) {
 // The reason is for operators and the log; clients learn that there is one.
 func TestReasonIsForOperators(t *testing.T) {
 	var said logs
-	log, flush := NewLogger(&said)
+	log, flush := NewLogger(&said, nil)
 	broken := errors.New("open /srv/modules: no space left on device")
 	health := NewHealth(&HealthOptions{Ready: func(context.Context) error { return broken }, Logger: log})
 	for range 3 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -82,7 +83,11 @@ func (q *Queue) putOff(j *job, err error) {
 func (q *Queue) fail(j *job, err error) {
 	e := j.entry()
 	e.Ended, e.Reason = time.Now(), backoff.Reason(err)
-	q.log(slog.LevelWarn, "fill failed", j, err)
+	level := slog.LevelWarn
+	if errors.Is(err, fs.ErrNotExist) {
+		level = slog.LevelInfo // somebody asked for what does not exist
+	}
+	q.log(level, "fill failed", j, err)
 	body, marshalErr := json.Marshal(e)
 	if marshalErr != nil {
 		q.tell(marshalErr)

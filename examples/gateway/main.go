@@ -25,7 +25,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err
 	}
-	log, flush := serve.NewLogger(stderr)
+	log, flush := flags.NewLogger(stderr)
 	defer flush()
 	parts, err := server.Open(flags, log)
 	if err != nil {

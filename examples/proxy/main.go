@@ -9,7 +9,6 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
-	"github.com/athens-go/athens/serve"
 )
 
 func main() { command.Main(run) }
@@ -23,7 +22,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := proxy.Check(); err != nil {
 		return err
 	}
-	log, flush := serve.NewLogger(stderr)
+	log, flush := flags.NewLogger(stderr)
 	defer flush()
 	parts, err := server.Open(flags, log) // a store on disk, version control, a fill queue
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
-	"github.com/athens-go/athens/serve"
 )
 
 func main() { command.Main(run) }
@@ -19,7 +18,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err
 	}
-	log, flush := serve.NewLogger(stderr)
+	log, flush := flags.NewLogger(stderr)
 	defer flush()
 	parts, err := server.Open(flags, log)
 	if err != nil {

@@ -18,7 +18,6 @@ import (
 	queue "github.com/athens-go/athens/backends/nats"
 	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
-	"github.com/athens-go/athens/serve"
 )
 
 func main() { command.Main(run) }
@@ -38,7 +37,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := proxy.Check(); err != nil {
 		return err
 	}
-	log, flush := serve.NewLogger(stderr)
+	log, flush := flags.NewLogger(stderr)
 	defer flush()
 
 	store, err := blob.OpenURL(ctx, *bucket, nil)

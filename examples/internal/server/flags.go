@@ -5,6 +5,7 @@ package server
 import (
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/redirect"
 	"github.com/athens-go/athens/redirect/rules"
+	"github.com/athens-go/athens/serve"
 )
 
 // Flags are those that all the servers have.
@@ -28,6 +30,9 @@ type Flags struct {
 	Ops     string // second address, for operators
 	// CacheBytes bounds what is kept of repositories; 0 means the fetcher's default.
 	CacheBytes int64
+
+	logFormat string
+	logLevel  slog.Level
 
 	version bool // print it and do nothing else
 	ttl     ttls
@@ -50,6 +55,8 @@ func NewFlags(name, addr string) *Flags {
 	f.StringVar(&f.VCS, "vcs", "git", "fetch from `git` repositories without any program, or let an installed 'go' command fetch\nwhat else there is (hg, svn, fossil, bzr)")
 	f.Int64Var(&f.CacheBytes, "max-cache-bytes", 0, "keep at most this many `bytes` of repositories, with what several fetches receive at once (a fetch that\nruns alone may exceed it); 0 means 20 GiB")
 	f.StringVar(&f.Ops, "ops", "", "serve operators on this `address`: /fills, and /readyz with reasons; empty means nowhere")
+	f.StringVar(&f.logFormat, "log-format", "text", "write the log as key=value `text` or as 'json', an object a line")
+	f.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "write log lines of this `level` and above: debug, info, warn or error; with warn, no line for requests that succeed")
 	f.BoolVar(&f.version, "version", false, "print the version and do nothing else; not given means serve")
 	f.DurationVar(&f.ttl.list, "list-ttl", time.Minute, "give an answer to list, @latest or a query again for this `duration` without asking its source; 0 means ask each time")
 	f.DurationVar(&f.ttl.stale, "stale-ttl", 15*time.Second, "after -list-ttl, give it for this `duration` at once while its source is asked again; 0 means that clients wait")
@@ -60,8 +67,11 @@ func NewFlags(name, addr string) *Flags {
 	return f
 }
 
-// checkTTLs refuses negative ones.
-func (f *Flags) checkTTLs() error {
+// check refuses values that make no sense.
+func (f *Flags) check() error {
+	if f.logFormat != "text" && f.logFormat != "json" {
+		return fmt.Errorf("-log-format is text or json, not %q", f.logFormat)
+	}
 	for name, d := range map[string]time.Duration{"list-ttl": f.ttl.list, "stale-ttl": f.ttl.stale, "stale-after": f.ttl.patience, "missing-ttl": f.ttl.missing, "down-ttl": f.ttl.down} {
 		if d < 0 {
 			return fmt.Errorf("-%s is %v, less than zero", name, d)
@@ -82,6 +92,12 @@ func (f *Flags) freshness(o *athens.Options) {
 			*to = -1 // zero would mean the default
 		}
 	}
+}
+
+// NewLogger returns a logger on w as the flags want it, and a function that writes the
+// lines that wait.
+func (f *Flags) NewLogger(w io.Writer) (log *slog.Logger, flush func()) {
+	return serve.NewLogger(w, &serve.LogOptions{JSON: f.logFormat == "json", Level: f.logLevel})
 }
 
 // Given reports whether a flag was set on the command line.

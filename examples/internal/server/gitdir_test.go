@@ -30,7 +30,7 @@ func TestStoreThatCannotBeWritten(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, ".git-cache"), nil, 0o666))
 	flags, _ := parsed(t, "-dir", dir, "-private", "")
 	var said bytes.Buffer
-	log, flush := serve.NewLogger(&said)
+	log, flush := serve.NewLogger(&said, nil)
 	_, err := Open(flags, log)
 	assert.ErrorContains(t, err, "repositories: mkdir", "the store can be written")
 

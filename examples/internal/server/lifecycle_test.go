@@ -140,7 +140,7 @@ func oneLife(i int, upstream, dir string) (answers int, err error) {
 	if err := flags.ParseArgs(args, io.Discard, io.Discard); err != nil {
 		return 0, err
 	}
-	log, flush := serve.NewLogger(io.Discard)
+	log, flush := serve.NewLogger(io.Discard, nil)
 	defer flush()
 	parts, err := Open(flags, log)
 	if err != nil {
@@ -212,7 +212,7 @@ func TestGraceEnds(t *testing.T) {
 	up := modtest.NewGoProxy(t, lifecycleVersions(t)...)
 	up.Break("*.zip", modtest.Hang(nil))
 	flags, _ := parsed(t, "-addr", "127.0.0.1:0", "-dir", t.TempDir(), "-upstream", up.URL, "-private", "git.test")
-	log, flush := serve.NewLogger(t.Output())
+	log, flush := serve.NewLogger(t.Output(), nil)
 	defer flush()
 	parts, err := Open(flags, log)
 	require.NoError(t, err)

@@ -24,7 +24,7 @@ func (f *Flags) ParseArgs(args []string, stdout, stderr io.Writer) error {
 		return command.ErrVersion
 	}
 	if err == nil {
-		if err = f.checkTTLs(); err != nil {
+		if err = f.check(); err != nil {
 			fmt.Fprintln(stderr, err)
 		}
 	}
