@@ -26,6 +26,7 @@ var outside = map[string][]string{
 	"redirect":         nil,
 	"redirect/rules":   {"github.com/Masterminds/semver/v3"},
 	"fill":             nil,
+	"ledger":           {"go.etcd.io/bbolt"},
 	"serve":            nil,
 	"internal":         nil,
 	"internal/durable": {"github.com/spf13/afero", "golang.org/x/sys"},
@@ -37,6 +38,7 @@ var outside = map[string][]string{
 	"storage/storagetest": nil,
 	"fetcher/fetchertest": nil,
 	"fill/filltest":       nil,
+	"ledger/ledgertest":   nil,
 }
 
 // forTests may be imported by any test beside what its package may import.
@@ -110,7 +112,7 @@ func wrongWay(f *file, to string) string {
 		return "" // the fake of a store is a real one that fails
 	case f.test && (from == "." || from == "internal" || from == "bench"):
 		return "" // flows are tested, and measured, with everything in place
-	case f.test && within(to, "storage/storagetest", "fetcher/fetchertest", "fill/filltest"):
+	case f.test && within(to, "storage/storagetest", "fetcher/fetchertest", "fill/filltest", "ledger/ledgertest"):
 		return "" // a kit is for every implementation
 	case from == "serve" && slices.Contains(folders, other):
 		return "" // it stands above them; TestServeIsLight says how far
