@@ -8,6 +8,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/fill"
+	"github.com/athens-go/athens/serve/metrics"
 )
 
 // OpsOptions configures [NewOps]. With its zero value there is nothing to check and
@@ -19,12 +20,15 @@ type OpsOptions struct {
 	// context, is what /fills shows. If it is nil or has none, /fills shows the
 	// handler's counts alone.
 	Fills athens.FillScheduler
+	// Metrics answer /metrics. If they are nil, there is no such page.
+	Metrics *metrics.Metrics
 }
 
 // NewOps returns the pages for operators: /healthz and /readyz as a [Health] has them,
 // but checked anew for each request and with the reason in the body; and /fills, JSON of
-// what is pending, running, done and failed, with the handler's counts. It has no login
-// and names private modules: serve it on an address that clients don't reach. A nil opts
+// what is pending, running, done and failed, with the handler's counts; /metrics, text for
+// Prometheus; and /debug/pprof/, profiles for "go tool pprof". It has no login, names
+// private modules and shows memory: serve it on an address that clients don't reach. A nil opts
 // means the zero [OpsOptions].
 func NewOps(handler *athens.Handler, opts *OpsOptions) http.Handler {
 	var o OpsOptions
@@ -61,6 +65,10 @@ func NewOps(handler *athens.Handler, opts *OpsOptions) http.Handler {
 			athens.Stats
 		}{status, handler.Stats()})
 	})
+	if o.Metrics != nil {
+		mux.Handle("GET /metrics", o.Metrics)
+	}
+	mux.Handle("GET /debug/pprof/", http.StripPrefix("/debug/pprof/", http.HandlerFunc(serveProfile)))
 	return mux
 }
 

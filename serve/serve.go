@@ -23,7 +23,8 @@
 // One that has its own server takes the parts one by one:
 //
 //   - [NewServer] has the timeouts that a server on a network needs;
-//   - [NewHealth] answers /healthz and /readyz, [NewOps] also /fills;
+//   - [NewHealth] answers /healthz and /readyz, [NewOps] also /fills, /metrics and profiles;
+//   - package metrics counts what the handler does;
 //   - [NewPage] tells a browser what the server is and how to use it;
 //   - [Front] puts page and probes before a handler;
 //   - [PasteLine] is what a user pastes into a shell to use the server;
@@ -45,6 +46,7 @@ import (
 	"time"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/serve/metrics"
 )
 
 // Options says where and how [Run] serves. The zero Options serves the handler on a
@@ -93,6 +95,10 @@ type Options struct {
 
 	// Reports
 
+	// Metrics are what OpsAddr serves as /metrics. Run tells them of the handler, the
+	// fills and the requests that are being answered; Watch is for the caller to call,
+	// before NewHandler. If it is nil, nothing is counted.
+	Metrics *metrics.Metrics
 	// Logger receives the operator's address, when and why the service stops, when
 	// it becomes unready, and what net/http complains about. If it is nil, nothing
 	// is logged.
@@ -136,6 +142,10 @@ func (o *Options) withDefaults(handler *athens.Handler) (Options, error) {
 	}
 	if c.Root == nil {
 		c.Root = Front(handler, c.Health, c.Page)
+	}
+	if c.Metrics != nil {
+		c.Metrics.Track(handler, c.Fills)
+		c.Root = c.Metrics.Requests(c.Root)
 	}
 	return c, nil
 }
@@ -196,7 +206,7 @@ func (s *service) listen() error {
 	}
 	err := add(s.Addr, s.Root)
 	if err == nil && s.OpsAddr != "" {
-		err = add(s.OpsAddr, NewOps(s.handler, &OpsOptions{Health: s.Health, Fills: s.Fills}))
+		err = add(s.OpsAddr, NewOps(s.handler, &OpsOptions{Health: s.Health, Fills: s.Fills, Metrics: s.Metrics}))
 	}
 	if err != nil {
 		for _, l := range s.listeners {

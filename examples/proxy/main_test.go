@@ -113,7 +113,12 @@ func TestFills(t *testing.T) {
 	}
 	p.AwaitLog("msg=fill module=up.test/m version=v1.0.0")
 	p.AwaitLog(`msg="fill failed" module=up.test/m version=v1.9.9`)
-	resp, body := request(t, ops+"/fills")
+	_, body := request(t, ops+"/metrics")
+	assert.Contains(t, body, `athens_requests_total{file="mod",outcome="redirect",source="upstream"} 2`)
+	assert.Contains(t, body, `athens_operation_duration_seconds_count{op="fill",source="upstream",outcome="missing"} 1`)
+	resp, _ = request(t, p.URL+"/metrics")
+	assert.Equal(t, http.StatusNotFound, resp.StatusCode, "clients don't see them")
+	resp, body = request(t, ops+"/fills")
 	assert.Equal(t, "application/json", resp.Header.Get("Content-Type"))
 	var fills struct {
 		Failed                 []struct{ Module, Version, Reason string }

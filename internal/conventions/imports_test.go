@@ -142,8 +142,18 @@ func TestServeIsLight(t *testing.T) {
 	out, err := cmd.Output()
 	require.NoError(t, err)
 	for _, p := range strings.Fields(string(out)) {
-		if p != self && p != self+"/serve" && !within(p, self+"/internal", self+"/fill", mod) {
+		if p != self && !within(p, self+"/serve", self+"/internal", self+"/fill", mod) {
 			t.Errorf("serve depends on %s", p)
+		}
+	}
+}
+
+// Importing net/http/pprof mounts profiles on http.DefaultServeMux, so that a service that
+// serves it shows its memory to clients.
+func TestNothingMountsProfiles(t *testing.T) {
+	for _, f := range sources(t) {
+		if !f.test && slices.Contains(f.imports(), "net/http/pprof") {
+			t.Errorf("%s imports net/http/pprof", f.name)
 		}
 	}
 }

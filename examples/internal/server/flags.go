@@ -54,7 +54,7 @@ func NewFlags(name, addr string) *Flags {
 	f.StringVar(&f.SumDB, "sumdb", "off", "store public modules only if this `database` vouches for them: 'NAME+HASH+KEY [URL]', or the name alone if the\ngo command knows its key, as in GOSUMDB; off means none is asked")
 	f.StringVar(&f.VCS, "vcs", "git", "fetch from `git` repositories without any program, or let an installed 'go' command fetch\nwhat else there is (hg, svn, fossil, bzr)")
 	f.Int64Var(&f.CacheBytes, "max-cache-bytes", 0, "keep at most this many `bytes` of repositories, with what several fetches receive at once (a fetch that\nruns alone may exceed it); 0 means 20 GiB")
-	f.StringVar(&f.Ops, "ops", "", "serve operators on this `address`: /fills, and /readyz with reasons; empty means nowhere")
+	f.StringVar(&f.Ops, "ops", "", "serve operators on this `address`: /fills, /metrics, profiles, and /readyz with reasons; empty means nowhere")
 	f.StringVar(&f.logFormat, "log-format", "text", "write the log as key=value `text` or as 'json', an object a line")
 	f.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "write log lines of this `level` and above: debug, info, warn or error; with warn, no line for requests that succeed")
 	f.BoolVar(&f.version, "version", false, "print the version and do nothing else; not given means serve")

@@ -17,6 +17,7 @@ import (
 	"github.com/athens-go/athens/redirect"
 	"github.com/athens-go/athens/redirect/rules"
 	"github.com/athens-go/athens/serve"
+	"github.com/athens-go/athens/serve/metrics"
 	"github.com/athens-go/athens/storage"
 )
 
@@ -44,8 +45,9 @@ type Parts struct {
 	// stop. Zero means 20 seconds.
 	Grace time.Duration
 
-	upstream string   // for the log, without credentials
-	closers  []func() // what Serve does last
+	metrics  *metrics.Metrics // nil: no operator would see them
+	upstream string           // for the log, without credentials
+	closers  []func()         // what Serve does last
 }
 
 // Open opens what the flags name: a store on disk, version control, a fill
@@ -91,6 +93,10 @@ func OpenOn(store Store, fills athens.FillScheduler, flags *Flags, log *slog.Log
 	p.closes(sums)
 	p.Options = athens.Options{Fetcher: vcs, Fills: fills, Private: &athens.Patterns{}, Route: policy.Route, Checksums: sums, Logger: log}
 	flags.freshness(&p.Options)
+	if flags.Ops != "" {
+		p.metrics = metrics.New()
+		p.metrics.Watch(&p.Options)
+	}
 	return p, nil
 }
 

@@ -61,6 +61,7 @@ func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Ha
 		Health:       p.Health,
 		Fills:        p.Fills,
 		DrainTimeout: p.Grace,
+		Metrics:      p.metrics,
 		Logger:       p.Log,
 	})
 }
