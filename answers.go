@@ -2,6 +2,8 @@ package athens
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -14,7 +16,7 @@ import (
 
 // question is something that is asked of a source and whose answer changes.
 type question struct {
-	op    string // "list", "latest", "query", "there", "sumdb", "proved", "fetched", or a file's extension
+	op    string // "list", "latest", "query", "there", "sumdb", "proved", or a file's extension
 	path  string
 	query string
 }
@@ -139,18 +141,6 @@ func (as *answers) remember(q question, err error) {
 	}
 }
 
-// noteFetched remembers that .info and .mod of a version have just come from the
-// upstream, so that its zip need not be held against another .info.
-func (as *answers) noteFetched(m module.Version) {
-	as.put(question{"fetched", m.Path, m.Version}, answer{at: time.Now()})
-}
-
-// fetchedLately reports whether they came lately.
-func (as *answers) fetchedLately(m module.Version) bool {
-	a := as.get(question{"fetched", m.Path, m.Version})
-	return a.good() && time.Since(a.at) < as.opts.FetchTimeout
-}
-
 // standIn lets what is kept in the store answer q at once, while the source is
 // asked, when its own last answer is too old for that or there is none. A
 // refusal stands.
@@ -171,4 +161,65 @@ func (as *answers) standIn(q question, body []byte) {
 func refused(err error) bool {
 	_, missing := outermost(err).(*MissingError)
 	return Final(err) && !missing
+}
+
+// Refresh forgets what sources said about a module: the next question for its list,
+// @latest or a query asks its source, and what was not found is looked for again. What
+// is held stays. While the source can't be asked, its last answers still serve.
+func (h *Handler) Refresh(path string) {
+	h.answers.put(question{op: "refresh", path: path}, answer{at: time.Now()})
+}
+
+// refreshed reports whether Refresh was called for a module since at.
+func (as *answers) refreshed(path string, at time.Time) bool {
+	called := as.get(question{op: "refresh", path: path})
+	return called.good() && !called.at.Before(at)
+}
+
+// contradicted reports whether a "not found" of that time is out of date: the module
+// was refreshed since, or a newer answer names what was missing.
+func (as *answers) contradicted(q question, at time.Time) bool {
+	if as.refreshed(q.path, at) {
+		return true
+	}
+	list := as.get(question{op: OpList, path: q.path})
+	if !list.usable() || !list.at.After(at) {
+		return false
+	}
+	switch {
+	case q.op == OpLatest:
+		return len(list.versions) > 0
+	case q.op == OpQuery && isPrefix(q.query):
+		return slices.ContainsFunc(list.versions, func(v string) bool { return strings.HasPrefix(v, q.query+".") })
+	}
+	return q.query != "" && slices.Contains(list.versions, q.query)
+}
+
+// named drops every "not found" that an answer of @latest or a query has contradicted.
+// For lists, contradicted looks the other way round: a list names many versions.
+func (as *answers) named(path string, a answer) {
+	if a.info == nil {
+		return
+	}
+	m := module.Version{Path: path, Version: a.info.Version}
+	for _, q := range []question{
+		{op: OpList, path: path}, {OpLatest, path, "latest"}, {OpQuery, path, m.Version},
+		fileQuestion(m, InfoFile), fileQuestion(m, ModFile), fileQuestion(m, ZipFile),
+	} {
+		if as.get(q).missing != nil {
+			as.known.Delete(q)
+		}
+	}
+}
+
+// renews reports whether a remembered answer does not count: something has happened
+// since, or the client wants to know it anew and the last time is long enough ago.
+func (as *answers) renews(q inquiry, last answer) bool {
+	switch {
+	case q.anew && time.Since(last.at) >= forceInterval:
+		return true
+	case last.missing != nil && as.contradicted(q.question, last.at):
+		return true
+	}
+	return as.refreshed(q.path, last.at)
 }

@@ -3,7 +3,15 @@ package athens
 import (
 	"context"
 	"errors"
+	"net/http"
+	"slices"
+	"strings"
 	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens/internal/modcheck"
+	"github.com/athens-go/athens/internal/protocol"
 )
 
 // inquiry is a question and how it is put to its source.
@@ -76,18 +84,6 @@ func (as *answers) ask(ctx context.Context, q inquiry, ask func(context.Context)
 		return last.fromMemory()
 	}
 	return answer{err: err}
-}
-
-// renews reports whether a remembered answer does not count: something has happened
-// since, or the client wants to know it anew and the last time is long enough ago.
-func (as *answers) renews(q inquiry, last answer) bool {
-	switch {
-	case q.anew && time.Since(last.at) >= forceInterval:
-		return true
-	case last.missing != nil && as.contradicted(q.question, last.at):
-		return true
-	}
-	return as.refreshed(q.path, last.at)
 }
 
 // errSilent is why an older answer serves: the source has not answered yet.
@@ -169,4 +165,148 @@ func (a *answer) failure() error {
 		return &left
 	}
 	return a.err
+}
+
+// noCache reports whether a request asks for no remembered answer, as RFC 9111 has it.
+func noCache(header http.Header) bool {
+	values, old := header["Cache-Control"], header["Pragma"]
+	if len(values) == 0 {
+		return len(old) > 0 && strings.Contains(strings.ToLower(strings.Join(old, ",")), "no-cache")
+	}
+	for directive := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		switch strings.ToLower(strings.ReplaceAll(directive, " ", "")) {
+		case "no-cache", "no-store", "max-age=0":
+			return true
+		}
+	}
+	return false
+}
+
+// ask puts a question about the module to its source. Spare, which may be nil, reports
+// whether the store can answer instead.
+func (x *exchange) ask(src source, q question, spare func() bool, ask func(context.Context) (answer, error)) answer {
+	a := x.h.answers.ask(x.r.Context(), inquiry{
+		question: q, chain: x.chainTo(src), source: src.host(q.path), spare: spare, anew: noCache(x.r.Header),
+	}, ask)
+	x.remembered = a.remembered
+	return a
+}
+
+// sourceList returns the versions that the source lists.
+func (x *exchange) sourceList(spare func() bool) ([]string, error) {
+	m := x.req.Module
+	src, err := x.h.sourceOf(m, x.route)
+	if err != nil {
+		return nil, err
+	}
+	x.source = src.name
+	a := x.ask(src, question{op: OpList, path: m.Path}, spare, func(ctx context.Context) (a answer, err error) {
+		op := x.h.opts.begin(x.h.onward(ctx, src, x.chainTo(src)), OpList, src.name, m)
+		defer func() { op.end(err) }()
+		a.versions, err = src.Versions(op.ctx, m.Path)
+		if err == nil && len(a.versions) == 0 && src.vcs {
+			// No tags: a module all the same, or no module at all?
+			_, latestErr := src.Resolve(op.ctx, m.Path, "latest")
+			if missing, ok := outermost(latestErr).(*MissingError); ok {
+				err = &MissingError{Path: m.Path, Err: missing.Err}
+			}
+		}
+		return a, err
+	})
+	return a.versions, a.failure()
+}
+
+// resolve asks the source which version a query means. Spare reports whether the store
+// can tell.
+func (x *exchange) resolve(op, query string, spare func() bool) (*Info, error) {
+	m := module.Version{Path: x.req.Module.Path, Version: query}
+	src, err := x.h.sourceOf(m, x.route)
+	if err != nil {
+		return nil, err
+	}
+	x.source, x.outcome = src.name, OutcomeFetch
+	a := x.ask(src, question{op, m.Path, query}, spare, func(ctx context.Context) (a answer, err error) {
+		span := x.h.opts.begin(x.h.onward(ctx, src, x.chainTo(src)), op, src.name, m)
+		defer func() { span.end(err) }()
+		a.info, err = src.Resolve(span.ctx, m.Path, query)
+		if err == nil && (a.info == nil || !protocol.Canonical(module.Version{Path: m.Path, Version: a.info.Version})) {
+			err = &InvalidError{m.Path, query, errors.New("the source answered with no canonical version")}
+		}
+		if err == nil {
+			if invalid := checkInfo(a.info, src.vcs); invalid != nil {
+				err = &InvalidError{m.Path, query, invalid}
+			}
+		}
+		return a, err
+	})
+	return a.info, a.failure()
+}
+
+// chainTo returns the chain for questions to src.
+func (x *exchange) chainTo(src source) string { return src.key(module.Version{}, x.chain).chain }
+
+// noneFits reports whether err, a source's answer to a query, says that no version of
+// a module fits whose repository is there: then no held version is the answer either.
+// Without its repository, held versions are. An upstream that knows no queries, such
+// as a folder of files, answers "not found" to all of them.
+func (x *exchange) noneFits(err error) bool {
+	if _, missing := outermost(err).(*MissingError); !missing {
+		return false
+	}
+	m := x.req.Module
+	src, err := x.h.sourceOf(m, x.route)
+	if err != nil || !src.vcs {
+		return false
+	}
+	a := x.ask(src, question{op: "there", path: m.Path}, nil, func(ctx context.Context) (answer, error) {
+		ctx = x.h.onward(ctx, src, x.chainTo(src))
+		_, err := src.Versions(ctx, m.Path)
+		if err != nil { // one odd tag can spoil the list
+			_, err = src.Resolve(ctx, m.Path, "HEAD")
+		}
+		return answer{}, err
+	})
+	return a.failure() == nil
+}
+
+// opRetractions is the question for what a version's .mod retracts. It never changes.
+const opRetractions = "retractions"
+
+// retractions returns what the latest of some versions retracts, as the go command
+// reads it: retractions that were withdrawn later do not count, and those of the latest
+// version itself do. Fetch says that its .mod may be got from the source; what is not to
+// be had retracts nothing.
+func (x *exchange) retractions(versions []string, fetch bool) modcheck.Retractions {
+	m := module.Version{Path: x.req.Module.Path, Version: latestOf(versions)}
+	if m.Version == "" {
+		return nil
+	}
+	q := question{opRetractions, m.Path, m.Version}
+	if a := x.h.answers.get(q); a.good() {
+		return a.retracted
+	}
+	ctx := x.r.Context()
+	held, err := x.h.holds(ctx, m, ModFile)
+	if err == nil && !held && fetch {
+		if src, srcErr := x.h.sourceOf(m, x.route); srcErr == nil {
+			err = x.h.fetchInfoMod(ctx, src, m)
+		}
+	}
+	mod, readErr := x.h.read(ctx, m, ModFile, x.h.opts.MaxModBytes)
+	if err != nil || readErr != nil {
+		return nil
+	}
+	a := answer{retracted: modcheck.Retracted(mod), at: time.Now()}
+	x.h.answers.put(q, a)
+	return a.retracted
+}
+
+// latestOf returns the version that says what is retracted: "latest" as if nothing was,
+// which is "+incompatible" only if all are.
+func latestOf(versions []string) string {
+	compatible := slices.DeleteFunc(slices.Clone(versions), func(v string) bool { return strings.HasSuffix(v, "+incompatible") })
+	if len(compatible) > 0 {
+		versions = compatible
+	}
+	return highest(versions, nil)
 }

@@ -21,6 +21,8 @@ package athens
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"time"
 
@@ -264,4 +266,22 @@ type Checksums interface {
 	// is a [*MissingError], a database that contradicts itself an
 	// [*InvalidError].
 	Lookup(path, version string) (lines []string, err error)
+}
+
+// Encode returns the .info file that i stands for: Raw where there is one, which has
+// to be JSON that names i.Version, and otherwise what the go command would write.
+func (i *Info) Encode() ([]byte, error) {
+	if i.Raw != nil {
+		var said struct{ Version string }
+		if err := json.Unmarshal(i.Raw, &said); err != nil {
+			return nil, fmt.Errorf("the .info is no JSON of a version: %w", err)
+		}
+		if said.Version != i.Version {
+			return nil, fmt.Errorf("the .info names version %.80q, not %.80q", said.Version, i.Version)
+		}
+		return i.Raw, nil
+	}
+	written := *i
+	written.Time = i.Time.UTC()
+	return json.Marshal(&written)
 }

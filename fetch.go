@@ -1,8 +1,8 @@
 package athens
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +15,15 @@ import (
 	"github.com/athens-go/athens/internal/modcheck"
 )
 
-// key returns the flight that a candidate for m joins. Only questions to an upstream
-// can come back.
+// flightKey identifies the fetch that a request joins.
+type flightKey struct {
+	module module.Version
+	// chain is the servers that the request came through. Two servers that ask each other
+	// would wait forever if such a request joined the fetch of a client's.
+	chain string
+}
+
+// key returns the fetch of m to join. Only a request to an upstream can come back.
 func (s source) key(m module.Version, chain string) flightKey {
 	if s.vcs {
 		chain = ""
@@ -24,46 +31,45 @@ func (s source) key(m module.Version, chain string) flightKey {
 	return flightKey{m, chain}
 }
 
-// joinMeta joins or starts the fetch of the .info and .mod of m; wanted is what the
-// caller needs.
+// joinMeta joins or starts the fetch of the .info and .mod of m that are wanted.
 func (h *Handler) joinMeta(src source, m module.Version, chain string, since time.Time, wanted ...File) *metaFetch {
 	if src.vcs {
 		wanted = []File{InfoFile, ModFile} // the commit has both
 	}
 	key := src.key(m, chain)
 	for {
-		a := h.metaFetches.Join(key, func() *metaFetch { return newMetaFetch(since) }, func(ctx context.Context, a *metaFetch) {
-			a.failing = failing{h.answers, m, func() { h.metaFetches.Forget(key, a) }}
+		mf := h.metaFetches.Join(key, func() *metaFetch { return newMetaFetch(since) }, func(ctx context.Context, mf *metaFetch) {
+			mf.failing = failing{h.answers, m, func() { h.metaFetches.Forget(key, mf) }}
 			ctx, cancel := context.WithTimeout(h.onward(ctx, src, chain), h.opts.FetchTimeout)
 			defer cancel()
-			a.end(h.fetchMeta(ctx, src, m, a))
+			err := h.fetchMeta(ctx, src, m, mf)
+			mf.end(err)
 		}, (*metaFetch).end)
-		if a.want(wanted...) {
-			return a
+		if mf.want(wanted...) {
+			return mf
 		}
-		h.metaFetches.Forget(key, a)
+		h.metaFetches.Forget(key, mf)
 	}
 }
 
 // fetchMeta gets .info and .mod, checks and stores them.
-func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, a *metaFetch) (err error) {
-	defer func() { a.settle(err) }()
-	// Somebody may have stored them since the caller looked.
+func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, mf *metaFetch) (err error) {
+	defer func() { mf.fail(err) }()
+	// Another fetch may have stored them since the caller looked.
 	if held, err := h.holds(ctx, m, InfoFile, ModFile); held || err != nil {
 		return err
 	}
 	content, err := src.Fetch(ctx, m)
 	if err != nil {
-		a.settle(err, InfoFile, ModFile)
+		mf.fail(err, InfoFile, ModFile)
 		return err
 	}
-	a.content.Set(content, nil)
-	// An upstream's answer is passed on before it is stored, if nothing must vouch for it.
-	a.early = !src.vcs && h.opts.Checksums == nil
-	infoLater := part(ctx, a, InfoFile, a.info, func() (*Info, error) {
-		return h.getInfo(ctx, src, content, m)
-	})
-	modLater := part(ctx, a, ModFile, a.mod, func() ([]byte, error) {
+	mf.content.Set(content, nil)
+	// An upstream's file goes to clients before it is stored, unless a checksum
+	// database must know it.
+	mf.early = !src.vcs && h.opts.Checksums == nil
+	infoLater := part(ctx, mf, InfoFile, mf.info, func() (*Info, error) { return h.getInfo(ctx, src, content, m) })
+	modLater := part(ctx, mf, ModFile, mf.mod, func() ([]byte, error) {
 		mod, err := h.getMod(ctx, src, content, m)
 		if err == nil {
 			h.prefetch.follow(m, mod) // before the client can act on the answer
@@ -77,67 +83,108 @@ func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, a
 		return err
 	case modErr != nil:
 		if _, none := outermost(modErr).(*MissingError); none && err == nil && !src.vcs {
-			a.info.Set(info, nil) // passed on, though there is nothing to vouch for
+			mf.info.Set(info, nil) // a version without a .mod: there is nothing to verify
 		}
 		return modErr
 	}
-	if err := h.vouchMod(src, m, mod); err != nil {
+	if err := h.verifyMod(src, m, mod); err != nil {
 		return err
 	}
-	if src.vcs && h.proves(src) {
-		return h.keepProved(ctx, src, content, m, info, mod)
+	if src.vcs && h.verifies(src) {
+		return h.storeVerified(ctx, src, content, m, info, mod)
 	}
-	return h.keep(ctx, src, m, info, mod, a.early)
+	return h.storeMeta(ctx, src, m, info, mod, mf.early)
 }
 
-// keep stores .info and .mod that were fetched.
-func (h *Handler) keep(ctx context.Context, src source, m module.Version, info *Info, mod []byte, answered bool) error {
+// part gets a file once a caller wants it. Then told is set to an error, and to the
+// file if that goes to clients early.
+func part[V any](ctx context.Context, mf *metaFetch, f File, told *flight.Future[V], get func() (V, error)) *flight.Future[V] {
+	return flight.Start(func() (v V, err error) {
+		if err := mf.await(ctx, f); err != nil {
+			return v, err
+		}
+		if err = mf.answers.missingSince(fileQuestion(mf.module, f), mf.since); err == nil {
+			v, err = flight.Try(get)
+		}
+		mf.fail(err, f)
+		if mf.early || err != nil {
+			told.Set(v, err)
+		}
+		mf.got(err)
+		return v, err
+	})
+}
+
+// storeMeta stores .info and .mod. Early says that clients were answered already.
+func (h *Handler) storeMeta(ctx context.Context, src source, m module.Version, info *Info, mod []byte, early bool) error {
 	if src.vcs {
-		// Before it is held: a process that dies in between, or a Put that fails
-		// although it happened, must not leave a version whose zip nobody owes.
+		// First of all: if the process dies after Put, or Put fails although it took
+		// effect, the version must not be left without a pending zip.
 		h.scheduleZip(src, m)
 	}
 	if err := h.put(ctx, m, info, mod); err != nil {
-		if answered && !Final(err) { // otherwise there is an answer to say it, or an alarm
+		if early && !Final(err) { // a conflict has raised an alarm
 			warn(h.opts.Logger, "fetched version not stored", m, err)
 		}
 		return err
 	}
 	if !src.vcs {
-		h.answers.noteFetched(m)
+		h.recent.PutFor(m, struct{}{}, h.opts.FetchTimeout)
 	}
 	return nil
 }
 
-// scheduleZip has the zip of a version from version control fetched although no
-// client asked for it, because the repository may vanish.
+// storeVerified stores a version from version control after the checksum database has
+// verified its zip. If a tag has moved, the .mod is often still right, and the .info of
+// the wrong commit, once stored, would make the right one a conflict.
+func (h *Handler) storeVerified(ctx context.Context, src source, content Content, m module.Version, info *Info, mod []byte) error {
+	stage, err := h.storage.Stage(ctx)
+	if err != nil {
+		return &storeError{err}
+	}
+	defer stage.Close() // the store cleans up what Close leaves
+	size, err := h.getZip(ctx, src, content, m, stage)
+	if err != nil {
+		return err
+	}
+	h1, err := h.checkZip(src, stage, size, m, mod)
+	if err != nil {
+		return err
+	}
+	if err := h.storeMeta(ctx, src, m, info, mod, false); err != nil || src.Blocked != "" {
+		return err // of a blocked version, only .info and .mod may be served
+	}
+	return h.commitZip(ctx, stage, size, m, h1)
+}
+
+// scheduleZip schedules the zip of a version from version control, although no client
+// has asked for it, because the repository may vanish.
 func (h *Handler) scheduleZip(src source, m module.Version) {
 	switch {
-	case src.Blocked != "":
-		return // its .mod is all that may be served
+	case src.Blocked != "": // the zip may not be served
 	case h.opts.Fills != nil:
-		h.fills.schedule(h.ctx, Fill{Module: m, Zip: true}, 0) // it has to be there before the .mod is
-		return
+		h.fills.schedule(h.ctx, Fill{Module: m, Zip: true}, 0) // and wait until it is scheduled
+	default:
+		h.background.start(jobZip, m, func(ctx context.Context) {
+			if err := h.storeZip(ctx, src, m); err != nil {
+				warn(h.opts.Logger, "pending zip not stored", m, err)
+			}
+		})
 	}
-	h.background.start(jobZip, m, func(ctx context.Context) {
-		if err := h.storeZip(ctx, src, m); err != nil {
-			warn(h.opts.Logger, "zip not stored", m, err)
-		}
-	})
 }
 
 // joinZip joins or starts the fetch of the zip of m, after its .info and .mod.
 func (h *Handler) joinZip(src source, m module.Version, chain string, since time.Time) *zipFetch {
 	key := src.key(m, chain)
-	return h.zipFetches.Join(key, newZipFetch, func(ctx context.Context, a *zipFetch) {
-		a.failing = failing{h.answers, m, func() { h.zipFetches.Forget(key, a) }}
+	return h.zipFetches.Join(key, newZipFetch, func(ctx context.Context, zf *zipFetch) {
+		zf.failing = failing{h.answers, m, func() { h.zipFetches.Forget(key, zf) }}
 		ctx, cancel := context.WithTimeout(h.onward(ctx, src, chain), h.opts.FetchTimeout)
 		defer cancel()
-		if err := h.answers.missingSince(fileQuestion(m, ZipFile), since); err != nil {
-			a.end(err)
-			return
+		err := h.answers.missingSince(fileQuestion(m, ZipFile), since)
+		if err == nil {
+			err = h.fetchZip(ctx, src, m, chain, zf)
 		}
-		a.end(h.fetchZip(ctx, src, m, chain, a))
+		zf.end(err)
 	}, (*zipFetch).end)
 }
 
@@ -147,9 +194,9 @@ func (h *Handler) storeZip(ctx context.Context, src source, m module.Version) er
 	return err
 }
 
-// fetchZip gets, checks and stores a zip.
-func (h *Handler) fetchZip(ctx context.Context, src source, m module.Version, chain string, a *zipFetch) (err error) {
-	defer func() { a.settle(err, ZipFile) }()
+// fetchZip gets a zip, checks and stores it.
+func (h *Handler) fetchZip(ctx context.Context, src source, m module.Version, chain string, zf *zipFetch) (err error) {
+	defer func() { zf.fail(err, ZipFile) }()
 	if held, err := h.holds(ctx, m, ZipFile); held || err != nil {
 		return err
 	}
@@ -157,7 +204,7 @@ func (h *Handler) fetchZip(ctx context.Context, src source, m module.Version, ch
 	if err != nil {
 		return err
 	}
-	if src.vcs && h.proves(src) { // its zip may have been stored with .info and .mod
+	if src.vcs && h.verifies(src) { // storeVerified may have stored it
 		if held, err := h.holds(ctx, m, ZipFile); held || err != nil {
 			return err
 		}
@@ -170,41 +217,36 @@ func (h *Handler) fetchZip(ctx context.Context, src source, m module.Version, ch
 	defer sp.leave()
 	verdict := errCrashed
 	defer func() {
-		a.settle(verdict, ZipFile)
+		zf.fail(verdict, ZipFile)
 		sp.end(verdict)
 	}()
-	if !src.vcs { // what comes from version control is stored before it is answered
-		a.spool.Set(sp, nil)
+	if !src.vcs { // a zip from version control is stored before it is served
+		zf.spool.Set(sp, nil)
 	}
 	size, err := h.getZip(ctx, src, content, m, &firstWrite{w: sp, then: metaStored.start})
 	if err == nil {
 		err = metaStored.wait(ctx)
 	}
 	if err == nil {
-		err = h.commit(ctx, src, stage, size, m)
+		err = h.storeStaged(ctx, src, stage, size, m)
 	}
-	verdict = err
+	verdict = err // no panic
 	return err
 }
 
-// commit checks a staged zip and stores it.
-func (h *Handler) commit(ctx context.Context, src source, stage Stage, size int64, m module.Version) error {
-	h1, err := h.checkZip(ctx, src, stage, size, m)
+// storeStaged checks a staged zip and stores it.
+func (h *Handler) storeStaged(ctx context.Context, src source, stage Stage, size int64, m module.Version) (err error) {
+	var mod []byte
+	if src.vcs {
+		if mod, err = h.read(ctx, m, ModFile, h.opts.MaxModBytes); err != nil {
+			return err
+		}
+	}
+	h1, err := h.checkZip(src, stage, size, m, mod)
 	if err != nil {
 		return err
 	}
-	if err := h.vouch(src, m, "", h1); err != nil {
-		return err
-	}
 	return h.commitZip(ctx, stage, size, m, h1)
-}
-
-// commitZip stores a staged zip that was checked.
-func (h *Handler) commitZip(ctx context.Context, stage Stage, size int64, m module.Version, h1 string) (err error) {
-	op := h.opts.begin(ctx, OpCommit, SourceStore, m)
-	defer func() { op.end(err) }()
-	op.event.Bytes = size
-	return h.stored(m, stage.Commit(op.ctx, m, h1))
 }
 
 // bind returns the content whose zip belongs to the stored .info and .mod.
@@ -218,82 +260,51 @@ func (h *Handler) bind(ctx context.Context, src source, m module.Version, chain 
 		return content, meta{func() *metaFetch { return h.joinMeta(src, m, chain, time.Now(), InfoFile, ModFile) }}, err
 	}
 	if !held {
-		a := h.joinMeta(src, m, chain, time.Now())
-		// A zip whose .info is refused is not worth making.
-		if _, err := a.stored.Wait(ctx); err != nil {
-			return nil, meta{}, err
+		mf := h.joinMeta(src, m, chain, time.Now())
+		if _, err := mf.stored.Wait(ctx); err != nil {
+			return nil, meta{}, err // no zip without .info and .mod
 		}
-		if content, err := a.content.Wait(ctx); content != nil || err != nil {
+		if content, err := mf.content.Wait(ctx); content != nil || err != nil {
 			return content, meta{}, err
 		}
-		// Somebody stored them meanwhile, so nothing was fetched.
+		// Another fetch has stored them meanwhile, so this one has no content.
 	}
 	content, err := src.Fetch(ctx, m)
 	if err != nil {
 		return nil, meta{}, err
 	}
-	if !h.proves(src) && (src.vcs || !h.answers.fetchedLately(m)) {
-		// A tag may have moved since: its zip could pass every other check but that
-		// of a checksum database, which binds more than an .info.
+	if _, recent := h.recent.Get(m); !h.verifies(src) && (src.vcs || !recent) {
+		// A tag may have moved, and only a checksum database could tell by the zip.
 		err = h.sameCommit(ctx, src, content, m)
 	}
 	return content, meta{}, err
 }
 
-// sameCommit checks that content has the .info that is held.
+// sameCommit checks that content is of the commit of the stored .info.
 func (h *Handler) sameCommit(ctx context.Context, src source, content Content, m module.Version) error {
 	got, err := h.getInfo(ctx, src, content, m)
 	if err != nil {
 		return err
 	}
-	b, err := h.read(ctx, m, InfoFile, maxInfo)
+	held, err := h.read(ctx, m, InfoFile, maxInfo)
 	if err != nil {
 		return err
 	}
-	var held Info
-	if err := json.Unmarshal(b, &held); err != nil {
-		return &storeError{fmt.Errorf("held .info of %s: %w", m, err)}
+	heldValue, gotValue, err := compareHeld(held, got, src.vcs)
+	if err == nil && heldValue != gotValue {
+		err = &ConflictError{m, InfoFile, heldValue, gotValue}
 	}
-	heldValue, gotValue := compareInfos(&held, got, src.vcs)
-	if heldValue == gotValue {
-		return nil
-	}
-	conflict := &ConflictError{Module: m, File: InfoFile, Held: heldValue, Got: gotValue}
-	h.alarm(m, conflict)
-	return conflict
-}
-
-// part gets a file as soon as it is wanted. Those that wait for told alone learn of
-// a failure, and of the file if it may be passed on early.
-func part[V any](ctx context.Context, a *metaFetch, f File, told *flight.Future[V], get func() (V, error)) *flight.Future[V] {
-	return flight.Start(func() (v V, err error) {
-		if err := a.await(ctx, f); err != nil {
-			return v, err
-		}
-		if err = a.answers.missingSince(fileQuestion(a.module, f), a.since); err == nil {
-			v, err = flight.Try(get)
-		}
-		a.settle(err, f)
-		if a.early || err != nil {
-			told.Set(v, err)
-		}
-		a.got(err)
-		return v, err
-	})
+	return h.noteConflict(m, err)
 }
 
 // getInfo gets the .info and checks it.
 func (h *Handler) getInfo(ctx context.Context, src source, content Content, m module.Version) (info *Info, err error) {
 	op := h.opts.begin(ctx, OpInfo, src.name, m)
 	defer func() { op.end(err) }()
-	info, err = content.Info(op.ctx)
-	if err != nil {
+	if info, err = content.Info(op.ctx); err != nil {
 		return nil, err
 	}
-	if info == nil {
-		info = new(Info)
-	}
-	if info.Version != m.Version {
+	if info = cmp.Or(info, new(Info)); info.Version != m.Version {
 		return nil, &InvalidError{m.Path, m.Version, fmt.Errorf("the source's .info names version %.80q", info.Version)}
 	}
 	if err := checkInfo(info, src.vcs); err != nil {
@@ -306,8 +317,7 @@ func (h *Handler) getInfo(ctx context.Context, src source, content Content, m mo
 func (h *Handler) getMod(ctx context.Context, src source, content Content, m module.Version) (mod []byte, err error) {
 	op := h.opts.begin(ctx, OpMod, src.name, m)
 	defer func() { op.end(err) }()
-	mod, err = content.Mod(op.ctx)
-	if err != nil {
+	if mod, err = content.Mod(op.ctx); err != nil {
 		return nil, err
 	}
 	op.event.Bytes = int64(len(mod))
@@ -321,7 +331,7 @@ func (h *Handler) getMod(ctx context.Context, src source, content Content, m mod
 func (h *Handler) getZip(ctx context.Context, src source, content Content, m module.Version, stage io.Writer) (size int64, err error) {
 	op := h.opts.begin(ctx, OpZip, src.name, m)
 	defer func() { op.end(err) }()
-	w := limit.NewWriter(stage, h.opts.MaxZipBytes) // a source may well report another error than the stage's
+	w := limit.NewWriter(stage, h.opts.MaxZipBytes) // the source need not return the stage's error
 	err = content.Zip(op.ctx, w)
 	op.event.Bytes = w.Written()
 	switch {
@@ -333,7 +343,7 @@ func (h *Handler) getZip(ctx context.Context, src source, content Content, m mod
 	return w.Written(), err
 }
 
-// holds reports whether all of the files are held.
+// holds reports whether all of the files are stored.
 func (h *Handler) holds(ctx context.Context, m module.Version, files ...File) (bool, error) {
 	for _, f := range files {
 		obj, err := h.storage.Open(ctx, m, f)
@@ -345,7 +355,7 @@ func (h *Handler) holds(ctx context.Context, m module.Version, files ...File) (b
 	return true, nil
 }
 
-// read reads a small file that is held.
+// read reads a small stored file.
 func (h *Handler) read(ctx context.Context, m module.Version, f File, most int64) ([]byte, error) {
 	obj, err := h.storage.Open(ctx, m, f)
 	if err != nil {
@@ -364,23 +374,27 @@ func (h *Handler) put(ctx context.Context, m module.Version, info *Info, mod []b
 	op := h.opts.begin(ctx, OpPut, SourceStore, m)
 	defer func() { op.end(err) }()
 	op.event.Bytes = int64(len(mod))
-	return h.stored(m, h.storage.Put(op.ctx, m, info, mod))
+	return h.noteConflict(m, h.storage.Put(op.ctx, m, info, mod))
 }
 
-// stored sorts the result of a Put or Commit.
-func (h *Handler) stored(m module.Version, err error) error {
+// commitZip stores a staged zip that was checked.
+func (h *Handler) commitZip(ctx context.Context, stage Stage, size int64, m module.Version, h1 string) (err error) {
+	op := h.opts.begin(ctx, OpCommit, SourceStore, m)
+	defer func() { op.end(err) }()
+	op.event.Bytes = size
+	return h.noteConflict(m, stage.Commit(op.ctx, m, h1))
+}
+
+// noteConflict raises an alarm if err is that a source offered other content than is
+// stored. Any other error is the store's.
+func (h *Handler) noteConflict(m module.Version, err error) error {
 	if err == nil {
 		return nil
 	}
 	if conflict, ok := errors.AsType[*ConflictError](err); ok {
-		h.alarm(m, err)
+		h.conflicts.Add(1)
+		alarm(h.opts.Logger, "conflict", m, err)
 		return conflict
 	}
 	return &storeError{err}
-}
-
-// alarm raises the alarm that a source offered other content than is held.
-func (h *Handler) alarm(m module.Version, err error) {
-	h.conflicts.Add(1)
-	h.opts.Logger.Error("conflict", "module", m.Path, "version", m.Version, "error", printable(err.Error(), maxErrorBody))
 }

@@ -44,11 +44,11 @@ func newMetaFetch(since time.Time) *metaFetch {
 }
 
 // end sets what was not set yet.
-func (a *metaFetch) end(err error) {
-	a.content.Set(nil, err)
-	a.info.Set(nil, err)
-	a.mod.Set(nil, err)
-	a.stored.Set(struct{}{}, err)
+func (mf *metaFetch) end(err error) {
+	mf.content.Set(nil, err)
+	mf.info.Set(nil, err)
+	mf.mod.Set(nil, err)
+	mf.stored.Set(struct{}{}, err)
 }
 
 // isClosed reports whether c is.
@@ -62,42 +62,42 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 // want asks for files, unless it is too late for one.
-func (a *metaFetch) want(files ...File) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+func (mf *metaFetch) want(files ...File) bool {
+	mf.mu.Lock()
+	defer mf.mu.Unlock()
 	for _, f := range files {
-		if isClosed(a.wanted[f]) {
+		if isClosed(mf.wanted[f]) {
 			continue
 		}
-		if isClosed(a.over) {
+		if isClosed(mf.over) {
 			return false
 		}
-		close(a.wanted[f])
+		close(mf.wanted[f])
 	}
 	return true
 }
 
 // got says what came of asking for one file: after it, the other is wanted, too,
 // or not any more.
-func (a *metaFetch) got(err error) {
+func (mf *metaFetch) got(err error) {
 	if err == nil {
-		a.want(InfoFile, ModFile)
+		mf.want(InfoFile, ModFile)
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !isClosed(a.over) {
-		close(a.over)
+	mf.mu.Lock()
+	defer mf.mu.Unlock()
+	if !isClosed(mf.over) {
+		close(mf.over)
 	}
 }
 
 // await waits until a file is asked for.
-func (a *metaFetch) await(ctx context.Context, f File) error {
+func (mf *metaFetch) await(ctx context.Context, f File) error {
 	select {
-	case <-a.wanted[f]:
+	case <-mf.wanted[f]:
 		return nil
-	case <-a.over:
-		if isClosed(a.wanted[f]) {
+	case <-mf.over:
+		if isClosed(mf.wanted[f]) {
 			return nil
 		}
 		return errUnasked
@@ -121,9 +121,9 @@ func newZipFetch() *zipFetch {
 }
 
 // end sets what was not set yet.
-func (a *zipFetch) end(err error) {
-	a.spool.Set(nil, err)
-	a.stored.Set(struct{}{}, err)
+func (zf *zipFetch) end(err error) {
+	zf.spool.Set(nil, err)
+	zf.stored.Set(struct{}{}, err)
 }
 
 // failing is how the fetch of a version fails.
@@ -133,10 +133,10 @@ type failing struct {
 	forget  func() // keeps others from joining the fetch
 }
 
-// settle is called before anybody hears of an error, which may be nil. A client that
+// fail is called before anybody hears of an error, which may be nil. A client that
 // then asks again must neither join the fetch that failed, nor cause another for a
 // file that is known to be missing.
-func (f *failing) settle(err error, about ...File) {
+func (f *failing) fail(err error, about ...File) {
 	if err == nil {
 		return
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/mod/module"
 
+	"github.com/athens-go/athens/internal/cache"
 	"github.com/athens-go/athens/internal/flight"
 	"github.com/athens-go/athens/internal/protocol"
 )
@@ -27,6 +28,7 @@ type Handler struct {
 
 	metaFetches *flight.Group[flightKey, *metaFetch]
 	zipFetches  *flight.Group[flightKey, *zipFetch]
+	recent      *cache.Cache[module.Version, struct{}] // .info and .mod came from the upstream within a FetchTimeout
 	answers     *answers
 	sums        *sumDBs // nil: the store keeps nothing of checksum databases
 	fills       *scheduling
@@ -41,14 +43,8 @@ type Handler struct {
 	lines     sync.Pool // of *[]slog.Attr, for the lines of requests
 }
 
-// flightKey is what makes two candidates one flight.
-type flightKey struct {
-	module module.Version
-	// chain is the servers that the question came through. Two servers that
-	// asked each other would wait for each other's flights for ever if such a
-	// question joined a client's.
-	chain string
-}
+// recentBytes bounds the memory for the versions that were fetched lately.
+const recentBytes = 2 << 20
 
 // NewHandler returns a handler that serves what storage holds and gets the rest
 // as opts says; nil means the zero [Options].
@@ -70,6 +66,7 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 		id:          "athens-" + strings.ToLower(rand.Text()),
 		metaFetches: flight.NewGroup[flightKey, *metaFetch](ctx),
 		zipFetches:  flight.NewGroup[flightKey, *zipFetch](ctx),
+		recent:      cache.New(recentBytes, func(m module.Version, _ struct{}) int64 { return int64(len(m.Path) + len(m.Version)) }),
 		answers:     newAnswers(ctx, &o),
 		fills:       newScheduling(ctx, &o),
 		pseudo:      newPseudoVersions(o.MaxPseudoVersions),

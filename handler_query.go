@@ -5,7 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -65,40 +65,6 @@ func (x *exchange) list() ([]string, error) {
 	return listed, x.policy
 }
 
-// sourceList returns the versions that the source lists.
-func (x *exchange) sourceList(spare func() bool) ([]string, error) {
-	m := x.req.Module
-	src, err := x.h.sourceOf(m, x.route)
-	if err != nil {
-		return nil, err
-	}
-	x.source = src.name
-	a := x.ask(src, question{op: OpList, path: m.Path}, spare, func(ctx context.Context) (a answer, err error) {
-		op := x.h.opts.begin(x.h.onward(ctx, src, x.chainTo(src)), OpList, src.name, m)
-		defer func() { op.end(err) }()
-		a.versions, err = src.Versions(op.ctx, m.Path)
-		if err == nil && len(a.versions) == 0 && src.vcs {
-			// No tags: a module all the same, or no module at all?
-			_, latestErr := src.Resolve(op.ctx, m.Path, "latest")
-			if missing, ok := outermost(latestErr).(*MissingError); ok {
-				err = &MissingError{Path: m.Path, Err: missing.Err}
-			}
-		}
-		return a, err
-	})
-	return a.versions, a.failure()
-}
-
-// ask puts a question about the module to its source. Spare, which may be nil, reports
-// whether the store can answer instead.
-func (x *exchange) ask(src source, q question, spare func() bool, ask func(context.Context) (answer, error)) answer {
-	a := x.h.answers.ask(x.r.Context(), inquiry{
-		question: q, chain: x.chainTo(src), source: src.host(q.path), spare: spare, anew: noCache(x.r.Header),
-	}, ask)
-	x.remembered = a.remembered
-	return a
-}
-
 // held returns the versions that are held of the module.
 func (x *exchange) held() ([]string, error) {
 	versions, err := x.h.storage.Versions(x.r.Context(), x.req.Module.Path)
@@ -128,9 +94,6 @@ func (x *exchange) mayNotServe(version string) bool {
 	}
 	return err != nil
 }
-
-// chainTo returns the chain for questions to src.
-func (x *exchange) chainTo(src source) string { return src.key(module.Version{}, x.chain).chain }
 
 // serveLatest answers @latest. If the source's answer is blocked, it is the
 // highest version left.
@@ -255,32 +218,6 @@ func (x *exchange) serveQuery() error {
 	return x.serveVersion(version, info)
 }
 
-// resolve asks the source which version a query means. Spare reports whether the store
-// can tell.
-func (x *exchange) resolve(op, query string, spare func() bool) (*Info, error) {
-	m := module.Version{Path: x.req.Module.Path, Version: query}
-	src, err := x.h.sourceOf(m, x.route)
-	if err != nil {
-		return nil, err
-	}
-	x.source, x.outcome = src.name, OutcomeFetch
-	a := x.ask(src, question{op, m.Path, query}, spare, func(ctx context.Context) (a answer, err error) {
-		span := x.h.opts.begin(x.h.onward(ctx, src, x.chainTo(src)), op, src.name, m)
-		defer func() { span.end(err) }()
-		a.info, err = src.Resolve(span.ctx, m.Path, query)
-		if err == nil && (a.info == nil || !protocol.Canonical(module.Version{Path: m.Path, Version: a.info.Version})) {
-			err = &InvalidError{m.Path, query, errors.New("the source answered with no canonical version")}
-		}
-		if err == nil {
-			if invalid := checkInfo(a.info, src.vcs); invalid != nil {
-				err = &InvalidError{m.Path, query, invalid}
-			}
-		}
-		return a, err
-	})
-	return a.info, a.failure()
-}
-
 // serveVersion answers a query with the version it means. What is held has the
 // last word on it, but for what the answer depends on, which only the source that
 // chose the version says; info may be nil if the version is held, or can be fetched.
@@ -381,4 +318,39 @@ func (x *exchange) heldFor(held []string) string {
 // isPrefix reports whether a query is a version prefix: v1 or v1.2.
 func isPrefix(query string) bool {
 	return semver.IsValid(query) && strings.Count(query, ".") < 2 && !strings.ContainsAny(query, "-+")
+}
+
+// heldInfo returns the held .info of a version with the Origin of info, the source's
+// answer to a query: a branch, a tag or a list of tags, on which the version itself
+// does not depend. It returns nil if the version is not held, if the two contradict
+// each other, or if an upstream leaves the Origin out.
+func (x *exchange) heldInfo(m module.Version, info *Info) ([]byte, error) {
+	src, err := x.h.sourceOf(m, x.route)
+	if err != nil || info.Origin == nil && !src.vcs {
+		return nil, err
+	}
+	data, err := x.h.read(x.r.Context(), m, InfoFile, maxInfo)
+	if err != nil {
+		return nil, nil // it is not held, or serveHeld meets the store's failure too
+	}
+	var (
+		held   Info
+		fields map[string]json.RawMessage // with those that this package does not know
+	)
+	if json.Unmarshal(data, &held) != nil || json.Unmarshal(data, &fields) != nil {
+		return nil, nil // serveHeld serves it as it is
+	}
+	if a, b := compareInfos(&held, info, src.vcs); a != "" || b != "" {
+		return nil, nil
+	}
+	delete(fields, "Origin")
+	if info.Origin != nil {
+		if fields["Origin"], err = json.Marshal(info.Origin); err != nil {
+			return nil, fmt.Errorf("encode .info: %w", err)
+		}
+	}
+	if data, err = json.Marshal(fields); err != nil {
+		return nil, fmt.Errorf("encode .info: %w", err)
+	}
+	return data, nil
 }
