@@ -32,15 +32,14 @@ const forceInterval = 5 * time.Second
 // maxRetryAfter bounds how long a source is not asked because it said so.
 const maxRetryAfter = time.Hour
 
-// ask returns the source's answer to q: a fresh one from memory, otherwise from ask,
-// which is called once however many want it. For StaleTTL the last good answer
-// is given at once, while ask runs. If the source fails, that answer serves,
-// however old; a "not found" serves for its time only, and nothing against a
-// refusal. The result is good, or its err says why not.
+// ask returns a fresh answer to q from memory, otherwise the source's answer from ask, which
+// runs once for all clients that wait. For StaleTTL it returns the last good answer at once,
+// while ask runs. If the source fails, it returns the last good answer, however old. It
+// returns an old "not found" for MissingTTL only, and no older answer if the source refuses.
+// The result is good, or its err says why not.
 //
-// Where there is an answer to fall back on, the source has StaleAfter. A source that
-// let somebody wait for as long is not waited for again until it has answered
-// something.
+// If there is an older answer, a client waits for the source for StaleAfter. After a source
+// was silent for that long, no client waits for it until it has answered something.
 func (as *answers) ask(ctx context.Context, q inquiry, ask func(context.Context) (answer, error)) answer {
 	last := as.get(q.question)
 	anew := as.renews(q, last)
@@ -55,7 +54,7 @@ func (as *answers) ask(ctx context.Context, q inquiry, ask func(context.Context)
 		ctx, cancel := context.WithTimeout(ctx, as.opts.FetchTimeout)
 		defer cancel()
 		if a := as.get(q.question); a.at.After(last.at) || a.failed.After(last.failed) {
-			return a, nil // learned since the caller looked
+			return a.fromMemory(), nil // learned since the caller looked
 		}
 		if anew {
 			ctx = WithNoCache(ctx)
@@ -139,6 +138,9 @@ func (as *answers) learn(q question, a answer, err error) (answer, error) {
 		a.failed, a.err, a.retryAt = now, err, now.Add(max(as.opts.DownTTL, min(retryAfter(err), maxRetryAfter)))
 	}
 	as.put(q, a)
+	if err != nil && a.good() {
+		a = a.fromMemory()
+	}
 	return a, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -17,7 +18,7 @@ import (
 	"github.com/athens-go/athens/internal/sumcheck"
 )
 
-var errNoSumDB = errors.New("this server does not pass on to that checksum database")
+var errNoSumDB = errors.New("this server does not proxy that checksum database")
 
 // serveSumDB answers a checksum database request from what is kept, or passes it
 // on to the upstream. Clients of a server that does neither will ask the
@@ -36,11 +37,12 @@ func (x *exchange) serveSumDB() error {
 	if _, ok := x.h.opts.Upstream.(SumDBUpstream); ok {
 		x.source, x.outcome = SourceUpstream, OutcomeFetch
 	}
-	body, held, err := x.sumDBAnswer()
+	a, err := x.sumDBAnswer()
+	x.remembered = a.remembered
 	if err != nil {
 		return err
 	}
-	if held {
+	if a.held {
 		x.source, x.outcome = SourceStore, OutcomeHeld
 	}
 	contentType, age := "text/plain; charset=utf-8", x.maxAge()
@@ -50,17 +52,16 @@ func (x *exchange) serveSumDB() error {
 	case protocol.LatestTree:
 		age = "no-cache"
 	}
-	return x.serveAnswer(contentType, age, body)
+	return x.serveAnswer(contentType, age, a.body)
 }
 
-// sumDBAnswer returns the answer, and whether it was kept.
-func (x *exchange) sumDBAnswer() (body []byte, held bool, err error) {
+// sumDBAnswer returns the answer from the store, from memory or from the upstream.
+func (x *exchange) sumDBAnswer() (sumAnswer, error) {
 	// Parsed paths have one spelling, so this is just what was understood.
 	q := sumDBQuestion{db: x.req.DB, path: strings.TrimPrefix(x.r.URL.Path, "/"), module: x.req.Module, chain: x.chain}
 	switch {
 	case x.h.sums == nil:
-		body, err = x.h.askSumDB(x.r.Context(), q, nil)
-		return body, false, err
+		return x.h.askSumDB(x.r.Context(), q, nil)
 	case x.req.Op == protocol.Supported || x.req.Op == protocol.LatestTree:
 		return x.h.sums.changing(x.r.Context(), q, x.req.Op)
 	}
@@ -75,12 +76,12 @@ type sumDBQuestion struct {
 	chain  string
 }
 
-// askSumDB asks the upstream, once however many want it, and remembers the
-// answer for a while, as check, which may be nil, returns it.
-func (h *Handler) askSumDB(ctx context.Context, q sumDBQuestion, check func(context.Context, []byte) ([]byte, error)) ([]byte, error) {
+// askSumDB asks the upstream once for all clients that wait, and remembers the answer for a
+// while, as check returns it. Check may be nil.
+func (h *Handler) askSumDB(ctx context.Context, q sumDBQuestion, check func(context.Context, []byte) ([]byte, error)) (sumAnswer, error) {
 	up, ok := h.opts.Upstream.(SumDBUpstream)
 	if !ok {
-		return nil, &MissingError{Err: errNoSumDB}
+		return sumAnswer{}, &MissingError{Err: errNoSumDB}
 	}
 	ask := func(ctx context.Context) (body []byte, err error) {
 		op := h.opts.begin(h.onward(ctx, source{}, q.chain), OpSumDB, SourceUpstream, q.module)
@@ -94,7 +95,7 @@ func (h *Handler) askSumDB(ctx context.Context, q sumDBQuestion, check func(cont
 		}
 		return a, err
 	})
-	return a.body, a.failure()
+	return sumAnswer{body: a.body, remembered: a.remembered}, a.failure()
 }
 
 // maxSumDBs bounds of how many checksum databases the newest tree is in memory:
@@ -113,10 +114,11 @@ type sumDBs struct {
 	warned time.Time // when the log last said that something is not kept
 }
 
-// sumAnswer is an answer, and whether it was kept.
+// A sumAnswer is an answer of a checksum database.
 type sumAnswer struct {
-	body []byte
-	held bool
+	body       []byte
+	held       bool // it came from the store
+	remembered bool // it came from memory: the upstream was not asked for any part of it
 }
 
 // newSumDBs returns nil if h's store does not keep what databases said.
@@ -195,57 +197,63 @@ func (p proved) Put(path string, data []byte) {
 	p.answers.put(p.question(path), answer{body: data, at: time.Now()})
 }
 
-// ask returns how the database of q is asked for parts of a proof.
-func (s *sumDBs) ask(q sumDBQuestion) sumcheck.Ask {
+// ask returns a function that asks for the parts of a proof in the database of q. It sets
+// asked when an answer comes from the upstream and not from memory.
+func (s *sumDBs) ask(q sumDBQuestion, asked *atomic.Bool) sumcheck.Ask {
 	return func(ctx context.Context, path string) ([]byte, error) {
 		q := q
 		q.path = "sumdb/" + q.db + "/" + path
-		return s.h.askSumDB(ctx, q, nil)
+		a, err := s.h.askSumDB(ctx, q, nil)
+		if !a.remembered {
+			asked.Store(true)
+		}
+		return a.body, err
 	}
 }
 
-// lasting answers for a record or a tile: from what is kept, else the upstream's
-// answer, which is kept once it is proved.
-func (s *sumDBs) lasting(ctx context.Context, q sumDBQuestion) (body []byte, held bool, err error) {
-	a, err := s.calls.Do(ctx, questionKey{question{op: "sumdb", path: q.path}, q.chain}, func(ctx context.Context) (a sumAnswer, err error) {
+// lasting answers for a record or a tile: from the store, otherwise from the upstream, whose
+// answer is stored once it is proved.
+func (s *sumDBs) lasting(ctx context.Context, q sumDBQuestion) (sumAnswer, error) {
+	return s.calls.Do(ctx, questionKey{question{op: "sumdb", path: q.path}, q.chain}, func(ctx context.Context) (a sumAnswer, err error) {
 		ctx, cancel := context.WithTimeout(ctx, s.h.opts.FetchTimeout)
 		defer cancel()
 		db, path := s.database(q.db), strings.TrimPrefix(q.path, "sumdb/"+q.db+"/")
+		var asked atomic.Bool
 		if q.module.Path != "" {
-			a.body, a.held, err = db.Lookup(ctx, q.module, path, s.ask(q))
+			a.body, a.held, err = db.Lookup(ctx, q.module, path, s.ask(q, &asked))
 		} else {
 			var t tlog.Tile
 			if t, err = tlog.ParseTilePath(path); err == nil {
-				a.body, a.held, err = db.Tile(ctx, t, s.ask(q))
+				a.body, a.held, err = db.Tile(ctx, t, s.ask(q, &asked))
 			}
 		}
+		a.remembered = !a.held && !asked.Load()
 		return a, s.judge(q, err)
 	})
-	return a.body, a.held, err
 }
 
-// changing answers for the newest tree, or whether there is such a database: as
-// the upstream does, else from what is kept.
-func (s *sumDBs) changing(ctx context.Context, q sumDBQuestion, op protocol.Op) (body []byte, held bool, err error) {
+// changing answers for the newest tree, or whether there is such a database: from the
+// upstream, otherwise from the store.
+func (s *sumDBs) changing(ctx context.Context, q sumDBQuestion, op protocol.Op) (sumAnswer, error) {
 	db := s.database(q.db)
 	var check func(context.Context, []byte) ([]byte, error)
 	if op == protocol.LatestTree {
 		check = func(ctx context.Context, body []byte) ([]byte, error) {
-			body, err := db.Latest(ctx, body, s.ask(q))
+			body, err := db.Latest(ctx, body, s.ask(q, new(atomic.Bool)))
 			return body, s.judge(q, err)
 		}
 	}
 	if head := db.Head(ctx); head != nil {
+		var body []byte
 		if op == protocol.LatestTree {
 			body = head.Note
 		}
 		if _, ok := s.h.opts.Upstream.(SumDBUpstream); !ok {
-			return body, true, nil
+			return sumAnswer{body: body, held: true}, nil
 		}
 		s.h.answers.standIn(question{op: "sumdb", path: q.path}, body)
 	}
-	body, err = s.h.askSumDB(ctx, q, check)
-	return body, false, err
+	return s.h.askSumDB(ctx, q, check)
 }
 
 // judge gives an error its kind, and raises the alarm if somebody lies.

@@ -37,7 +37,7 @@ const (
 	OutcomeLocated      = "located"      // redirected to the store's own URL, see ZipLocator
 	OutcomeRedirect     = "redirect"     // redirected to the upstream
 	OutcomeFetch        = "fetch"        // served from a source
-	OutcomeRemembered   = "remembered"   // a source's earlier answer to list, @latest or a query
+	OutcomeRemembered   = "remembered"   // a source's earlier answer to list, @latest or a query, or a checksum database's
 	OutcomeDone         = "done"         // an operation other than a request succeeded
 	OutcomeUnauthorized = "unauthorized" // 401
 	OutcomeBlocked      = "blocked"      // 403, or nothing left to list
