@@ -170,6 +170,9 @@ func (r *Repo) write(name string, content []byte) error {
 
 // record executes what makes a commit or a tag.
 func (r *Repo) record(command string, args []string) error {
+	if command == "tag" && len(args) == 1 && plainName.MatchString(args[0]) {
+		return r.tagHead(args[0])
+	}
 	if command == "tag" && args[0] != "-a" {
 		_, err := r.git(r.work, append([]string{"tag", "-f"}, args...)...)
 		return err

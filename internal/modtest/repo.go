@@ -99,35 +99,6 @@ func (r *Repo) imports() []goImport {
 	return []goImport{{prefix: r.Path}}
 }
 
-// create makes the two empty repositories.
-func (r *Repo) create() error {
-	root := r.t.TempDir()
-	r.work, r.bare, r.home = filepath.Join(root, "work"), filepath.Join(root, "bare.git"), filepath.Join(root, "home")
-	r.head = "main"
-	for _, args := range [][]string{
-		{"init", "-q", "-b", "main", "--template=", r.work},
-		{"init", "-q", "-b", "main", "--template=", "--bare", r.bare},
-		// What large hosts allow: any commit by its hash, and partial clones.
-		{"-C", r.bare, "config", "uploadpack.allowAnySHA1InWant", "true"},
-		{"-C", r.bare, "config", "uploadpack.allowFilter", "true"},
-	} {
-		if _, err := r.git(root, args...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// publish makes what the script has done visible to clients, at once.
-func (r *Repo) publish() error {
-	fetch := []string{"fetch", "-q", "--atomic", "--prune", "--force", "--no-write-fetch-head", r.work, "+refs/*:refs/*"}
-	if _, err := r.git(r.bare, fetch...); err != nil {
-		return err
-	}
-	_, err := r.git(r.bare, "symbolic-ref", "HEAD", "refs/heads/"+r.head)
-	return err
-}
-
 // git runs git in dir with nothing of the machine's or user's configuration.
 func (r *Repo) git(dir string, args ...string) (string, error) {
 	cmd := exec.Command("git", args...)
@@ -228,5 +199,5 @@ func serveBackend(w http.ResponseWriter, req *http.Request, rest, dir, home stri
 			"GIT_PROJECT_ROOT="+dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_PROTOCOL="+req.Header.Get("Git-Protocol")),
 		Logger: log.New(stderr, name+": ", 0), Stderr: stderr,
 	}
-	h.ServeHTTP(w, req)
+	serveOnce(w, req, dir, body, h)
 }
