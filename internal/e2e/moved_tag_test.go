@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -67,7 +66,16 @@ tag v1.0.0
 	}
 
 	repo.Run("tag v1.0.0 right\n")
-	require.Eventually(t, func() bool { status, _ := get(registry.URL); return status == http.StatusOK }, time.Minute, 100*time.Millisecond)
+	modtest.Eventually(t, "the registry has seen that the tag moved", func() bool {
+		fresh, err := http.NewRequestWithContext(t.Context(), http.MethodGet, registry.URL+"/git.test/moving/@v/list", nil)
+		require.NoError(t, err)
+		fresh.Header.Set("Cache-Control", "no-cache") // otherwise it is seen after a minute
+		resp, err := http.DefaultClient.Do(fresh)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		status, _ := get(registry.URL)
+		return status == http.StatusOK
+	})
 	for _, url := range []string{proxy.URL, registry.URL} {
 		client := modtest.NewGo(t, net)
 		client.Set("GOPROXY="+url, "GONOPROXY=none", "GOPRIVATE=", "GONOSUMDB=*")
