@@ -120,4 +120,3 @@ func (r *copying) Write(b []byte) (int, error) {
 
 // Unwrap serves [http.NewResponseController].
 func (r *copying) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
