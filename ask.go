@@ -197,7 +197,7 @@ func (x *exchange) ask(src source, q question, spare func() bool, ask func(conte
 // sourceList returns the versions that the source lists.
 func (x *exchange) sourceList(spare func() bool) ([]string, error) {
 	m := x.req.Module
-	src, err := x.h.sourceOf(m, x.route)
+	src, err := x.h.sourceOf(x.r.Context(), m, x.route)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +222,7 @@ func (x *exchange) sourceList(spare func() bool) ([]string, error) {
 // can tell.
 func (x *exchange) resolve(op, query string, spare func() bool) (*Info, error) {
 	m := module.Version{Path: x.req.Module.Path, Version: query}
-	src, err := x.h.sourceOf(m, x.route)
+	src, err := x.h.sourceOf(x.r.Context(), m, x.route)
 	if err != nil {
 		return nil, err
 	}
@@ -256,7 +256,7 @@ func (x *exchange) noneFits(err error) bool {
 		return false
 	}
 	m := x.req.Module
-	src, err := x.h.sourceOf(m, x.route)
+	src, err := x.h.sourceOf(x.r.Context(), m, x.route)
 	if err != nil || !src.vcs {
 		return false
 	}
@@ -290,7 +290,7 @@ func (x *exchange) retractions(versions []string, fetch bool) modcheck.Retractio
 	ctx := x.r.Context()
 	held, err := x.h.holds(ctx, m, ModFile)
 	if err == nil && !held && fetch {
-		if src, srcErr := x.h.sourceOf(m, x.route); srcErr == nil {
+		if src, srcErr := x.h.sourceOf(x.r.Context(), m, x.route); srcErr == nil {
 			err = x.h.fetchInfoMod(ctx, src, m)
 		}
 	}

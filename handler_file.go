@@ -47,7 +47,7 @@ func (x *exchange) serveFile() error {
 	if held || err != nil {
 		return err
 	}
-	src, err := x.h.sourceOf(m, x.route)
+	src, err := x.h.sourceOf(x.r.Context(), m, x.route)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (h *Handler) Fill(ctx context.Context, f Fill) (err error) {
 	if held, err := h.holds(ctx, m, wanted(f)...); held || err != nil {
 		return err
 	}
-	src, err := h.sourceOf(m, route)
+	src, err := h.sourceOf(ctx, m, route)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (h *Handler) prefetchFile(c candidate) (fetched, ok bool) {
 	if err != nil || route.Private || route.Blocked != "" {
 		return false, false
 	}
-	src, err := h.sourceOf(c.module, route)
+	src, err := h.sourceOf(h.ctx, c.module, route)
 	if err != nil {
 		return false, false
 	}

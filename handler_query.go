@@ -238,7 +238,7 @@ func (x *exchange) serveVersion(version string, info *Info) error {
 		return err
 	}
 	if info == nil {
-		src, err := x.h.sourceOf(m, x.route)
+		src, err := x.h.sourceOf(x.r.Context(), m, x.route)
 		if err != nil {
 			return err
 		}
@@ -325,7 +325,7 @@ func isPrefix(query string) bool {
 // does not depend. It returns nil if the version is not held, if the two contradict
 // each other, or if an upstream leaves the Origin out.
 func (x *exchange) heldInfo(m module.Version, info *Info) ([]byte, error) {
-	src, err := x.h.sourceOf(m, x.route)
+	src, err := x.h.sourceOf(x.r.Context(), m, x.route)
 	if err != nil || info.Origin == nil && !src.vcs {
 		return nil, err
 	}

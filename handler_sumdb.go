@@ -83,8 +83,9 @@ func (h *Handler) askSumDB(ctx context.Context, q sumDBQuestion, check func(cont
 	if !ok {
 		return sumAnswer{}, &MissingError{Err: errNoSumDB}
 	}
+	src := source{parent: TraceParent(ctx)}
 	ask := func(ctx context.Context) (body []byte, err error) {
-		op := h.opts.begin(h.onward(ctx, source{}, q.chain), OpSumDB, SourceUpstream, q.module)
+		op := h.opts.begin(h.onward(ctx, src, q.chain), OpSumDB, SourceUpstream, q.module)
 		defer func() { op.event.Bytes = int64(len(body)); op.end(err) }()
 		return up.SumDB(op.ctx, q.path)
 	}

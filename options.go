@@ -76,8 +76,8 @@ type Options struct {
 
 	// Trace is called before each operation on a source or the store, with one of
 	// OpInfo, OpMod, … The operation runs on the context that it returns, and the
-	// function that it returns is called with the result. If it is nil, nothing is
-	// traced.
+	// function that it returns is called with the result. [TraceParent]
+	// says what caused the operation. If it is nil, nothing is traced.
 	Trace func(ctx context.Context, op string, m module.Version) (context.Context, func(error))
 	// Observe is called once for each answered request, and for each fetch, store
 	// write and fill that ended. The log line of a request has the same values. If

@@ -62,6 +62,8 @@ type source struct {
 	Route
 	name string // for errors and logs
 	vcs  bool   // version control: stored before it is answered, and whole
+
+	parent any // TraceParent of the request or fill that needs it
 }
 
 // host is what is silent when a question about a module is not answered: the
@@ -76,12 +78,13 @@ func (s source) host(path string) string {
 
 // sourceOf returns where a module of that route comes from: an Upstream for what
 // is public, otherwise version control.
-func (h *Handler) sourceOf(m module.Version, route Route) (source, error) {
+func (h *Handler) sourceOf(ctx context.Context, m module.Version, route Route) (source, error) {
+	parent := TraceParent(ctx)
 	switch {
 	case h.opts.Upstream != nil && !route.Private:
-		return source{h.opts.Upstream, route, SourceUpstream, false}, nil
+		return source{h.opts.Upstream, route, SourceUpstream, false, parent}, nil
 	case h.opts.Fetcher != nil:
-		return source{h.opts.Fetcher, route, SourceVCS, true}, nil
+		return source{h.opts.Fetcher, route, SourceVCS, true, parent}, nil
 	case route.Private && h.opts.Upstream != nil:
 		// Not a 404: a go command would then take the private path outside.
 		return source{}, &UnavailableError{Source: "version control", Err: errNoFetcher}
@@ -124,9 +127,26 @@ func isServer(name string) bool {
 	return ok && len(id) == 26 && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz234567") == ""
 }
 
+type traceParentKey struct{}
+
+// WithTraceParent returns a context whose work belongs to the trace of parent, a value of
+// a tracing library. A fetch is shared: it goes on when the request that needed it first
+// has ended, and gets nothing else of that request's context. So a middleware that
+// begins a trace puts it here, and [Options].Trace reads it with [TraceParent].
+func WithTraceParent(ctx context.Context, parent any) context.Context {
+	return context.WithValue(ctx, traceParentKey{}, parent)
+}
+
+// TraceParent returns what [WithTraceParent] has put into ctx, or into that of the request or
+// fill that needs the operation of ctx first; nil if that is nothing.
+func TraceParent(ctx context.Context) any { return ctx.Value(traceParentKey{}) }
+
 // onward returns the context for questions to src: with this server added to chain,
-// and with whether the module is private.
+// with whether the module is private, and with the trace that it belongs to.
 func (h *Handler) onward(ctx context.Context, src source, chain string) context.Context {
+	if src.parent != nil {
+		ctx = WithTraceParent(ctx, src.parent)
+	}
 	ctx = WithPrivate(ctx, src.Private)
 	if chain != "" {
 		chain += ", "

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
@@ -118,7 +119,11 @@ func followable(from, to *url.URL, hops int) error {
 // request returns the GET of a URL. Naming an encoding keeps the transport from
 // unpacking one by itself: what is counted and compared are the bytes that came.
 func (c *client) request(ctx context.Context, at *url.URL, auth string) *http.Request {
-	header := http.Header{"Accept-Encoding": {"identity"}, "User-Agent": {c.opts.UserAgent}}
+	header := make(http.Header)
+	if c.opts.Header != nil {
+		maps.Copy(header, c.opts.Header(ctx))
+	}
+	header["Accept-Encoding"], header["User-Agent"] = []string{"identity"}, []string{c.opts.UserAgent}
 	if chain := athens.Via(ctx); chain != "" {
 		header.Set("Via", chain)
 	}

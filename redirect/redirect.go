@@ -69,6 +69,10 @@ type Options struct {
 	QueueTimeout time.Duration
 	// UserAgent names this server. Empty means "athens".
 	UserAgent string
+	// Header returns what a request for a question in ctx also carries, such as a
+	// traceparent; also where the server redirects to. What this package sends itself
+	// has precedence. Nil means nothing.
+	Header func(ctx context.Context) http.Header
 
 	// Netrc names the file with logins, which has credentials for an https URL
 	// that holds none itself; one that can't be read is an error. If it is empty, the

@@ -38,6 +38,9 @@ func (s *sharing) do(ctx context.Context, key string, fn func(context.Context) (
 		if athens.NoCache(ctx) {
 			work = athens.WithNoCache(work)
 		}
+		if parent := athens.TraceParent(ctx); parent != nil {
+			work = athens.WithTraceParent(work, parent)
+		}
 		work, cancel := context.WithCancel(work)
 		c = &call{cancel: cancel}
 		s.calls[key] = c

@@ -316,6 +316,25 @@ func TestGatewayTimeoutIsATimeout(t *testing.T) {
 	assert.True(t, down.Timeout())
 }
 
+// Header adds to each request, and replaces nothing.
+func TestHeader(t *testing.T) {
+	got := make(chan http.Header, 1)
+	srv := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header
+		http.NotFound(w, r)
+	}))
+	u := upstream(t, srv.URL, &redirect.Options{UserAgent: "test", Header: func(ctx context.Context) http.Header {
+		return http.Header{"Traceparent": {via.From(ctx)}, "User-Agent": {"other"}}
+	}})
+	_, err := u.Versions(via.With(t.Context(), "1.1 one"), "example.com/m")
+	require.ErrorAs(t, err, new(*athens.MissingError))
+	h := <-got
+	assert.Equal(t, "1.1 one", h.Get("Traceparent"), "of the question's context")
+	assert.Equal(t, "1.1 one", h.Get("Via"))
+	assert.Equal(t, "test", h.Get("User-Agent"))
+	assert.Equal(t, "identity", h.Get("Accept-Encoding"))
+}
+
 func TestVia(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
