@@ -99,7 +99,7 @@ func TestInsteadOfNonsense(t *testing.T) {
 		_, err := f.Versions(t.Context(), "git.test/simple")
 		var invalid *athens.InvalidError
 		require.ErrorAs(t, err, &invalid, base)
-		assert.ErrorContains(t, err, "what git's configuration puts in the place of https://git.test/simple", base)
+		assert.ErrorContains(t, err, "the URL that git's configuration replaces https://git.test/simple with", base)
 		assert.NotContains(t, err.Error(), "s3cret", base)
 	}
 	bad := newFetcher(t, n, func(o *fetcher.Options) { o.GitConfig = gitConfig(t, "[url \"s3cret") })

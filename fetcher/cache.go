@@ -10,13 +10,12 @@ import (
 	"time"
 )
 
-// staleAfter is the age at which what a fetch left behind must be of a process
-// that is gone.
+// staleAfter is the age at which leftovers of a fetch must be from a process that has
+// ended.
 const staleAfter = 24 * time.Hour
 
-// trim removes the bare repositories that were not used for the longest
-// time, until all of them fit into Options.MaxCacheBytes. keep stays, and so
-// does what a question is being answered from.
+// trim removes the least recently used bare repositories until all of them fit into
+// Options.MaxCacheBytes. It does not remove keep, nor repositories in use.
 func (f *Fetcher) trim(keep *repo) {
 	f.trimming.Lock()
 	defer f.trimming.Unlock()
@@ -37,7 +36,7 @@ func (f *Fetcher) trim(keep *repo) {
 		total += size
 		info, err := os.Stat(filepath.Join(dir, stateFile))
 		if err != nil {
-			continue // nothing but what is coming in
+			continue // nothing but incoming objects
 		}
 		list = append(list, kept{dir, size, info.ModTime()})
 	}
@@ -57,7 +56,7 @@ func folderSize(dir string) int64 {
 	var size int64
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
-			return nil // what vanishes meanwhile has no size
+			return nil // a file that vanishes meanwhile has no size
 		}
 		if info, err := d.Info(); err == nil {
 			size += info.Size()
@@ -67,7 +66,7 @@ func folderSize(dir string) int64 {
 	return size
 }
 
-// remove takes a bare repository away, unless it is in use.
+// remove removes a bare repository unless it is in use.
 func (f *Fetcher) remove(dir string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -83,8 +82,8 @@ func (f *Fetcher) remove(dir string) bool {
 	return f.erase(dir) == nil
 }
 
-// erase removes a bare repository. It is renamed first, so that nobody sees
-// half of it.
+// erase removes a bare repository. It renames it first, so that no reader sees
+// a half-removed one.
 func (f *Fetcher) erase(dir string) error {
 	gone, err := os.MkdirTemp(f.dir, gonePrefix)
 	if err != nil {
@@ -97,13 +96,13 @@ func (f *Fetcher) erase(dir string) error {
 // gonePrefix begins the names of repositories that are being removed.
 const gonePrefix = "gone-"
 
-// repair removes a bare repository that an error shows to be damaged, by a lost
-// write for example, so that the next question fetches it anew.
+// repair removes a bare repository if err shows that it is damaged, for example by a
+// lost write, so that the next request fetches it again.
 func (f *Fetcher) repair(r *repo, err error) {
 	if !errors.Is(err, errDamaged) {
 		return
 	}
-	f.opts.Logger.Error("git repository is damaged and removed", "url", r.name, "error", err)
+	f.opts.Logger.Error("git repository was damaged and has been removed", "url", r.name, "error", err)
 	if err := f.erase(r.dir); err != nil {
 		f.opts.Logger.Error("git repository can't be removed", "url", r.name, "error", err)
 	}

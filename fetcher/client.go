@@ -10,12 +10,12 @@ import (
 
 // A clients is how requests of one reach travel.
 type clients struct {
-	pages *http.Client // for pages; without TLS's checks where the reach is insecure
+	pages *http.Client // for pages; does not verify certificates if the policy is insecure
 	git   *http.Client // for repositories by HTTP
 }
 
-// newClients makes a route for each reach. None shares a connection with one
-// that goes further.
+// newClients returns the clients of each policy. Those that may dial private
+// addresses, or skip TLS verification, share no connections with the others.
 func newClients(o *Options) map[networkPolicy]*clients {
 	routes := make(map[networkPolicy]*clients)
 	for _, private := range []bool{false, true} {
@@ -35,21 +35,21 @@ func newClients(o *Options) map[networkPolicy]*clients {
 // pageClient returns the client for a page or a file at a URL of that scheme.
 func (f *Fetcher) pageClient(to networkPolicy, scheme string) *http.Client {
 	if scheme != "https" {
-		to.insecure = false // there is nothing to leave unchecked
+		to.insecure = false // there is no certificate to verify
 	}
 	return f.clients[to].pages
 }
 
 func tooManyRedirects(via []*http.Request, most int) error {
 	if len(via) >= most {
-		return fmt.Errorf("stopped after %d redirects, which is what Options.MaxRedirects allows", most)
+		return fmt.Errorf("stopped after %d redirects; Options.MaxRedirects sets this limit", most)
 	}
 	return nil
 }
 
-// newClient makes a client that never takes credentials to another host or from
-// https to http, goes there only if it may be insecure, and gives up after a
-// number of redirects.
+// newClient returns a client that never sends credentials to another host or from
+// https to http. It follows redirects to http only if insecure is true, and gives up
+// after a number of redirects.
 func newClient(transport http.RoundTripper, insecure bool, redirects int) *http.Client {
 	return &http.Client{
 		Transport: transport,
@@ -60,7 +60,7 @@ func newClient(transport http.RoundTripper, insecure bool, redirects int) *http.
 				return fmt.Errorf("redirected from https to %s, which Options.Insecure (GOINSECURE) does not allow for this path", redactedURL(req.URL))
 			}
 			if first.Method != http.MethodGet {
-				return http.ErrUseLastResponse // git follows none of these either
+				return http.ErrUseLastResponse // git does not follow these either
 			}
 			if downgraded || req.URL.Host != first.URL.Host {
 				stripCredentials(req.Header)
@@ -70,7 +70,7 @@ func newClient(transport http.RoundTripper, insecure bool, redirects int) *http.
 	}
 }
 
-// stripCredentials leaves only the headers that say what is asked for.
+// stripCredentials removes all headers but those that describe the request.
 func stripCredentials(h http.Header) {
 	for name := range h {
 		switch name {
@@ -81,8 +81,8 @@ func stripCredentials(h http.Header) {
 	}
 }
 
-// insecureTransport is transport without the verification of certificates,
-// where it is of a kind that has it.
+// insecureTransport returns transport without verification of certificates, if it is
+// an [*http.Transport].
 func insecureTransport(transport http.RoundTripper) http.RoundTripper {
 	t, ok := transport.(*http.Transport)
 	if !ok {

@@ -10,7 +10,7 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// content is a version bound to its commit, all of which is here.
+// content is a version whose commit has been fetched.
 type content struct {
 	module   module.Version
 	codeRepo *codeRepo
@@ -22,8 +22,8 @@ func (c *content) Info(ctx context.Context) (*athens.Info, error) {
 	return c.version.info(), context.Cause(ctx)
 }
 
-// Mod implements [athens.Content]. It is the go.mod as it is stored: the one in
-// the zip can differ from it in what git attributes change.
+// Mod implements [athens.Content]. It returns the go.mod as it is stored in git. The
+// one in the zip can differ if git attributes convert it.
 func (c *content) Mod(ctx context.Context) ([]byte, error) {
 	return bytes.Clone(c.codeRepo.goMod(c.version.root)), context.Cause(ctx)
 }

@@ -22,23 +22,23 @@ func BasicAuth(user, password string) http.Header {
 type refusedKey struct{}
 
 // Refused reports, in [Options.Credentials], whether a server has just refused
-// what was returned before, so that a token that is kept must be replaced. The
-// question is not asked a third time.
+// the headers returned before, so that a cached token must be replaced. The request is
+// not sent a third time.
 func Refused(ctx context.Context) bool { return ctx.Value(refusedKey{}) != nil }
 
 func withRefused(ctx context.Context) context.Context {
 	return context.WithValue(ctx, refusedKey{}, true)
 }
 
-// A credential is what a request logs in with.
+// A credential is the login of a request.
 type credential struct {
 	header     http.Header // nil if there is none
-	fromOption bool        // by the Credentials option
+	fromOption bool        // from the Credentials option
 
-	withheld bool // one is known, and is not sent without TLS
+	withheld bool // one is known, but is not sent without TLS
 }
 
-// withheldKey marks the context of requests that go without a login that is known.
+// withheldKey marks the context of a request that is sent without a known login.
 type withheldKey struct{}
 
 func withWithheld(ctx context.Context, withheld bool) context.Context {
@@ -48,8 +48,8 @@ func withWithheld(ctx context.Context, withheld bool) context.Context {
 	return context.WithValue(ctx, withheldKey{}, true)
 }
 
-// knowsLogin reports whether the URL or netrc has a login for u. The Credentials option
-// is not asked for one that would not be sent.
+// knowsLogin reports whether u or netrc has a login for u. It does not call the
+// Credentials option for a login that would not be sent.
 func (f *Fetcher) knowsLogin(u *url.URL) bool {
 	if u.User != nil {
 		return true
@@ -65,8 +65,8 @@ func (f *Fetcher) knowsLogin(u *url.URL) bool {
 	return ok
 }
 
-// credentials returns the login at u. Without TLS there is none, unless the
-// path may do without.
+// credentials returns the login for u. Without TLS there is none, unless the
+// policy allows it.
 func (f *Fetcher) credentials(ctx context.Context, u *url.URL, to networkPolicy) (credential, error) {
 	if u.Scheme != "https" && !to.insecure {
 		return credential{withheld: f.knowsLogin(u)}, nil
@@ -86,7 +86,7 @@ func (f *Fetcher) credentials(ctx context.Context, u *url.URL, to networkPolicy)
 	}
 	file, err := netrc.Load(f.opts.Netrc)
 	if err != nil {
-		f.warn(ctx, "netrc can't be read; requests go without its logins")(f.opts.Netrc, err)
+		f.warn(ctx, "netrc can't be read; continuing without its logins")(f.opts.Netrc, err)
 		return credential{}, nil
 	}
 	if e, ok := file.Lookup(u.Hostname()); ok {
@@ -95,8 +95,8 @@ func (f *Fetcher) credentials(ctx context.Context, u *url.URL, to networkPolicy)
 	return credential{}, nil
 }
 
-// get asks for what is at u, logged in. Where the server refuses the login and
-// there is a new one, it is asked once more.
+// get gets u, with the login for it. If the server refuses the login and
+// a new one is available, it retries once.
 func (f *Fetcher) get(ctx context.Context, client *http.Client, u *url.URL, to networkPolicy) (*http.Response, error) {
 	old, err := f.credentials(ctx, u, to)
 	if err != nil {
@@ -108,7 +108,7 @@ func (f *Fetcher) get(ctx context.Context, client *http.Client, u *url.URL, to n
 	}
 	fresh, err := f.credentials(withRefused(ctx), u, to)
 	if err != nil || sameHeader(old.header, fresh.header) {
-		return resp, nil // the refusal is the answer
+		return resp, nil // the refusal is the result
 	}
 	resp.Body.Close()
 	return getWith(ctx, client, u, fresh)
@@ -128,8 +128,7 @@ func sameHeader(a, b http.Header) bool {
 	return maps.EqualFunc(a, b, func(x, y []string) bool { return slices.Equal(x, y) })
 }
 
-// logins is how go-git's HTTP transport takes headers; it drops them when a
-// redirect leaves the host they are for.
+// logins are the headers that authenticate a request.
 type logins http.Header
 
 // SetAuth adds the headers to a request.
@@ -139,8 +138,8 @@ func (l logins) SetAuth(r *http.Request) {
 	}
 }
 
-// Name says what kind of login this is.
+// Name returns the kind of login.
 func (l logins) Name() string { return "http-headers" }
 
-// String does not show the secrets.
+// String hides the secrets.
 func (l logins) String() string { return "http-headers: *****" }

@@ -18,7 +18,7 @@ const (
 	vcsMod = "mod" // a server that speaks the GOPROXY protocol
 )
 
-// A repoLocation says where the code of a module is.
+// A repoLocation is where the code of a module is.
 type repoLocation struct {
 	vcs    string
 	url    string // of the repository
@@ -27,7 +27,7 @@ type repoLocation struct {
 	policy networkPolicy
 }
 
-// size is what a place takes of memory, in bytes.
+// size returns the memory that a location takes, in bytes.
 func (p *repoLocation) size() int64 {
 	if p == nil {
 		return 0
@@ -36,19 +36,20 @@ func (p *repoLocation) size() int64 {
 }
 
 // A hostPattern is a hosting service, or a form of path, that needs no go-import page.
+// The go command calls it a vcsPath.
 type hostPattern struct {
-	host    string // paths under it that don't match are no modules
+	host    string // paths under it that don't match are not modules
 	path    *regexp.Regexp
 	vcs     string
-	suffix  bool // a repository name may not end in .git and the like
-	anyHost bool // the host answers by one of several schemes
+	suffix  bool // a repository name may not end in .git or a similar suffix
+	anyHost bool // the scheme is found by trying several
 }
 
 var vcsSuffix = regexp.MustCompile(`\.(bzr|fossil|git|hg|svn)$`)
 
-// hostPatterns are the go command's. The first group is the root, which is the
-// repository's URL too. The last one is for any host: its second group is the
-// repository's name without the suffix, and the third that suffix.
+// hostPatterns are the go command's. The first group is the root, which is also the
+// repository's URL without a scheme. The last pattern is for any host: its second group
+// is the repository's name without the suffix, and its third is that suffix.
 var hostPatterns = []hostPattern{
 	{host: "github.com", vcs: vcsGit, suffix: true,
 		path: regexp.MustCompile(`^(github\.com/[\w.\-]+/[\w.\-]+)(?:/[\w.\-]+)*$`)},
@@ -66,9 +67,9 @@ var hostPatterns = []hostPattern{
 		path: regexp.MustCompile(`(((?:[a-z0-9.\-]+\.)+[a-z0-9.\-]+(?::[0-9]+)?(?:/~?[\w.\-]+)+?)\.(bzr|fossil|git|hg|svn))(?:/~?[\w.\-]+)*$`)},
 }
 
-// locate says where a module's code is, from what is remembered or by asking.
+// locate returns where a module's code is, from the cache or by asking its host.
 func (f *Fetcher) locate(ctx context.Context, path string) (*repoLocation, error) {
-	to := f.policyFor(ctx, path) // the flight's context does not know
+	to := f.policyFor(ctx, path) // the flight's context lacks it
 	key := to.String() + path
 	if p, err, ok := f.locations.get(key); ok {
 		return p, err
@@ -95,7 +96,7 @@ func (f *Fetcher) lookUp(ctx context.Context, path string, to networkPolicy) (*r
 	}
 	p.policy = to
 	if strings.Contains(p.root, "...") {
-		return nil, notFoundf("the root of a repository can't have \"...\" in its path")
+		return nil, notFoundf("the path of a repository's root can't contain \"...\"")
 	}
 	if p.vcs != vcsGit && p.vcs != vcsMod {
 		return nil, invalidf("%s is a %s repository: %w", p.root, p.vcs, errors.ErrUnsupported)
@@ -103,7 +104,7 @@ func (f *Fetcher) lookUp(ctx context.Context, path string, to networkPolicy) (*r
 	return p, f.checkGOVCS(p)
 }
 
-// matchHostPattern finds paths whose form says where the repository is. It returns
+// matchHostPattern locates paths whose form tells where the repository is. It returns
 // nil if path has no such form.
 func (f *Fetcher) matchHostPattern(ctx context.Context, path string, to networkPolicy) (*repoLocation, error) {
 	for _, s := range hostPatterns {
@@ -115,10 +116,10 @@ func (f *Fetcher) matchHostPattern(ctx context.Context, path string, to networkP
 			if s.host == "" {
 				continue
 			}
-			return nil, notFoundf("%q is not an import path of %s", path, s.host)
+			return nil, notFoundf("%q is not a valid import path on %s", path, s.host)
 		}
 		if s.suffix && vcsSuffix.MatchString(m[1]) {
-			return nil, notFoundf("a path of %s can't end in a version control suffix", s.host)
+			return nil, notFoundf("a path on %s can't end in a version control suffix such as .git", s.host)
 		}
 		vcs := s.vcs
 		if s.anyHost {
@@ -142,8 +143,8 @@ func (f *Fetcher) matchHostPattern(ctx context.Context, path string, to networkP
 	return nil, nil
 }
 
-// probe finds the scheme by which a repository, given without one, answers. By
-// ssh only hosts that known_hosts knows are asked.
+// probe finds the scheme with which a repository, given without one, can be reached.
+// It tries ssh only with hosts that are in known_hosts.
 func (f *Fetcher) probe(ctx context.Context, repo string, to networkPolicy) (string, error) {
 	schemes := []string{"https"}
 	if to.insecure {
@@ -162,19 +163,19 @@ func (f *Fetcher) probe(ctx context.Context, repo string, to networkPolicy) (str
 		case errors.As(err, new(notFound)):
 			missing = err
 		case scheme == "git+ssh" && missing != nil && !errors.As(err, new(serverMessage)):
-			return "", err // what is not there by https may be there by ssh
+			return "", err // what https does not find, ssh may
 		case missing == nil && outage == nil:
 			outage = err
 		}
 	}
-	// What answered "no" over http outweighs that https is not there.
+	// A "not found" over http counts more than the failure to reach https.
 	if outage != nil && (missing == nil || !to.insecure) {
 		return "", outage
 	}
 	return "", missing
 }
 
-// discover asks the path's own host for its go-import page.
+// discover reads the go-import page from the path's own host.
 func (f *Fetcher) discover(ctx context.Context, path string, to networkPolicy) (*repoLocation, error) {
 	at, tags, err := f.goImports(ctx, path, to)
 	if err != nil {
@@ -198,8 +199,8 @@ func (f *Fetcher) discover(ctx context.Context, path string, to networkPolicy) (
 	return p, listed()
 }
 
-// checkRootPage asks the page of a tag's prefix: whoever owns a sub-path does not own
-// the prefix, so that the two pages must agree.
+// checkRootPage reads the page of a tag's prefix too. The owner of a sub-path does not
+// own the prefix, so the two pages must agree.
 func (f *Fetcher) checkRootPage(ctx context.Context, path, at string, tag goImport, to networkPolicy) error {
 	rootAt, rootTags, err := f.goImports(ctx, tag.prefix, to)
 	if err != nil {
@@ -212,10 +213,10 @@ func (f *Fetcher) checkRootPage(ctx context.Context, path, at string, tag goImpo
 	return nil
 }
 
-// prefetchRefs asks a repository for its references while the page of its root is
-// looked at: a path that is a module needs both, and so does one that is none.
-// The function returned waits for the answer, and returns an error only if that
-// is an outage: anything else is remembered for who asks next.
+// prefetchRefs lists a repository's references while the page of its root is
+// read: both are needed in any case. The returned function waits for the list, and
+// returns an error only if that failed with an outage. Any other result is cached for
+// the next request.
 func (f *Fetcher) prefetchRefs(ctx context.Context, p *repoLocation, to networkPolicy) (listed func() error) {
 	if p == nil || p.vcs != vcsGit || f.checkGOVCS(p) != nil {
 		return func() error { return nil }
@@ -234,7 +235,7 @@ func (f *Fetcher) prefetchRefs(ctx context.Context, p *repoLocation, to networkP
 	}
 }
 
-// maxTag bounds a go-import tag, in bytes. Its parts are remembered, and are shown in
+// maxTag bounds a go-import tag, in bytes. Its parts are cached, and are shown in
 // errors.
 const maxTag = 4 << 10
 
@@ -245,17 +246,17 @@ func (tag goImport) size() int {
 // repoLocation says where a tag, found on the page at, says that the code is.
 func (tag goImport) location(at string) (*repoLocation, error) {
 	if tag.size() > maxTag {
-		return nil, notFoundf("%s: the go-import tag has more than %d bytes", at, maxTag)
+		return nil, notFoundf("%s: the go-import tag is larger than %d bytes", at, maxTag)
 	}
 	if strings.HasPrefix(tag.subdir, "/") || strings.HasPrefix(tag.subdir, "-") {
-		return nil, notFoundf("%s: invalid folder %q", at, tag.subdir)
+		return nil, notFoundf("%s: invalid subdirectory %q in the go-import tag", at, tag.subdir)
 	}
 	u, err := url.Parse(tag.repo)
 	switch {
 	case err != nil:
-		return nil, notFoundf("%s: the repository's URL %q is not valid", at, tag.repo)
+		return nil, notFoundf("%s: invalid repository URL %q", at, tag.repo)
 	case u.Scheme == "" || u.Scheme == "file":
-		return nil, notFoundf("%s: the repository's URL %q must have a network scheme", at, tag.repo)
+		return nil, notFoundf("%s: the repository URL %q must have a network scheme such as https", at, tag.repo)
 	}
 	switch tag.vcs {
 	case vcsGit, vcsMod, "hg", "svn", "bzr", "fossil":
@@ -265,18 +266,18 @@ func (tag goImport) location(at string) (*repoLocation, error) {
 	return &repoLocation{vcs: tag.vcs, url: tag.repo, root: tag.prefix, subdir: tag.subdir}, nil
 }
 
-// errNoTag is an outage: a page without a tag, such as one to sign in at or one that
-// says what is being repaired, does not show that there is no module. Only a host
-// that speaks of go-import tags, or answers 404 or 410, says so.
-var errNoTag = errors.New("the page has no go-import tag, so it is not known whether there is a module")
+// errNoTag is an outage: a page without a tag, such as a sign-in or a maintenance page,
+// does not show that there is no module. Only go-import tags of other paths do, or
+// status 404 or 410.
+var errNoTag = errors.New("the page has no go-import tag, so it is not known whether the module exists")
 
-// An importPage is what the go-import page of a path says.
+// An importPage has the tags of the go-import page of a path.
 type importPage struct {
 	at   string // its URL
 	tags []goImport
 }
 
-// size is what the page takes of memory beside itself, in bytes.
+// size returns the memory that the page refers to, in bytes.
 func (p importPage) size() int64 {
 	n := len(p.at) + cap(p.tags)*int(unsafe.Sizeof(goImport{}))
 	for _, tag := range p.tags {
@@ -285,12 +286,12 @@ func (p importPage) size() int64 {
 	return int64(n)
 }
 
-// maxPageKept bounds a page that is remembered, in bytes.
+// maxPageKept bounds a page that is cached, in bytes.
 const maxPageKept = 8 << 10
 
 // goImports returns the tags of the go-import page of a path, and that page's
-// URL. The page of a root is one for all paths below it, and those are asked for
-// together: it is remembered for as long as "not found" is.
+// URL. All paths below a root need the root's page, and they are often requested
+// together, so it is cached for as long as "not found" is.
 func (f *Fetcher) goImports(ctx context.Context, path string, to networkPolicy) (string, []goImport, error) {
 	key := to.String() + path
 	p, err, ok := f.pages.get(key)
@@ -312,7 +313,7 @@ func (f *Fetcher) goImports(ctx context.Context, path string, to networkPolicy) 
 func (f *Fetcher) askGoImports(ctx context.Context, path string, to networkPolicy) (importPage, error) {
 	host, rest, _ := strings.Cut(path, "/")
 	if !strings.Contains(host, ".") {
-		return importPage{}, notFoundf("%q does not begin with a host name", path)
+		return importPage{}, notFoundf("%q does not begin with a hostname", path)
 	}
 	u := &url.URL{Host: host, Path: "/" + rest, RawQuery: "go-get=1"}
 	p, err := f.getImportPage(ctx, u, to)
@@ -321,7 +322,7 @@ func (f *Fetcher) askGoImports(ctx context.Context, path string, to networkPolic
 	}
 	tags, err := parseGoImports(p.body)
 	if len(tags) > 0 {
-		return importPage{p.url, tags}, nil // whatever the status, and however it ends
+		return importPage{p.url, tags}, nil // whatever the status, and even if the body was cut
 	}
 	if p.bodyErr != nil {
 		return importPage{}, sourceUnavailable(p.url, cause(p.bodyErr))

@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// disk is the operating system's file system, as internal/durable takes one.
+// disk is the operating system's file system, for internal/durable.
 type disk struct{}
 
 func (disk) OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error) {

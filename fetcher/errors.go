@@ -12,7 +12,7 @@ import (
 	"github.com/athens-go/athens/internal/netguard"
 )
 
-// notFound is a definite "there is no such thing", on its way to become an
+// notFound is a definite "there is no such thing". toAthensError turns it into an
 // [*athens.MissingError] that names the path and the query.
 type notFound struct{ error }
 
@@ -20,7 +20,7 @@ func (e notFound) Unwrap() error { return e.error }
 
 func notFoundf(format string, args ...any) error { return notFound{fmt.Errorf(format, args...)} }
 
-// invalid is content that can't be right, on its way to become an
+// invalid is content that can't be right. toAthensError turns it into an
 // [*athens.InvalidError].
 type invalid struct{ error }
 
@@ -28,7 +28,8 @@ func (e invalid) Unwrap() error { return e.error }
 
 func invalidf(format string, args ...any) error { return invalid{fmt.Errorf(format, args...)} }
 
-// fromBudget turns an error of the budget for work into one of this package's.
+// fromBudget turns an error of the work budget, or of a package that uses it, into
+// one of this package's.
 func fromBudget(err error) error {
 	var busy *budget.BusyError
 	switch {
@@ -42,10 +43,11 @@ func fromBudget(err error) error {
 	return err
 }
 
-// errNoFile says that a commit's tree has no such file.
+// errNoFile means that a commit's tree has no such file.
 var errNoFile = errors.New("no such file")
 
-// unavailable says that a source, named without credentials, could not be asked.
+// unavailable returns err as an outage of a source, which is named without
+// credentials. Errors that are more definite stay as they are.
 func unavailable(source string, err error) error {
 	err = fromBudget(err)
 	var u *athens.UnavailableError
@@ -55,7 +57,7 @@ func unavailable(source string, err error) error {
 	return &athens.UnavailableError{Source: source, Err: netguard.WithoutAddresses(err)}
 }
 
-// toAthensError turns an error of this package into one of the contract's.
+// toAthensError turns an error of this package into one of package athens.
 func toAthensError(path, query string, err error) error {
 	var (
 		missing notFound

@@ -1,27 +1,26 @@
-// Package fetcher gets module versions straight from git repositories, with
-// neither git nor the go command on the machine: the .info, .mod and .zip, the
-// lists and the answers to queries are those that "GOPROXY=direct go mod
-// download" makes of the same repository, to the bit.
+// Package fetcher fetches module versions directly from git repositories. It needs
+// neither git nor the go command on the machine. The .info, .mod and .zip files, the
+// version lists and the answers to queries are byte for byte those that
+// "GOPROXY=direct go mod download" produces from the same repository.
 //
-// A question goes through these steps, each in a file of its own:
+// A request goes through these steps, each in a file of its own:
 //
-//   - discover.go finds the repository of a module path, by its form or by a
-//     go-import page (meta.go);
-//   - refs.go asks the repository for its branches and tags, once for many
-//     questions;
-//   - revision.go finds the commit that a tag, a branch or a hash means, and
-//     repo.go and pack.go fetch it: without its history where that is enough;
-//   - module.go finds the module in the commit, version.go gives the commit its
-//     version, and pseudo.go checks a pseudo-version; list.go and query.go
-//     answer the other questions;
-//   - content.go gives the three files out, zip.go makes the zip as "git archive"
+//   - discover.go finds the repository of a module path, from the path alone or from
+//     a go-import page (meta.go);
+//   - refs.go lists the repository's branches and tags, once for many requests;
+//   - revision.go finds the commit that a tag, a branch or a hash names, and
+//     repo.go and pack.go fetch it, without its history where possible;
+//   - module.go finds the module root in the commit, version.go derives the commit's
+//     version, and pseudo.go checks a pseudo-version; list.go lists versions, and
+//     query.go answers queries such as "latest";
+//   - content.go returns the three files, and zip.go makes the zip as "git archive"
 //     would.
 //
-// Two packages do what git would do there: internal/gitpack takes a pack over,
-// and internal/gitattr changes files as their attributes say.
+// Two packages replace parts of git: internal/gitpack indexes and unpacks a pack,
+// and internal/gitattr converts files as their attributes say.
 //
-// Each repository is kept as a bare one in a folder, so that what was fetched
-// once is not fetched again. Several processes can share the folder.
+// Each repository is cached as a bare repository in a folder, so that nothing is
+// fetched twice. Several processes can share the folder.
 package fetcher
 
 import (
@@ -44,10 +43,11 @@ import (
 
 // Fetcher is an [athens.Fetcher] of git repositories.
 //
-// Missing is what a server said is not there, and what the go command refuses
-// to make a version of. A server that can't be reached, fails, or asks for
-// credentials that are not known is an outage: a private repository must not
-// look as if it did not exist.
+// An [*athens.MissingError] means that a server said that something does not exist,
+// or that the go command would refuse to derive a version from it. If a server can't
+// be reached, fails, or asks for unknown credentials, the error is an
+// [*athens.UnavailableError]: a private repository must not look as if it did not
+// exist.
 type Fetcher struct {
 	dir      string
 	opts     Options
@@ -65,12 +65,12 @@ type Fetcher struct {
 	fetches  *flight.Calls[string, struct{}]
 
 	lists      *cache.Cache[string, *refSet]
-	largeLists *limit.Semaphore // lists of references that are large and being read
+	largeLists *limit.Semaphore // for large lists of references that are being read
 
 	locations ttlCache[*repoLocation]
 	pages     ttlCache[importPage]
-	plainHTTP ttlCache[struct{}] // hosts that had no https
-	failures  ttlCache[struct{}] // repositories that are not there
+	plainHTTP ttlCache[struct{}] // hosts that did not answer by https
+	failures  ttlCache[struct{}] // repositories that could not be listed, and why
 
 	warnings warnings
 	newHosts newHosts
@@ -83,8 +83,8 @@ type Fetcher struct {
 
 var _ athens.Fetcher = (*Fetcher)(nil)
 
-// New returns a Fetcher that keeps its bare repositories in dir, which it makes
-// if it is not there.
+// New returns a Fetcher that keeps its bare repositories in dir, which it creates
+// if necessary.
 func New(dir string, opts *Options) (*Fetcher, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -124,8 +124,7 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 	return f, nil
 }
 
-// Close ends what is under way and closes the files that are open. After it,
-// questions fail.
+// Close cancels running requests and closes open files. Later requests fail.
 func (f *Fetcher) Close() error {
 	f.stop()
 	for _, r := range f.clients {
@@ -144,8 +143,8 @@ func (f *Fetcher) Versions(ctx context.Context, path string) ([]string, error) {
 	})
 }
 
-// Resolve implements [athens.Fetcher]. "latest" leaves out what the module
-// retracts, as the go command does.
+// Resolve implements [athens.Fetcher]. Like the go command, "latest" skips versions
+// that the module retracts.
 func (f *Fetcher) Resolve(ctx context.Context, path, query string) (*athens.Info, error) {
 	return ask(ctx, f, path, query, func(s *codeRepo, ctx context.Context) (*athens.Info, error) {
 		return resolve(ctx, s, path, query)
@@ -173,9 +172,9 @@ func (f *Fetcher) Fetch(ctx context.Context, m module.Version) (athens.Content, 
 	})
 }
 
-// ask finds the module's source and puts a question to it: to a repository, or
-// to the GOPROXY server that its go-import page names. "No" is believed only of
-// fresh references.
+// ask locates the module and answers a request from its repository, or from the
+// GOPROXY server that its go-import page names. Before it returns a "not found" that
+// comes from old references, it lists them again.
 func ask[T any](ctx context.Context, f *Fetcher, path, query string,
 	git func(*codeRepo, context.Context) (T, error), proxy func(context.Context, *goproxy) (T, error)) (answer T, err error) {
 	defer func() { err = toAthensError(path, query, err) }()
@@ -219,14 +218,14 @@ func ask[T any](ctx context.Context, f *Fetcher, path, query string,
 	}
 }
 
-// noCacheAge is how old references may be for a question that must not be answered from
-// memory: such questions share only what is being asked right now.
+// noCacheAge is how old references may be for a request that must not be answered from
+// the cache: such requests share only a listing that is already running.
 const noCacheAge = time.Nanosecond
 
-// toolchain is the module of go's releases, which only GOPROXY servers have.
+// toolchain is the module of Go's releases, which only GOPROXY servers have.
 const toolchain = "golang.org/toolchain"
 
-// checkPath refuses what no repository can hold.
+// checkPath refuses paths that no repository can contain.
 func checkPath(path string) error {
 	if err := module.CheckPath(path); err != nil {
 		return notFound{err}

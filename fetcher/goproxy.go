@@ -21,15 +21,15 @@ import (
 )
 
 // goproxy is a module whose go-import page names a GOPROXY server instead of a
-// repository. It serves one question. What that server says of a version is passed
-// on as it is.
+// repository. It serves one request. It returns the server's files
+// unchanged.
 type goproxy struct {
 	f      *Fetcher
 	path   string   // of the module
-	base   *url.URL // up to and without "/@v"
+	base   *url.URL // without "/@v"
 	name   string   // base without credentials
 	policy networkPolicy
-	lines  [][]string // of the list, once it was asked for
+	lines  [][]string // of the version list; nil until it was requested
 }
 
 func (f *Fetcher) goproxy(p *repoLocation, path string) (*goproxy, error) {
@@ -42,16 +42,16 @@ func (f *Fetcher) goproxy(p *repoLocation, path string) (*goproxy, error) {
 		return nil, notFound{err}
 	}
 	if u.Scheme != "https" && u.Scheme != "http" {
-		return nil, invalidf("%s: the scheme %q is not supported: %w", redacted(p.url), u.Scheme, errors.ErrUnsupported)
+		return nil, invalidf("%s: a GOPROXY server's URL must have scheme https or http, not %q: %w", redacted(p.url), u.Scheme, errors.ErrUnsupported)
 	}
 	if u.Scheme == "http" && !p.policy.insecure {
-		return nil, notFoundf("the URL %s is not secure", redacted(p.url))
+		return nil, notFoundf("the URL %s is plain http, which Options.Insecure (GOINSECURE) does not allow for this path", redacted(p.url))
 	}
 	base := u.JoinPath(escaped)
 	return &goproxy{f: f, path: path, base: base, name: redactedURL(base), policy: p.policy}, nil
 }
 
-// get opens one file of the protocol.
+// get opens a file of the GOPROXY protocol.
 func (g *goproxy) get(ctx context.Context, file string) (io.ReadCloser, error) {
 	u := g.base.JoinPath(file)
 	release, err := g.f.limiter.acquire(ctx, u.Host)
@@ -71,7 +71,7 @@ func (g *goproxy) get(ctx context.Context, file string) (io.ReadCloser, error) {
 	return body, nil
 }
 
-// limitedBody is a body that has its place among the requests until it is closed.
+// limitedBody is a body that keeps its request's slot until it is closed.
 type limitedBody struct {
 	io.ReadCloser
 	release func()
@@ -82,7 +82,7 @@ func (p limitedBody) Close() error {
 	return p.ReadCloser.Close()
 }
 
-// read returns one small file of the protocol.
+// read returns a small file of the GOPROXY protocol.
 func (g *goproxy) read(ctx context.Context, file string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.f.opts.PageTimeout)
 	defer cancel()
@@ -96,7 +96,7 @@ func (g *goproxy) read(ctx context.Context, file string) ([]byte, error) {
 		return nil, unavailable(g.name, cause(err))
 	}
 	if int64(len(data)) > g.f.opts.MaxModBytes {
-		return nil, invalidf("%s/%s has more than %d bytes, which is what Options.MaxModBytes allows", g.name, file, g.f.opts.MaxModBytes)
+		return nil, invalidf("%s/%s has more than %d bytes; Options.MaxModBytes sets this limit", g.name, file, g.f.opts.MaxModBytes)
 	}
 	return data, notText(g.name+"/"+file, data)
 }
@@ -116,8 +116,8 @@ func (g *goproxy) readInfo(ctx context.Context, file string) (*athens.Info, erro
 	return &info, nil
 }
 
-// list returns the lines of the list of versions, in words. One question needs it
-// more than once.
+// list returns the lines of the version list, split into words. It caches them, since
+// one request needs the list several times.
 func (g *goproxy) list(ctx context.Context) ([][]string, error) {
 	if g.lines != nil {
 		return g.lines, nil
@@ -136,7 +136,7 @@ func (g *goproxy) list(ctx context.Context) ([][]string, error) {
 		}
 	}
 	if said && len(lines) == 0 {
-		return nil, unavailable(g.name+"/@v/list", errors.New("the answer names no version, so it is no list of versions"))
+		return nil, unavailable(g.name+"/@v/list", errors.New("the answer is not a list of versions: it names none"))
 	}
 	g.lines = lines
 	return lines, nil
@@ -169,12 +169,12 @@ func (g *goproxy) named(ctx context.Context, revision string) (*athens.Info, err
 		return nil, err
 	}
 	if info.Version != revision && module.Check(g.path, revision) == nil {
-		return nil, invalidf("%s says that %s is %s", g.name, revision, info.Version)
+		return nil, invalidf("%s answered %s with version %s", g.name, revision, info.Version)
 	}
 	return info, nil
 }
 
-// tip is what the server says, or else the last pseudo-version of its list.
+// tip returns the server's @latest, or otherwise the latest pseudo-version of its list.
 func (g *goproxy) tip(ctx context.Context) (*athens.Info, error) {
 	info, err := g.readInfo(ctx, "@latest")
 	if !isNotFound(err) {
@@ -278,7 +278,7 @@ func (c *proxyContent) Zip(ctx context.Context, w io.Writer) error {
 	}
 	n, err := io.Copy(w, io.LimitReader(zip, modzip.MaxZipFile+1))
 	if err == nil && n > modzip.MaxZipFile {
-		err = invalidf("the zip is larger than %d bytes", modzip.MaxZipFile)
+		err = invalidf("the zip is larger than %d bytes, the go command's limit", modzip.MaxZipFile)
 	}
 	return c.toAthensError(err)
 }

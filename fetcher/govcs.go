@@ -8,7 +8,7 @@ import (
 	"golang.org/x/mod/module"
 )
 
-// A vcsRules is a GOVCS setting: the first rule for a path decides.
+// vcsRules is a GOVCS setting: the first rule that matches a path decides.
 type vcsRules []vcsRule
 
 // A vcsRule says which version control systems are allowed for some paths.
@@ -17,7 +17,7 @@ type vcsRule struct {
 	allowed []string
 }
 
-// parseVCSRules parses what "go help vcs" describes.
+// parseVCSRules parses the syntax that "go help vcs" describes.
 func parseVCSRules(text string) (vcsRules, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
@@ -32,17 +32,17 @@ func parseVCSRules(text string) (vcsRules, error) {
 		relative := rule.pattern == "." || rule.pattern == ".." || strings.HasPrefix(rule.pattern, "./") || strings.HasPrefix(rule.pattern, "../")
 		switch {
 		case rule.pattern == "" || relative || slices.Contains(rule.allowed, ""):
-			return nil, fmt.Errorf("fetcher: GOVCS: %q is not PATTERN:SYSTEM|SYSTEM", item)
+			return nil, fmt.Errorf("fetcher: GOVCS: %q is not of the form PATTERN:SYSTEM|SYSTEM", item)
 		case slices.ContainsFunc(rules, func(r vcsRule) bool { return r.pattern == rule.pattern }):
-			return nil, fmt.Errorf("fetcher: GOVCS: %q is never reached", item)
+			return nil, fmt.Errorf("fetcher: GOVCS: %q has the pattern of an earlier rule and is never used", item)
 		}
 		rules = append(rules, rule)
 	}
 	return rules, nil
 }
 
-// allow reports whether git may be used for a repository's root. It may if no
-// rule says otherwise.
+// allow reports whether git may be used for a repository's root. Without a matching
+// rule it may.
 func (rules vcsRules) allow(root string, private bool) bool {
 	for _, r := range rules {
 		matches := false
@@ -61,16 +61,16 @@ func (rules vcsRules) allow(root string, private bool) bool {
 	return true
 }
 
-// blocked is what policy does not let this package do, on its way to become an
+// blocked is a refusal by policy. toAthensError turns it into an
 // [*athens.BlockedError].
 type blocked string
 
 func (e blocked) Error() string { return string(e) }
 
-// checkGOVCS is an error if GOVCS does not allow what a place needs.
+// checkGOVCS returns an error if GOVCS does not allow git for a location.
 func (f *Fetcher) checkGOVCS(p *repoLocation) error {
 	if p.vcs != vcsGit || f.vcsRules.allow(p.root, p.policy.private) {
 		return nil
 	}
-	return blocked("GOVCS does not allow git for " + p.root + "; Options.GOVCS, or else the variable GOVCS, says what is allowed")
+	return blocked("GOVCS does not allow git for " + p.root + "; Options.GOVCS or the environment variable GOVCS sets what is allowed")
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/athens-go/athens/internal/limit"
 )
 
-// Requests to other servers wait for a place among those to the same host, and then
-// for one among all. A host that hangs keeps only its own places.
+// A request to another server waits for a slot among those of the same host, and then
+// for one among all. A host that hangs blocks only its own slots.
 const (
-	manyHosts  = 4                // times Options.Concurrency run in all
-	queueTime  = 30 * time.Second // a request waits for a place at most
-	maxWaiting = 10_000           // requests that wait at once
-	retryAfter = 10 * time.Second // told to a client whose request waited in vain
+	manyHosts  = 4                // times Options.Concurrency requests run in all
+	queueTime  = 30 * time.Second // that a request waits for a slot
+	maxWaiting = 10_000           // requests waiting at once
+	retryAfter = 10 * time.Second // for a client whose request got no slot
 )
 
 type hostLimiter struct{ *limit.Keyed[string] }
@@ -25,7 +25,7 @@ func newHostLimiter(each int) hostLimiter {
 	return hostLimiter{limit.NewKeyed[string](each, manyHosts*each, maxWaiting)}
 }
 
-// acquire waits for a place for a request to a host. The caller calls release.
+// acquire waits for a slot for a request to a host. The caller must call release.
 func (p hostLimiter) acquire(ctx context.Context, host string) (release func(), err error) {
 	release, err = p.Acquire(ctx, host, queueTime)
 	if errors.Is(err, limit.ErrBusy) {
@@ -34,10 +34,10 @@ func (p hostLimiter) acquire(ctx context.Context, host string) (release func(), 
 	return release, err
 }
 
-// host is where the repository is, for the places of requests.
+// host returns the repository's host, whose limit its requests share.
 func (r *repo) host() string { return hostOf(r.url) }
 
-// hostOf is the host, with its port, of a repository's URL.
+// hostOf returns the host, with its port, of a repository's URL.
 func hostOf(rawURL string) string {
 	if u, err := url.Parse(rawURL); err == nil && u.Host != "" {
 		return u.Host

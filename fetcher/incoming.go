@@ -14,39 +14,40 @@ import (
 	"github.com/athens-go/athens/internal/flock"
 )
 
-// incoming counts what all fetches under way have written to disk, before it is
-// known to be good. A fetch that is the only one to have written anything is bounded
-// by Options.MaxFetchBytes alone. Two or more together may write as much as
+// incoming counts what all running fetches have written to disk and not yet verified.
+// A fetch that is the only one to have written anything is bounded
+// by Options.MaxFetchBytes alone. Two or more together are bounded by
 // Options.MaxCacheBytes.
 type incoming struct {
 	limit int64
-	trim  func() // removes what is not in use, to make room
+	trim  func() // removes unused repositories to make room
 
 	mu        sync.Mutex
-	used      int64 // by all arrivals
+	used      int64 // by all fetches
 	untrimmed int64 // written since the last trim
 }
 
-// An incomingFetch is what one fetch has written.
+// An incomingFetch counts what one fetch has written.
 type incomingFetch struct {
 	in    *incoming
-	own   int64 // that one fetch may write beside its pack
-	pack  int64 // bytes of the pack, under in.mu
-	extra int64 // bytes beside it, under in.mu
+	own   int64 // limit of extra
+	pack  int64 // bytes of the pack, guarded by in.mu
+	extra int64 // bytes beside the pack, guarded by in.mu
 }
 
 const (
-	// trimParts says how often room is made: after this part of all that may be kept.
+	// trimParts says how often unused repositories are removed: after each such
+	// fraction of the limit has been written.
 	trimParts = 32
-	// minTrimBytes is what is written at least before room is made again, since
-	// making room reads all folders.
+	// minTrimBytes is the least that is written between two such removals, since
+	// each reads all folders.
 	minTrimBytes = 1 << 20
 )
 
-var errDiskBusy = errors.New("other fetches have written as much as MaxCacheBytes allows")
+var errDiskBusy = errors.New("other fetches have written as much as Options.MaxCacheBytes allows")
 
-// take adds n bytes that are about to be written, or were removed, to part, which is
-// a field of a.
+// take adds n bytes, which are about to be written (or were removed if n is negative),
+// to part, which is a field of a.
 func (a *incomingFetch) take(part *int64, n int64) error {
 	trim, err := a.count(part, n)
 	if trim {
@@ -55,13 +56,13 @@ func (a *incomingFetch) take(part *int64, n int64) error {
 	return err
 }
 
-// count is take, and reports whether it is time to make room.
+// count does the counting for take, and reports whether it is time to make room.
 func (a *incomingFetch) count(part *int64, n int64) (trim bool, err error) {
 	in := a.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if part == &a.extra && a.extra+n > a.own {
-		return false, invalidf("the pack needs more than %d bytes when it is unpacked; MaxFetchBytes sets this limit", a.own)
+		return false, invalidf("the pack needs more than %d bytes when it is unpacked; Options.MaxFetchBytes sets this limit", a.own)
 	}
 	alone := in.used == a.pack+a.extra
 	if n > 0 && in.used+n > in.limit && !alone {
@@ -77,10 +78,10 @@ func (a *incomingFetch) count(part *int64, n int64) (trim bool, err error) {
 	return true, nil
 }
 
-// takeExtra counts what is written beside the pack.
+// takeExtra counts n bytes that are written beside the pack.
 func (a *incomingFetch) takeExtra(n int64) error { return a.take(&a.extra, n) }
 
-// end says that what was written is removed, or is a part of the bare repository.
+// end ends the counting: the files were removed or moved into the bare repository.
 func (a *incomingFetch) end() {
 	a.in.mu.Lock()
 	defer a.in.mu.Unlock()
@@ -88,7 +89,7 @@ func (a *incomingFetch) end() {
 	a.pack, a.extra = 0, 0
 }
 
-// counted returns a pack whose bytes are counted as they come.
+// counted returns a reader of pack that counts its bytes as they arrive.
 func (a *incomingFetch) counted(pack io.Reader) io.Reader {
 	return readFunc(func(p []byte) (int, error) {
 		n, err := pack.Read(p)
@@ -99,10 +100,10 @@ func (a *incomingFetch) counted(pack io.Reader) io.Reader {
 	})
 }
 
-// lockFile is locked as long as the process lives that writes into a folder.
+// lockFile is locked while the process that writes into a folder is alive.
 const lockFile = "lock"
 
-// newIncoming makes a folder for what one fetch receives. The caller calls
+// newIncoming creates a folder for what one fetch receives. The caller must call
 // remove.
 func (r *repo) newIncoming() (dir string, remove func(), err error) {
 	dir, err = os.MkdirTemp(r.dir, incomingPrefix)
@@ -121,18 +122,18 @@ func (r *repo) newIncoming() (dir string, remove func(), err error) {
 	}
 	if err != nil {
 		remove()
-		return "", nil, fmt.Errorf("make a folder for what comes in: %w", err)
+		return "", nil, fmt.Errorf("create a folder for incoming objects: %w", err)
 	}
 	return dir, remove, nil
 }
 
-// sweep removes what fetches that were killed left behind: folders that nobody
-// has locked, and bare repositories that nothing was received for.
+// sweep removes what killed fetches left behind: folders that no process
+// has locked, and bare repositories into which nothing was received.
 func (f *Fetcher) sweep() {
 	for _, pattern := range []string{gonePrefix + "*", filepath.Join("*", incomingPrefix+"*")} {
 		names, err := filepath.Glob(filepath.Join(f.dir, pattern))
 		if err != nil {
-			return // only of a folder's name that is a bad pattern
+			return // the folder's name is a bad pattern
 		}
 		for _, name := range names {
 			if abandoned(name) {
@@ -152,7 +153,7 @@ func (f *Fetcher) sweep() {
 	}
 }
 
-// abandoned reports whether a folder is of a process that is gone.
+// abandoned reports whether the process that created a folder has ended.
 func abandoned(dir string) bool {
 	lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR, 0)
 	if err != nil || !flock.Supported {
@@ -175,8 +176,8 @@ func old(dir string) bool {
 	return err == nil && time.Since(info.ModTime()) > staleAfter
 }
 
-// discard removes a bare repository that nothing was received for: what a fetch
-// that failed leaves. One that another process is receiving into stays.
+// discard removes a bare repository into which nothing was received, which a failed
+// fetch leaves. It keeps one that another process is receiving into.
 func (f *Fetcher) discard(dir string) {
 	if _, err := os.Stat(filepath.Join(dir, stateFile)); !errors.Is(err, fs.ErrNotExist) {
 		return

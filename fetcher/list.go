@@ -10,15 +10,15 @@ import (
 	"github.com/athens-go/athens/internal/modcheck"
 )
 
-// versions lists the module's tagged versions as the go command does. The list
-// can hold versions that can't be fetched, because their go.mod is not right.
+// versions lists the module's tagged versions as the go command does. Some of them may
+// not be fetchable, because their go.mod is wrong.
 func (s *codeRepo) versions(ctx context.Context) ([]string, error) { return s.versionsWith(ctx, "") }
 
-// versionsWith lists those versions that begin with prefix. Only their tags
-// decide on "+incompatible", so that the list is not a part of the whole one.
+// versionsWith lists those versions that begin with prefix. Only tags with this prefix
+// decide about "+incompatible", so the result can differ from filtering versions.
 func (s *codeRepo) versionsWith(ctx context.Context, prefix string) ([]string, error) {
-	// gopkg.in's unstable modules share the tags of the stable ones, which
-	// are not theirs.
+	// gopkg.in's unstable modules see the tags of the stable ones, which
+	// don't belong to them.
 	if strings.HasPrefix(s.path, "gopkg.in/") && strings.HasSuffix(s.path, "-unstable") {
 		return nil, nil
 	}
@@ -40,10 +40,9 @@ func (s *codeRepo) versionsWith(ctx context.Context, prefix string) ([]string, e
 	return append(list, more...), err
 }
 
-// incompatibleVersions returns those of others, the sorted tags of major
-// versions that the path does not have, that are versions with
-// "+incompatible": none if the last compatible version has a go.mod, and none
-// of a major version whose last one has.
+// incompatibleVersions returns the versions with "+incompatible" from others, the
+// sorted tags of major versions that the path does not have. There are none if the last
+// compatible version has a go.mod, and none of a major version whose last tag has one.
 func (s *codeRepo) incompatibleVersions(ctx context.Context, compatible, others []string) ([]string, error) {
 	if len(others) == 0 {
 		return nil, nil
@@ -82,8 +81,8 @@ func (s *codeRepo) tagHasGoMod(ctx context.Context, tag string) (bool, error) {
 	return s.hasFile(ctx, rev, "go.mod")
 }
 
-// retractions returns which versions the module's highest version retracts. It
-// retracts nothing if that version is not right.
+// retractions returns a function that reports whether the module's highest version
+// retracts a version. If that version is invalid, nothing is retracted.
 func (s *codeRepo) retractions(ctx context.Context) (func(version string) bool, error) {
 	nothing := func(string) bool { return false }
 	versions, err := s.versions(ctx)
@@ -96,7 +95,7 @@ func (s *codeRepo) retractions(ctx context.Context) (func(version string) bool, 
 	highest := ""
 	for _, v := range versions {
 		if strings.HasSuffix(v, incompatible) {
-			break // these have no go.mod, and are the end of the list
+			break // incompatible versions come last, and have no go.mod
 		}
 		if highest == "" || semver.Prerelease(v) == "" || semver.Prerelease(highest) != "" {
 			highest = v

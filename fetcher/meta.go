@@ -13,7 +13,7 @@ type goImport struct {
 	prefix, vcs, repo, subdir string
 }
 
-// parseGoImport parses a tag's content. What it returns does not keep that in
+// parseGoImport parses a tag's content. The result does not keep the page in
 // memory.
 func parseGoImport(content string) (tag goImport, ok bool) {
 	words := strings.Fields(content)
@@ -27,10 +27,9 @@ func parseGoImport(content string) (tag goImport, ok bool) {
 	return tag, true
 }
 
-// parseGoImports returns the go-import tags of a page, as far as its head
-// goes: those of the GOPROXY protocol ("mod") first, and none of another kind
-// that has the same prefix as one of those. An error is only reported when
-// there is no tag before it.
+// parseGoImports returns the go-import tags in the head of a page. Those of the
+// GOPROXY protocol ("mod") come first and replace others with the same prefix.
+// It returns an error only if it found no tag.
 func parseGoImports(body []byte) ([]goImport, error) {
 	d := xml.NewDecoder(bytes.NewReader(body))
 	d.Strict = false
@@ -99,8 +98,8 @@ func attribute(e xml.StartElement, name string) string {
 	return ""
 }
 
-// matchGoImport returns the one tag that path lies under. A "mod" tag is
-// preferred; otherwise two that match are an error.
+// matchGoImport returns the one tag whose prefix contains path. It prefers a "mod"
+// tag; otherwise several matches are an error.
 func matchGoImport(tags []goImport, path string) (goImport, error) {
 	var match *goImport
 	for i, tag := range tags {

@@ -11,25 +11,25 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// A codeRepo is one module in its repository, seen in one state of the
-// repository's references. It serves one question.
+// A codeRepo is one module in its repository, with one state of the
+// repository's references. It serves one request.
 type codeRepo struct {
 	path        string
 	root        string // import path of the repository's root
-	dir         string // folder in which the module is looked for
+	dir         string // folder in which the module is expected
 	prefix      string // path without its major version suffix
 	major       string // that suffix: "", "/v2" or ".v2"
 	pseudoMajor string // major version that pseudo-versions begin with: "" or "v2"
 
 	repo *repo
 	refs *refSet
-	revs map[string]*revision // what was asked of the repository already
+	revs map[string]*revision // results of stat
 }
 
-// newSource says where in a repository a module is.
+// newSource returns the codeRepo of a module in a repository.
 func newSource(p *repoLocation, modPath string, r *repo, rs *refSet) (*codeRepo, error) {
 	if !hasPathPrefix(modPath, p.root) {
-		return nil, notFoundf("the repository is %s", p.root)
+		return nil, notFoundf("the repository's root is %s, which is not a prefix of the module path", p.root)
 	}
 	prefix, major, ok := module.SplitPathVersion(modPath)
 	if !ok {
@@ -44,7 +44,7 @@ func newSource(p *repoLocation, modPath string, r *repo, rs *refSet) (*codeRepo,
 	case p.root == modPath:
 		s.prefix = modPath
 	case !hasPathPrefix(prefix, p.root):
-		return nil, notFoundf("a repository rooted at %s can't contain it", p.root)
+		return nil, notFoundf("a repository with root %s can't contain this module", p.root)
 	default:
 		s.dir = strings.Trim(prefix[len(p.root):], "/")
 	}
@@ -54,7 +54,7 @@ func newSource(p *repoLocation, modPath string, r *repo, rs *refSet) (*codeRepo,
 	return s, nil
 }
 
-// tagPrefix is what the module's tags begin with.
+// tagPrefix returns the prefix of the module's tags.
 func (s *codeRepo) tagPrefix() string {
 	if s.dir == "" {
 		return ""
@@ -62,7 +62,7 @@ func (s *codeRepo) tagPrefix() string {
 	return s.dir + "/"
 }
 
-// stat is the repository's stat, asked once for each revision.
+// stat calls the repository's stat once for each revision.
 func (s *codeRepo) stat(ctx context.Context, rev string) (*revision, error) {
 	if r, ok := s.revs[rev]; ok {
 		return r, nil
@@ -74,8 +74,8 @@ func (s *codeRepo) stat(ctx context.Context, rev string) (*revision, error) {
 	return r, err
 }
 
-// revOf returns the tag, or the hash, that a version stands for. What is no
-// version stands for itself.
+// revOf returns the tag or the hash of a version. Other revisions are returned
+// unchanged.
 func (s *codeRepo) revOf(version string) string {
 	switch {
 	case !semver.IsValid(version):
@@ -89,7 +89,7 @@ func (s *codeRepo) revOf(version string) string {
 
 const incompatible = "+incompatible"
 
-// hasFile reports whether a revision has a file; the error is an outage.
+// hasFile reports whether a revision has a file. An error means that it is not known.
 func (s *codeRepo) hasFile(ctx context.Context, rev *revision, name string) (bool, error) {
 	o, err := s.repo.open(ctx)
 	if err != nil {
@@ -103,7 +103,7 @@ func (s *codeRepo) hasFile(ctx context.Context, rev *revision, name string) (boo
 	return err == nil, err
 }
 
-// A moduleRoot is where a version of a module is: a folder of a commit, and the
+// A moduleRoot is where a version of a module is: a folder of a commit, with the
 // go.mod there, which is nil if there is none.
 type moduleRoot struct {
 	rev   *revision
@@ -111,10 +111,10 @@ type moduleRoot struct {
 	gomod []byte
 }
 
-// findModule finds the module in a version's commit, by the go command's rules:
-// its go.mod is in the folder that the path says, or for "/v2" and above in a
-// folder of that name below it, and it must declare the right major version. A
-// repository's root may lack a go.mod.
+// findModule finds the module root in a version's commit, by the go command's rules:
+// its go.mod is in the folder that the module path gives, or for "/v2" and above in a
+// subfolder of that name, and it must declare the right major version. Only at a
+// repository's root may the go.mod be missing.
 func (s *codeRepo) findModule(ctx context.Context, version string) (*moduleRoot, error) {
 	if !semver.IsValid(version) {
 		return nil, notFoundf("%q is not a version", version)
@@ -165,7 +165,7 @@ func (s *codeRepo) findModule(ctx context.Context, version string) (*moduleRoot,
 	return nil, notFoundf("there is no %s", file1)
 }
 
-// mismatch says why a go.mod that is there is not the module's.
+// mismatch returns the error for a go.mod that declares another module.
 func (s *codeRepo) mismatch(file, declared, version string) error {
 	if declared == "" {
 		return notFoundf("%s declares no module path", file)
@@ -203,7 +203,7 @@ func majorFits(declared, major string) bool {
 	return major[1:] == own[1:]
 }
 
-// goMod returns the .mod: the go.mod as it is stored, or the one made up where
+// goMod returns the .mod: the go.mod as it is stored in git, or a synthesized one if
 // there is none.
 func (s *codeRepo) goMod(t *moduleRoot) []byte {
 	if t.gomod != nil {
@@ -212,7 +212,8 @@ func (s *codeRepo) goMod(t *moduleRoot) []byte {
 	return madeUpMod(s.path)
 }
 
-// madeUpMod is the .mod of a version without a go.mod.
+// madeUpMod returns the .mod of a version without a go.mod, as the go command
+// synthesizes it.
 func madeUpMod(path string) []byte {
 	return []byte("module " + modfile.AutoQuote(path) + "\n")
 }

@@ -21,24 +21,25 @@ import (
 	"github.com/athens-go/athens/fetcher/internal/gitpack"
 )
 
-// objects reads a bare repository as it was when it was opened, as a part of one
-// job. Between users it waits in its repo, because opening it takes time.
+// objects reads a bare repository as it was when it was opened, on behalf of one
+// job. Between uses it is kept open, because opening takes time.
 type objects struct {
 	repo       *repo
 	generation int
 	store      *gitpack.Store
 	job        *budget.Job
-	lent       bool // the job is another's
+	lent       bool // the caller ends the job
 }
 
 const (
 	maxTreeBytes   = 64 << 20 // larger trees are refused
-	maxCommitBytes = 1 << 20  // so is a commit with more than this before its message
-	maxNameBytes   = 64 << 10 // and a longer name in a tree
-	stepsPerByte   = 256      // of work, for each byte of a repository that was received
+	maxCommitBytes = 1 << 20  // so are commits with a larger header
+	maxNameBytes   = 64 << 10 // and trees with longer names
+	stepsPerByte   = 256      // steps of work allowed for each byte of a repository that was received
 )
 
-// open returns a reader of all that is there now. The caller closes it.
+// open returns a reader of the bare repository's current objects. The caller must close
+// it.
 func (r *repo) open(ctx context.Context) (*objects, error) {
 	job := r.f.work.Start(ctx)
 	o, err := r.openFor(job)
@@ -50,7 +51,7 @@ func (r *repo) open(ctx context.Context) (*objects, error) {
 	return o, nil
 }
 
-// openFor is open as a part of a job that goes on.
+// openFor is open on behalf of a job that the caller ends.
 func (r *repo) openFor(job *budget.Job) (*objects, error) {
 	o, err := r.idleObjects()
 	if err != nil {
@@ -96,21 +97,21 @@ func (r *repo) closeIdle() {
 	}
 }
 
-// Readers that wait for the next user are bounded: those of one repository, and the
+// Idle readers are bounded: those of one repository, and the
 // files that all of them keep open.
 const (
 	maxIdle      = 2
 	maxIdleFiles = 128
 )
 
-// idleReaders are the readers of all repositories that wait for their next user, the
-// one that waits longest first.
+// idleReaders are the idle readers of all repositories, the longest idle one
+// first.
 type idleReaders struct {
 	mu   sync.Mutex
 	list []*objects
 }
 
-// take returns a reader of r and forgets it, or returns nil.
+// take removes and returns a reader of r, or returns nil.
 func (i *idleReaders) take(r *repo) *objects {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -123,7 +124,7 @@ func (i *idleReaders) take(r *repo) *objects {
 	return nil
 }
 
-// put adds a reader and returns those that are to be closed.
+// put adds a reader and returns those that the caller must close.
 func (i *idleReaders) put(o *objects) (drop []*objects) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -153,7 +154,7 @@ func (o *objects) object(kind plumbing.ObjectType, hash string) (*gitpack.Object
 	return obj, err
 }
 
-// A commit is what is needed of one.
+// A commit has the parts of a git commit that this package needs.
 type commit struct {
 	tree    string
 	parents []plumbing.Hash
@@ -176,13 +177,13 @@ func (o *objects) commit(hash string) (*commit, error) {
 	return c, nil
 }
 
-// A malformed error is about what an object says.
+// A malformed error means that an object's content is invalid.
 type malformed string
 
 func (e malformed) Error() string { return string(e) }
 
-// objectError says why an object can't be used: because of what it says, or
-// because it could not be read.
+// objectError returns the error for an object that can't be used: its content is
+// invalid, or it could not be read.
 func objectError(what string, err error) error {
 	if errors.As(err, new(malformed)) {
 		return invalidf("%s: %w", what, err)
@@ -213,23 +214,23 @@ func parseCommit(r io.Reader) (*commit, error) {
 			c.time, _ = signedAt(value)
 		}
 		if size >= maxCommitBytes {
-			return nil, malformed("what stands before its message is too long")
+			return nil, malformed("its header is too long")
 		}
 	}
 	if c.time.IsZero() {
-		return nil, malformed("its time can't be read")
+		return nil, malformed("it has no valid time")
 	}
 	if !plumbing.IsHash(c.tree) {
-		return nil, malformed("it has no tree")
+		return nil, malformed("it has no valid tree")
 	}
 	return &c, nil
 }
 
-// signature is how git reads NAME <EMAIL> SECONDS ZONE: with anything between
-// the first "<" and the last ">", and nothing without a zone.
+// signature matches NAME <EMAIL> SECONDS ZONE as git does: anything may be between
+// the first "<" and the last ">", and the zone is required.
 var signature = regexp.MustCompile(`<.*>[ \t\r]*([0-9]+)[ \t\r]*[+-][0-9][^>]*$`)
 
-// maxSeconds ends the year 9999; no .info can hold a later one.
+// maxSeconds is the end of the year 9999; an .info can't have a later time.
 const maxSeconds = 253402300799
 
 // signedAt returns the time of a signature.
@@ -245,8 +246,8 @@ func signedAt(text string) (t time.Time, ok bool) {
 	return time.Unix(n, 0).UTC(), true
 }
 
-// file returns a file of a tree as it is stored; of a symbolic link that is
-// its target. If there is none, or it is not a file, the error is errNoFile.
+// file returns a file of a tree as it is stored; for a symbolic link that is
+// its target. If there is no such file, the error is errNoFile.
 func (o *objects) file(tree, name string, limit int64) ([]byte, error) {
 	e, err := o.findFile(tree, name)
 	if err != nil {
@@ -258,12 +259,12 @@ func (o *objects) file(tree, name string, limit int64) ([]byte, error) {
 	}
 	defer rd.Close()
 	if size > limit {
-		return nil, invalidf("%s has %d bytes", name, size)
+		return nil, invalidf("%s has %d bytes, more than the limit of %d; Options.MaxModBytes sets it", name, size, limit)
 	}
 	return io.ReadAll(rd)
 }
 
-// findFile is find for what is no folder.
+// findFile is find for anything but folders.
 func (o *objects) findFile(tree, name string) (entry, error) {
 	e, err := o.find(tree, name)
 	if err == nil && (e.isTree() || e.isSubmodule()) {
@@ -272,7 +273,7 @@ func (o *objects) findFile(tree, name string) (entry, error) {
 	return e, err
 }
 
-// blob opens a file's content, given its hash, and says how long it is.
+// blob opens a file's content, given its hash, and returns its size.
 func (o *objects) blob(hash string) (rd io.ReadCloser, size int64, err error) {
 	obj, err := o.object(plumbing.BlobObject, hash)
 	if err != nil {
@@ -281,8 +282,8 @@ func (o *objects) blob(hash string) (rd io.ReadCloser, size int64, err error) {
 	return obj, obj.Size, nil
 }
 
-// errDamaged says that a commit is here but not all of its files, or that they
-// can't be read. The bare repository is then fetched anew.
+// errDamaged means that the bare repository lacks files of a commit, or that they
+// can't be read. It is then fetched again.
 var errDamaged = errors.New("the bare repository is damaged")
 
 func damaged(err error) error {
@@ -294,9 +295,9 @@ func damaged(err error) error {
 	return fmt.Errorf("%w: %w", errDamaged, err)
 }
 
-// errShallow says that a walk came to a commit whose parents are not here, so that
-// it can't be known what lies behind.
-var errShallow = errors.New("the history here is cut")
+// errShallow means that a walk came to a commit that the bare repository lacks, so that
+// not all ancestors are known.
+var errShallow = errors.New("the bare repository lacks a part of the history")
 
 // walk calls visit for a commit and all its ancestors, until that returns
 // false. The error is errCut if a commit is not here; what could be visited
@@ -337,10 +338,10 @@ func (o *objects) walk(start string, visit func(hash string) bool) error {
 	return nil
 }
 
-// seenBytes of memory are what a commit takes that a walk has seen.
+// seenBytes is the memory that a walk needs for each commit.
 const seenBytes = 96
 
-// blobSize says how long a file is.
+// blobSize returns the size of a file.
 func (o *objects) blobSize(hash string) (int64, error) {
 	size, err := o.store.Size(plumbing.NewHash(hash))
 	if err != nil {

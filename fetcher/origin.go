@@ -12,8 +12,8 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// origin says where a version came from and what the answer depends on: a
-// pseudo-version also on the tags, which could give the commit another name.
+// origin says where a version came from and what the answer depends on. A
+// pseudo-version also depends on the tags, which could change its base.
 func (s *codeRepo) origin(rev *revision, ref, version, query string) *athens.Origin {
 	o := &athens.Origin{VCS: vcsGit, URL: s.repo.name, Subdir: s.dir, Hash: rev.commit, Ref: ref}
 	if module.IsPseudoVersion(version) && (version != query || !strings.HasPrefix(version, "v0.0.0-")) {
@@ -26,15 +26,14 @@ func (s *codeRepo) origin(rev *revision, ref, version, query string) *athens.Ori
 	return o
 }
 
-// listOrigin says what a list of the versions that begin with prefix depends
-// on.
+// listOrigin returns the origin of a list of the versions that begin with prefix.
 func (s *codeRepo) listOrigin(prefix string) *athens.Origin {
 	prefix = s.tagPrefix() + prefix
 	return &athens.Origin{VCS: vcsGit, URL: s.repo.name, Subdir: s.dir, TagPrefix: prefix, TagSum: s.refs.tagSum(prefix)}
 }
 
-// tagSum is the go command's checksum over the tags with a prefix that can
-// matter to versions.
+// tagSum returns the go command's checksum of the tags with a prefix that are
+// versions.
 func (rs *refSet) tagSum(prefix string) string {
 	folder := prefix[:strings.LastIndex(prefix, "/")+1]
 	h := sha256.New()
@@ -49,8 +48,8 @@ func (rs *refSet) tagSum(prefix string) string {
 	return "t1:" + base64.StdEncoding.EncodeToString(h.Sum(nil))
 }
 
-// mergeOrigins joins what two steps of one answer depend on. If they contradict
-// each other, the answer's origin is not known, and nil.
+// mergeOrigins merges the origins of two steps of one answer. If they contradict
+// each other, it returns nil.
 func mergeOrigins(a, b *athens.Origin) *athens.Origin {
 	if a == nil || b == nil || a.VCS != b.VCS || a.URL != b.URL || a.Subdir != b.Subdir {
 		return nil

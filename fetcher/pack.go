@@ -21,21 +21,21 @@ import (
 	"github.com/athens-go/athens/internal/durable"
 )
 
-// A fetchRequest is what one fetch asks a server for.
+// A fetchRequest is what one fetch requests from a server.
 type fetchRequest struct {
 	wants    []string // objects that references name
 	haves    []string // commits that need not be sent again
-	shallows []string // of those that are held, the ones without history
-	depth    int      // of the history that is sent; zero is all of it
-	last     []string // commits: each shows that all of it is there
+	shallows []string // commits that we have without history
+	depth    int      // of the history to send; zero is all of it
+	last     []string // commits to install last: each shows that its tree is complete
 }
 
-// thin reports whether the server may send differences to what is held. Without
-// history it would send everything again otherwise.
+// thin reports whether the server may send deltas to objects that we have. For a
+// shallow fetch, it would otherwise send everything again.
 func (o *fetchRequest) thin() bool { return o.depth > 0 && len(o.haves) > 0 }
 
-// init makes the bare repository if it is not there. A half-made one, which a
-// crash can leave, is made whole.
+// init creates the bare repository if necessary. It completes one that a crash left
+// half created.
 func (r *repo) init() error {
 	if _, err := os.Stat(filepath.Join(r.dir, "objects", "pack")); err == nil {
 		return nil
@@ -47,8 +47,8 @@ func (r *repo) init() error {
 	return os.MkdirAll(filepath.Join(r.dir, "objects", "pack"), 0o777)
 }
 
-// receive fetches an order into a folder of its own and then moves what came
-// into the bare repository, so that nothing of a fetch that fails stays.
+// receive executes a request into a folder of its own and then moves the objects
+// into the bare repository, so that a failed fetch leaves nothing behind.
 func (r *repo) receive(ctx context.Context, rs *refSet, o *fetchRequest) (int64, error) {
 	release, err := r.f.limiter.acquire(ctx, r.host())
 	if err != nil {
@@ -78,9 +78,9 @@ func (r *repo) receive(ctx context.Context, rs *refSet, o *fetchRequest) (int64,
 	return n, r.migrate(incoming, o.last)
 }
 
-// unpack takes a pack over: it is kept as it comes, beside an index. A thin
-// one is taken apart, because its objects can be differences to those that the
-// bare repository has.
+// unpack stores a pack as it arrives and indexes it. A thin pack is unpacked into
+// single objects instead, because they can be deltas to objects of the bare
+// repository.
 func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin bool, counted *incomingFetch) (n int64, err error) {
 	defer recoverPanic(&err)
 	folder := filepath.Join(incoming, "objects", "pack")
@@ -122,8 +122,8 @@ func (r *repo) unpack(ctx context.Context, incoming string, pack io.Reader, thin
 	return n, os.Rename(tmp.Name(), name+".pack")
 }
 
-// spool writes a pack into a new file and rewinds it. If there is an error, or
-// the pack is empty, the file is closed.
+// spool writes a pack into a new file and rewinds it. If it fails, or the pack is
+// empty, it closes the file.
 func spool(folder string, pack io.Reader) (*os.File, int64, error) {
 	tmp, err := os.CreateTemp(folder, "pack-")
 	if err != nil {
@@ -139,10 +139,10 @@ func spool(folder string, pack io.Reader) (*os.File, int64, error) {
 	return tmp, n, err
 }
 
-// recoverPanic turns a panic of go-git's, which hostile data can cause, into an error.
+// recoverPanic turns a panic, which hostile data can cause, into an error.
 func recoverPanic(err *error) {
 	if v := recover(); v != nil {
-		*err = invalidf("what the repository sent can't be read: %v", v)
+		*err = invalidf("the repository sent malformed data: %v", v)
 	}
 }
 
@@ -151,7 +151,7 @@ const (
 	emptyPackBytes = 12 + 20 // header and checksum, no objects
 )
 
-// request sends an order and returns the pack on its way.
+// request sends a request and returns the pack as it arrives.
 func (r *repo) request(ctx context.Context, rs *refSet, o *fetchRequest) (*gitwire.Pack, error) {
 	pack, err := rs.server.Fetch(ctx, &gitwire.Request{
 		Wants: ids(o.wants), Haves: ids(o.haves), Shallows: ids(o.shallows), Depth: o.depth, Thin: o.thin(),
@@ -174,8 +174,8 @@ func (r *repo) request(ctx context.Context, rs *refSet, o *fetchRequest) (*gitwi
 	return pack, nil
 }
 
-// checkReceived makes sure that what was asked for is in the pack, or was here
-// before.
+// checkReceived makes sure that the requested objects are in the pack or were in the
+// bare repository before.
 func (r *repo) checkReceived(ctx context.Context, incoming string, wants []string) error {
 	store, err := gitpack.Open(filepath.Join(incoming, "objects"))
 	if err != nil {
@@ -194,9 +194,9 @@ func (r *repo) checkReceived(ctx context.Context, incoming string, wants []strin
 	return nil
 }
 
-// migrate moves what came from the incoming folder: single objects, those that
-// show that all is there at the end, and a pack after its index, because a
-// pack without one would be an error to readers.
+// migrate moves objects from the incoming folder to the bare repository, in an order
+// that is safe for readers: commits that show that all is there come last, and a pack
+// comes after its index.
 func (r *repo) migrate(incoming string, last []string) error {
 	var names []string
 	for _, pattern := range []string{"??/*", "pack/*.idx", "pack/*.pack"} {
@@ -245,7 +245,7 @@ func boolInt(b bool) int {
 func ids(list []string) []gitwire.ID {
 	out := make([]gitwire.ID, len(list))
 	for i, text := range list {
-		out[i], _ = gitwire.ParseID(text) // they came from a list of references
+		out[i], _ = gitwire.ParseID(text) // they are from a list of references
 	}
 	return out
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/athens-go/athens/internal/netguard"
 )
 
-// A networkPolicy is how far requests on behalf of a module path may go.
+// A networkPolicy says which servers requests for a module path may be sent to.
 type networkPolicy struct {
-	insecure bool // TLS is not demanded
+	insecure bool // TLS is optional
 	private  bool // addresses that are not public may be dialed
 }
 
-// policyFor says how far requests on behalf of path may go.
+// policyFor returns the policy for requests for path.
 func (f *Fetcher) policyFor(ctx context.Context, path string) networkPolicy {
 	private, known := athens.IsPrivate(ctx)
 	if !known {
@@ -25,8 +25,8 @@ func (f *Fetcher) policyFor(ctx context.Context, path string) networkPolicy {
 	return networkPolicy{insecure: module.MatchPrefixPatterns(f.opts.Insecure, path), private: private}
 }
 
-// String is a prefix for keys: what was learned at one reach is not told at
-// another.
+// String returns a prefix for cache keys: what was learned under one policy is not
+// used under another.
 func (r networkPolicy) String() string {
 	var s string
 	if r.insecure {
@@ -38,8 +38,8 @@ func (r networkPolicy) String() string {
 	return s
 }
 
-// dialer returns how the repository's server is connected to, where that is not
-// by HTTP.
+// dialer returns the function that connects to the repository's server for protocols
+// other than HTTP.
 func (r *repo) dialer() netguard.DialFunc {
 	if r.policy.private {
 		return (&net.Dialer{Timeout: netguard.DialTimeout}).DialContext

@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// proxyKey is for what git's configuration says of a proxy: its address, or ""
-// for none.
+// proxyKey is the context key of git's http.proxy: its address, or "" for no
+// proxy.
 type proxyKey struct{}
 
-// withProxy is for requests to the repository; those for pages are no business of
-// git's configuration.
+// withProxy returns a context for requests to the repository. git's configuration does
+// not apply to requests for pages.
 func (s *httpSession) withProxy(ctx context.Context) context.Context {
 	if text, ok := s.cfg.HTTPLast(s.url, "proxy"); ok {
 		return context.WithValue(ctx, proxyKey{}, text)
@@ -22,8 +22,8 @@ func (s *httpSession) withProxy(ctx context.Context) context.Context {
 	return ctx
 }
 
-// proxyOf says which proxy a request takes: the one of git's configuration, or
-// else the environment's.
+// proxyOf returns the proxy for a request: the one of git's configuration, or
+// otherwise the environment's.
 func proxyOf(req *http.Request) (*url.URL, error) {
 	text, ok := req.Context().Value(proxyKey{}).(string)
 	switch {
@@ -36,7 +36,7 @@ func proxyOf(req *http.Request) (*url.URL, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
-		return nil, errors.New("git's configuration: http.proxy is no address of a proxy") // it can hold a password
+		return nil, errors.New("git's configuration: http.proxy is not the URL of a proxy") // it can contain a password, so it is not shown
 	}
 	switch u.Scheme {
 	case "https", "socks5", "socks5h":
@@ -46,7 +46,7 @@ func proxyOf(req *http.Request) (*url.URL, error) {
 	return u, nil
 }
 
-// withoutProxy reports whether NO_PROXY names a host, or a domain above it.
+// withoutProxy reports whether NO_PROXY names a host or one of its parent domains.
 func withoutProxy(host string) bool {
 	list := os.Getenv("no_proxy")
 	if list == "" {

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// checkPseudo checks that a pseudo-version says of its commit what is true: its
-// hash in twelve digits, its time, and a base that is a tag before it.
-// Otherwise anybody could make up a high version of an old commit.
+// checkPseudo checks that a pseudo-version matches its commit: it must have
+// twelve digits of the hash, the commit time, and a base that is a tag of an ancestor.
+// Otherwise anybody could invent a high version for an old commit.
 func (n *versioner) checkPseudo(ctx context.Context, version string) error {
 	rev, err := module.PseudoVersionRev(version)
 	if err != nil {
@@ -22,11 +22,11 @@ func (n *versioner) checkPseudo(ctx context.Context, version string) error {
 	switch {
 	case rev == short:
 	case strings.HasPrefix(rev, short):
-		return notFoundf("the revision is longer than it has to be (expected %s)", short)
+		return notFoundf("the revision is longer than canonical (expected %s)", short)
 	case strings.HasPrefix(short, rev):
-		return notFoundf("the revision is shorter than it has to be (expected %s)", short)
+		return notFoundf("the revision is shorter than canonical (expected %s)", short)
 	default:
-		return notFoundf("the revision is not a short hash (expected %s)", short)
+		return notFoundf("the revision is not the commit's short hash (expected %s)", short)
 	}
 	t, err := module.PseudoVersionTime(version)
 	if err != nil {
@@ -41,15 +41,15 @@ func (n *versioner) checkPseudo(ctx context.Context, version string) error {
 	}
 	if base == "" {
 		if n.pseudoMajor == "" && semver.Major(version) == "v1" {
-			return notFoundf("without a tag before it the major version must be v0, not v1")
+			return notFoundf("the major version without a preceding tag must be v0, not v1")
 		}
 		return nil
 	}
 	return n.checkBase(ctx, base, rev)
 }
 
-// checkBase checks that a tag of version base is an ancestor of the revision,
-// and not a canonical tag of the revision itself, which would be its version.
+// checkBase checks that a tag of version base is an ancestor of the revision. It must
+// not be a tag of the revision itself, because that would be its version.
 func (n *versioner) checkBase(ctx context.Context, base, short string) error {
 	prefix := n.tagPrefix()
 	for _, tag := range n.rev.tags {
@@ -69,22 +69,22 @@ func (n *versioner) checkBase(ctx context.Context, base, short string) error {
 		}
 	}
 	if last == "" {
-		return notFoundf("there is no tag %s before it", base)
+		return notFoundf("the preceding tag %s is missing", base)
 	}
 	return notFoundf("revision %s does not descend from the tag %s", short, last)
 }
 
-// isRevision reports whether a string can name a branch, a tag or a commit. The
-// go command does not take what could be an option or a path.
+// isRevision returns an error if a string can't name a branch, a tag or a commit. Like
+// the go command, it refuses strings that could be an option or a path.
 func isRevision(s string) error {
 	if s == "" || len(s) > 1024 {
-		return errors.New("a query has 1 to 1024 bytes")
+		return errors.New("a query must have 1 to 1024 bytes")
 	}
 	if strings.HasPrefix(s, "-") || strings.HasPrefix(s, "/") {
-		return errors.New("a query can't begin so")
+		return errors.New("a query can't begin with a hyphen or a slash")
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\`, r) }) {
-		return errors.New("not a name that git allows")
+		return errors.New("git does not allow this name")
 	}
 	return nil
 }

@@ -17,30 +17,29 @@ import (
 type query struct {
 	text   string
 	path   string // of the module
-	prefix string // what the versions begin with
+	prefix string // that the versions begin with
 	fits   func(version string) bool
-	lowest bool // the lowest one that fits is meant, not the highest
-	tip    bool // where there is no version, the default branch's commit is meant
-	others bool // versions with "+incompatible" count like all
+	lowest bool // choose the lowest version that fits, not the highest
+	tip    bool // if there is no version, choose the default branch's commit
+	others bool // do not prefer compatible versions to those with "+incompatible"
 }
 
-// A versionSource is where a query looks for a module's versions.
+// A versionSource answers what a query needs to know about a module's versions.
 type versionSource interface {
 	// versionsWith returns the versions that begin with prefix, sorted.
 	versionsWith(ctx context.Context, prefix string) ([]string, error)
-	// named returns a version, or what a revision is a version of.
+	// named returns the version that a version or a revision resolves to.
 	named(ctx context.Context, revision string) (*athens.Info, error)
 	// tip returns the default branch's commit.
 	tip(ctx context.Context) (*athens.Info, error)
 	// mod returns the .mod of a version; that of the tip if version is "".
 	mod(ctx context.Context, version string) ([]byte, error)
-	// listOrigin says what the versions that begin with prefix depend on; nil
-	// if that is not known.
+	// listOrigin returns the origin of the list of versions that begin with prefix;
+	// nil if it is not known.
 	listOrigin(prefix string) *athens.Origin
 }
 
-// resolve answers a query, or a question for a revision, as "go list -m
-// path@text" does.
+// resolve answers a query, or resolves a revision, as "go list -m path@text" does.
 func resolve(ctx context.Context, lib versionSource, path, text string) (*athens.Info, error) {
 	q, ok, err := parseQuery(path, text)
 	if err != nil {
@@ -51,7 +50,7 @@ func resolve(ctx context.Context, lib versionSource, path, text string) (*athens
 	}
 	info, err := lib.named(ctx, text)
 	if isNotFound(err) && semver.IsValid(text) {
-		// v1.0.0+meta means v1.0.0 if there is no tag of just that name.
+		// v1.0.0+meta means v1.0.0 if there is no tag with exactly that name.
 		if canonical := module.CanonicalVersion(text); canonical != text {
 			if other, err2 := lib.named(ctx, canonical); err2 == nil || !isNotFound(err2) {
 				return other, err2
@@ -66,7 +65,7 @@ func isPrefix(query string) bool {
 	return semver.IsValid(query) && strings.Count(query, ".") < 2 && semver.Prerelease(query) == "" && semver.Build(query) == ""
 }
 
-// parseQuery takes a query apart. It is not ok if text names a revision.
+// parseQuery parses a query. ok is false if text names a revision.
 func parseQuery(path, text string) (q query, ok bool, err error) {
 	q = query{text: text, path: path, fits: func(string) bool { return true }}
 	sign := text[:len(text)-len(strings.TrimLeft(text, "<>="))]
@@ -79,9 +78,9 @@ func parseQuery(path, text string) (q query, ok bool, err error) {
 		q.tip = true
 		return q, true, nil
 	case text == "patch":
-		return q, false, notFoundf("there is no version that it could be a patch of")
+		return q, false, notFoundf("there is no current version that this could be a patch of")
 	case sign == "" && isPrefix(text):
-		// v1.2.0-pre is no v1.2, because it is before it.
+		// v1.2.0-pre does not match v1.2, because it is before v1.2.0.
 		q.prefix = text + "."
 		ordered(func(order int) bool { return order >= 0 })
 	case sign == "<":
@@ -95,13 +94,13 @@ func parseQuery(path, text string) (q query, ok bool, err error) {
 	case strings.HasPrefix(sign, "=") || sign == "":
 		return q, false, nil
 	default:
-		return q, false, notFoundf("%q is no range of versions", text)
+		return q, false, notFoundf("%q is not a version range", text)
 	}
 	switch {
 	case !semver.IsValid(bound):
 		return q, false, notFoundf("%q is not a version", bound)
 	case isPrefix(bound) && (sign == "<=" || sign == ">"):
-		// v1.2 could mean v1.2.3.
+		// v1.2 could also mean v1.2.3.
 		return q, false, notFoundf("%q in a range is ambiguous", bound)
 	}
 	q.lowest = strings.HasPrefix(sign, ">")
@@ -110,7 +109,7 @@ func parseQuery(path, text string) (q query, ok bool, err error) {
 	return q, true, nil
 }
 
-// answer chooses a version. What the module retracts does not count.
+// answer chooses a version. It skips versions that the module retracts.
 func (q query) answer(ctx context.Context, lib versionSource) (*athens.Info, error) {
 	none := notFoundf("no version is %s", q.text)
 	list, err := lib.versionsWith(ctx, q.prefix)
@@ -148,9 +147,9 @@ func (q query) answer(ctx context.Context, lib versionSource) (*athens.Info, err
 }
 
 // choose returns the highest, or lowest, release among the sorted versions that
-// are allowed, else such a pre-release, else "". Versions with "+incompatible"
-// count only if the query wants them, or if the last one before them has no
-// go.mod.
+// are allowed. Without one it returns such a pre-release, and without that "". It
+// considers versions with "+incompatible" only if the query asks for them, or if the
+// last version before them has no go.mod.
 func (q query) choose(ctx context.Context, lib versionSource, all []string, allowed func(version string) bool) (string, error) {
 	var release, pre, lastCompatible string
 	for _, v := range all {
@@ -180,7 +179,8 @@ func (q query) choose(ctx context.Context, lib versionSource, all []string, allo
 	return cmp.Or(release, pre), nil
 }
 
-// retractedByLatest says what the latest version retracts, itself included.
+// retractedByLatest returns a function that reports whether the latest version
+// retracts a version, which may be itself.
 func retractedByLatest(ctx context.Context, lib versionSource, path string) (func(version string) bool, error) {
 	list, err := lib.versionsWith(ctx, "")
 	if err != nil {

@@ -10,33 +10,33 @@ import (
 	"github.com/athens-go/athens/fetcher/internal/gitwire"
 )
 
-// A refList holds references, sorted by name, in little more memory than their names
-// and hashes take: some repositories have a million of them.
+// A refList stores references, sorted by name, in little more memory than their names
+// and hashes: some repositories have a million of them.
 type refList struct {
-	names  []byte   // one after the other
+	names  []byte   // concatenated
 	starts []uint32 // of each name in names
 	ids    []gitwire.ID
 	tags   []tagTarget // of annotated tags, by index
-	mixed  bool        // names came in another order
+	mixed  bool        // the names were not added in order
 }
 
-// A tagTarget is the tag object that a reference names, where ids has the commit.
+// A tagTarget is the tag object that a reference names; ids has its commit.
 type tagTarget struct {
 	index uint32
 	id    gitwire.ID
 }
 
 const (
-	refBytes = 4 + 20 // that a reference takes beside its name
-	tagBytes = 4 + 20 // that an annotated tag takes beside that
+	refBytes = 4 + 20 // for each reference, beside its name
+	tagBytes = 4 + 20 // for each annotated tag, beside that
 )
 
-// bytes is what the list takes in memory.
+// bytes returns the memory that the list takes.
 func (l *refList) bytes() int64 {
 	return int64(cap(l.names)) + refBytes*int64(cap(l.ids)) + tagBytes*int64(cap(l.tags))
 }
 
-// add appends a reference: the object meant, and the object named.
+// add appends a reference: its commit, and the object that it names.
 func (l *refList) add(name []byte, commit, tip gitwire.ID) {
 	if n := len(l.ids); n > 0 && !l.mixed && string(l.name(n-1)) >= string(name) {
 		l.mixed = true
@@ -49,7 +49,8 @@ func (l *refList) add(name []byte, commit, tip gitwire.ID) {
 	l.ids = append(l.ids, commit)
 }
 
-// sorted returns the list in order. Of references with one name the last counts.
+// sorted returns a sorted copy. Of several references with the same name it keeps the
+// last.
 func (l *refList) sorted() *refList {
 	out := &refList{}
 	order := make([]uint32, len(l.ids))
@@ -89,7 +90,7 @@ func (l *refList) name(i int) []byte {
 	return l.names[l.starts[i]:end]
 }
 
-// tip is the object that a reference names.
+// tip returns the object that a reference names.
 func (l *refList) tip(i int) gitwire.ID {
 	at, ok := slices.BinarySearchFunc(l.tags, uint32(i), func(t tagTarget, i uint32) int { return int(t.index) - int(i) })
 	if !ok {
@@ -98,21 +99,21 @@ func (l *refList) tip(i int) gitwire.ID {
 	return l.tags[at].id
 }
 
-// find returns the index of a name, or of where it would be.
+// find returns the index of a name, or where it would be inserted.
 func (l *refList) find(name string) (i int, ok bool) {
 	i = sort.Search(len(l.ids), func(i int) bool { return string(l.name(i)) >= name })
 	return i, i < len(l.ids) && string(l.name(i)) == name
 }
 
-// A ref is a reference: its name in full, the object meant, annotated tags followed,
-// and the object named.
+// A ref is a reference: its full name, its commit (with annotated tags followed), and
+// the object that it names.
 type ref struct{ name, commit, tip string }
 
 func (l *refList) at(i int) ref {
 	return ref{string(l.name(i)), l.ids[i].String(), l.tip(i).String()}
 }
 
-// get returns a reference; all of it is empty if there is none of that name.
+// get returns the reference with a name, or the zero ref.
 func (rs *refSet) get(name string) ref {
 	i, ok := rs.list.find(name)
 	if !ok {
@@ -121,7 +122,7 @@ func (rs *refSet) get(name string) ref {
 	return rs.list.at(i)
 }
 
-// commit returns the object that a name means, or "".
+// commit returns the commit of a reference, or "".
 func (rs *refSet) commit(name string) string { return rs.get(name).commit }
 
 // all returns all references, sorted by name.
@@ -139,7 +140,7 @@ func (rs *refSet) under(prefix string) iter.Seq[ref] {
 	}
 }
 
-// withHash returns the references whose commits' hashes begin with those digits.
+// withHash returns the references whose commits' hashes begin with prefix.
 func (rs *refSet) withHash(prefix string) iter.Seq[ref] {
 	return func(yield func(ref) bool) {
 		var digits [hashDigits]byte

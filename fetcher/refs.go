@@ -9,21 +9,21 @@ import (
 	"github.com/athens-go/athens/fetcher/internal/gitwire"
 )
 
-// A refSet is what a repository said of its references: HEAD, branches and
-// tags. It does not change, so that one question is answered from one state.
+// A refSet is one listing of a repository's references: HEAD, branches and
+// tags. It is immutable, so one request is answered from one state.
 type refSet struct {
 	fetchedAt  time.Time
 	list       *refList
-	head       string // what HEAD means; as "HEAD" the go command knows the object named
+	head       string // the commit of HEAD; the go command takes the object named for "HEAD"
 	server     *gitwire.Server
-	canShallow bool // the server can leave history out
-	isShallow  bool // the server has no more than a part of the history itself
+	canShallow bool // the server supports shallow fetches
+	isShallow  bool // the server's repository is shallow itself
 }
 
-// bytes is what the set takes in memory.
+// bytes returns the memory that the set takes.
 func (rs *refSet) bytes() int64 { return 1<<10 + rs.list.bytes() }
 
-// refs returns the references, asking for them if what is known is older than
+// refs returns the references. It lists them if the cached ones are older than
 // maxAge; zero means Options.RefsTTL.
 func (r *repo) refs(ctx context.Context, maxAge time.Duration) (*refSet, error) {
 	if maxAge == 0 {
@@ -51,7 +51,7 @@ func (r *repo) refs(ctx context.Context, maxAge time.Duration) (*refSet, error) 
 	})
 }
 
-// wantedRefs are the references that the go command looks at.
+// wantedRefs are the references that the go command uses.
 var wantedRefs = []string{headName, headsPrefix, tagsPrefix}
 
 const (
@@ -60,15 +60,15 @@ const (
 	tagsPrefix  = "refs/tags/"
 )
 
-// A list is read as it comes, and only what is wanted of it is kept. Lists that are
-// large are read one at a time, so that they bound each other's memory.
+// A list is filtered as it arrives. Large lists are read one at a time, to bound the
+// memory of all together.
 const (
 	largeList            = 1 << 20 // in bytes of memory
-	listFactor           = 16      // times Options.MaxRefsBytes may be sent in all
+	listFactor           = 16      // times Options.MaxRefsBytes may arrive in all
 	listFirstByteTimeout = 15 * time.Second
 )
 
-// askRefs asks the server for its references.
+// askRefs lists the server's references.
 func (r *repo) askRefs(ctx context.Context) (*refSet, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.f.opts.PageTimeout)
 	defer cancel()
@@ -99,7 +99,7 @@ type listBuilder struct {
 	rs    *refSet
 	list  refList
 	size  int64
-	large bool // the one large list that is read now
+	large bool // holds the semaphore for large lists
 }
 
 func (b *listBuilder) add(r gitwire.Ref) error {
@@ -134,8 +134,8 @@ func (b *listBuilder) done() {
 	}
 }
 
-// refName is how the go command reads a name in a list of references: as a word
-// between white space, of which git allows all that is not ASCII.
+// refName returns a name in a list of references as the go command reads it: as one
+// word between white space, of which git allows what is not ASCII.
 func refName(name string) (string, bool) {
 	words := strings.Fields(name)
 	if len(words) != 1 || strings.ContainsFunc(name, isControl) {
@@ -144,7 +144,7 @@ func refName(name string) (string, bool) {
 	return words[0], true
 }
 
-// wireError says what it means that a repository can't be asked.
+// wireError returns the error for a failed request to a repository.
 func (r *repo) wireError(err error) error {
 	var (
 		status *gitwire.StatusError
@@ -164,32 +164,32 @@ func (r *repo) wireError(err error) error {
 	case errors.Is(err, gitwire.ErrSHA256):
 		return invalidf("%s is a SHA-256 repository: %w", r.name, errors.ErrUnsupported)
 	case errors.Is(err, gitwire.ErrDumb):
-		return invalidf("%s is served as files, not by a git server: %w", r.name, errors.ErrUnsupported)
+		return invalidf("%s is served by git's dumb http protocol: %w", r.name, errors.ErrUnsupported)
 	case errors.As(err, &large):
-		return invalidf("what %s sends: %w; Options.MaxRefsBytes and MaxFetchBytes say how large it may be", r.name, err)
+		return invalidf("%s sent too much: %w; Options.MaxRefsBytes and Options.MaxFetchBytes set the limits", r.name, err)
 	case errors.As(err, &words):
 		return sourceUnavailable(r.name, serverMessage{printable(words.Words)})
 	}
 	if err = cause(err); len(err.Error()) > maxServerText {
-		err = truncatedError{err} // it may repeat what the server sent
+		err = truncatedError{err} // it may quote the server
 	}
 	return sourceUnavailable(r.name, err)
 }
 
-// truncatedError is an error whose text is no longer than what is shown of a server's words.
+// truncatedError is an error whose text is cut to maxServerText.
 type truncatedError struct{ err error }
 
 func (e truncatedError) Error() string { return printable(e.err.Error()) }
 func (e truncatedError) Unwrap() error { return e.err }
 
-// A serverMessage is a server's refusal in its own words. That may be that there is no
-// such repository; but servers say so too where a key does not suffice, and the go
+// A serverMessage is a server's refusal in its own words. Even "no such repository" is
+// not definite, since servers say so too if a key lacks permission. The go
 // command does not take it for a definite answer either.
 type serverMessage struct{ words string }
 
 func (e serverMessage) Error() string { return "the server says: " + e.words }
 
-// printable is the beginning of what a server said, in one line.
+// printable returns the beginning of a server's text, in one line.
 func printable(text string) string {
 	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool { return r == ' ' || isControl(r) }), " ")
 	if len(text) > maxServerText {
@@ -198,5 +198,5 @@ func printable(text string) string {
 	return text
 }
 
-// maxServerText is how much of what a server says is shown, in bytes.
+// maxServerText bounds how much of a server's text is shown, in bytes.
 const maxServerText = 300

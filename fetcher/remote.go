@@ -12,40 +12,40 @@ import (
 	"github.com/athens-go/athens/internal/gitconfig"
 )
 
-// A remote is where a repository is reached: its URL after git's configuration
-// has had its say, taken apart.
+// A remote is the parsed URL of a repository, after git's url.<base>.insteadOf has
+// been applied.
 type remote struct {
 	scheme string   // "https", "http", "ssh" or "git"
-	url    *url.URL // for https and http; it may hold a login
+	url    *url.URL // for https and http; it may contain a login
 
 	user, host, port, path string // for ssh and git; user and port may be empty
 }
 
-// remote finds where the repository is reached.
+// remote returns where the repository is reached.
 func (r *repo) remote(cfg *gitconfig.Config) (*remote, error) {
 	address := cfg.Rewrite(r.url)
 	rewritten := address != r.url
 	to, err := parseRemote(address, rewritten)
 	if err != nil {
-		// The text of what git's configuration says can hold secrets.
+		// The URL in git's configuration can contain secrets, so it is not shown.
 		if rewritten {
-			return nil, invalidf("what git's configuration puts in the place of %s: %w; url.<base>.insteadOf says so", r.name, err)
+			return nil, invalidf("the URL that git's configuration replaces %s with: %w; url.<base>.insteadOf sets it", r.name, err)
 		}
-		return nil, notFoundf("the repository's URL %s: %w", r.name, err)
+		return nil, notFoundf("the repository URL %s: %w", r.name, err)
 	}
 	if allowed := os.Getenv("GIT_ALLOW_PROTOCOL"); allowed != "" && !slices.Contains(strings.Split(allowed, ":"), to.scheme) {
-		return nil, invalidf("%s: GIT_ALLOW_PROTOCOL does not allow %s", r.name, to.scheme)
+		return nil, invalidf("%s: the environment variable GIT_ALLOW_PROTOCOL does not allow %s", r.name, to.scheme)
 	}
 	return to, nil
 }
 
-// errScheme is wrapped with [errors.ErrUnsupported], so that another Fetcher
-// may try.
-var errScheme = fmt.Errorf("its scheme is none of https, http, ssh and git: %w", errors.ErrUnsupported)
+// errScheme wraps [errors.ErrUnsupported], so that [athens.First] tries the next
+// Fetcher.
+var errScheme = fmt.Errorf("its scheme is not https, http, ssh or git: %w; url.<base>.insteadOf in git's configuration (Options.GitConfig) can replace it", errors.ErrUnsupported)
 
-// parseRemote takes a repository's URL apart. Git's short form for ssh,
-// user@host:path, is taken where short is true: go-import pages may not use it,
-// but git's configuration may. The errors don't repeat the URL.
+// parseRemote parses a repository's URL. It accepts git's short form for ssh,
+// user@host:path, only if short is true: git's configuration may use it, but
+// go-import pages may not. Errors don't repeat the URL.
 func parseRemote(address string, short bool) (*remote, error) {
 	if !strings.Contains(address, "://") {
 		if short {
@@ -58,7 +58,7 @@ func parseRemote(address string, short bool) (*remote, error) {
 	case err != nil:
 		return nil, errors.New("it is not valid")
 	case !strings.HasPrefix(address, u.Scheme):
-		return nil, errors.New("git takes schemes in small letters only")
+		return nil, errors.New("its scheme must be in lower case")
 	}
 	to := &remote{user: u.User.Username(), host: u.Hostname(), port: u.Port(), path: u.Path}
 	switch u.Scheme {
@@ -80,8 +80,8 @@ func parseRemote(address string, short bool) (*remote, error) {
 	return to, to.check()
 }
 
-// asRequested is a repository's URL as git uses it: below it are the files, with
-// a slash between, and dots in it mean what they mean to a browser.
+// asRequested returns a repository's URL as git uses it: without a trailing slash,
+// and with dot segments resolved as a browser does.
 func asRequested(u *url.URL) *url.URL {
 	to := *u
 	if strings.Contains(u.Path, "/.") {
@@ -114,15 +114,15 @@ func parseShort(address string) (*remote, error) {
 	return to, to.check()
 }
 
-// check refuses what no server can be asked for, and what could be taken for
-// something else on the way: an option, or the end of a line.
+// check refuses remotes that no server has, and text that a tool could misread, as an
+// option or as the end of a line.
 func (to *remote) check() error {
 	if to.host == "" || to.path == "" && to.url == nil {
-		return errors.New("it lacks a host or a path")
+		return errors.New("it has no host or no path")
 	}
 	for _, part := range []string{to.user, to.host, to.path} {
 		if strings.HasPrefix(part, "-") || strings.ContainsFunc(part, isControl) {
-			return errors.New("it holds a strange host or path")
+			return errors.New("its user, host or path begins with a hyphen or contains control characters")
 		}
 	}
 	return nil
@@ -130,7 +130,7 @@ func (to *remote) check() error {
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
-// address is the remote's host and port, as they are dialed.
+// address returns the remote's host and port to dial, with port as the default.
 func (to *remote) address(port string) string {
 	if to.port != "" {
 		port = to.port

@@ -21,31 +21,31 @@ import (
 	"github.com/athens-go/athens/internal/durable"
 )
 
-// A repo is one repository: what is known of its references, and the bare
-// repository beside it that holds what was fetched so far.
+// A repo is one remote repository, with the local bare repository that holds what was
+// fetched of it so far.
 //
-// Objects arrive as whole packs and are never removed one by one. A commit
-// that is there has its whole tree; it may lack parents, since a tag is
-// fetched without history where that is enough.
+// Objects arrive in whole packs and are never removed one by one. A commit in the bare
+// repository has its whole tree, but it may lack parents, since a tag is
+// fetched without history where possible.
 type repo struct {
 	f      *Fetcher
 	url    string // as discovered
-	name   string // the same without credentials
-	key    string // url and reach: what is remembered holds for both
+	name   string // url without credentials
+	key    string // cache key: policy and url
 	dir    string // of the bare repository
 	policy networkPolicy
 
-	fetching chan struct{} // held by whoever adds to the bare repository
+	fetching chan struct{} // holds a value while a fetch adds to the bare repository
 
 	mu         sync.Mutex
-	users      int // questions being answered from it
+	users      int // number of requests that use it
 	lastUsed   time.Time
-	generation int               // counts the packs added by this process
-	wanted     map[string]string // commits that a fetch is to bring along, and their tips
+	generation int               // number of packs added by this process
+	wanted     map[string]string // commits that the next fetch should include, and their tips
 }
 
-// acquireRepo returns the repo of a URL; there is one each. Until the caller says
-// done, its bare repository is not removed.
+// acquireRepo returns the repo of a URL and policy; there is one for each. Its bare
+// repository is not removed until the caller calls release.
 func (f *Fetcher) acquireRepo(rawURL string, to networkPolicy) *repo {
 	key := to.String() + rawURL
 	f.mu.Lock()
@@ -62,28 +62,28 @@ func (f *Fetcher) acquireRepo(rawURL string, to networkPolicy) *repo {
 	defer r.mu.Unlock()
 	r.users++
 	if now := time.Now(); now.Sub(r.lastUsed) > touchEvery {
-		// The file's time says when the repository was last used; it is not
-		// there before the first fetch.
+		// The file's time records the last use. There is no file before the
+		// first fetch.
 		_ = os.Chtimes(filepath.Join(r.dir, stateFile), now, now)
 		r.lastUsed = now
 	}
 	return r
 }
 
-// touchEvery is how exactly it is known when a repository was last used.
+// touchEvery is the precision of the recorded last use of a repository.
 const touchEvery = 10 * time.Minute
 
 func (r *repo) release() { r.addUsers(-1) }
 
-// addUsers counts users. Until there is none, the bare repository is not removed.
+// addUsers counts users. While there are any, the bare repository is not removed.
 func (r *repo) addUsers(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.users += n
 }
 
-// closeUnused closes what is open if nobody uses the repo, and says so. The
-// fetcher's mu is held, so that nobody borrows it meanwhile.
+// closeUnused closes the repo's files if it has no users, and reports whether that is
+// so. The caller holds the fetcher's mu, so that nobody acquires it meanwhile.
 func (r *repo) closeUnused() bool {
 	r.mu.Lock()
 	used := r.users > 0
@@ -106,8 +106,8 @@ func (f *Fetcher) newRepo(rawURL string, to networkPolicy) *repo {
 // maxRepos bounds how many repositories are kept in memory.
 const maxRepos = 4096
 
-// dropRepos drops what is remembered of all repositories; f.mu is held. Work
-// under way keeps its own repo.
+// dropRepos forgets all repos. The caller holds f.mu. Running requests keep the repo
+// that they have.
 func (f *Fetcher) dropRepos() {
 	for _, r := range f.repos {
 		r.closeIdle()
@@ -115,11 +115,12 @@ func (f *Fetcher) dropRepos() {
 	clear(f.repos)
 }
 
-// A repoState is what a bare repository has, kept in a file beside its objects.
+// A repoState says which commits a bare repository has. It is stored in a file beside
+// the objects.
 type repoState struct {
-	// Complete are references' targets that are there with all their history.
+	// Complete are targets of references that were fetched with all their history.
 	Complete []string
-	// Shallow are commits that are there without history.
+	// Shallow are commits that were fetched without history.
 	Shallow []string
 }
 
@@ -135,12 +136,12 @@ func (r *repo) readState() (*repoState, error) {
 		err = json.Unmarshal(data, &h)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read what is held of %s: %w", r.name, err)
+		return nil, fmt.Errorf("read the state of %s's bare repository: %w", r.name, err)
 	}
 	return &h, nil
 }
 
-// writeState writes h, so that a crash leaves the old one or the new one.
+// writeState writes h atomically: a crash leaves the old state or the new one.
 func (r *repo) writeState(h *repoState) error {
 	data, err := json.Marshal(h)
 	if err != nil {
@@ -153,8 +154,8 @@ func (r *repo) writeState(h *repoState) error {
 	return durable.Write(disk{}, tmp, name, filepath.Join(r.dir, stateFile), data)
 }
 
-// ensureCommit makes sure that a commit is there with its tree. tip is the object that
-// the reference names: the commit, or a tag of it.
+// ensureCommit makes sure that the bare repository has a commit with its tree. tip is
+// the object that the reference names: the commit, or a tag of it.
 func (r *repo) ensureCommit(ctx context.Context, rs *refSet, commit, tip string) error {
 	if ok, err := r.has(ctx, commit); ok || err != nil {
 		return err
@@ -163,7 +164,7 @@ func (r *repo) ensureCommit(ctx context.Context, rs *refSet, commit, tip string)
 		r.addWanted(commit, tip)
 		shared, err := r.fetchCommits(ctx, rs, commit, tip, true)
 		if err != nil && shared && ctx.Err() == nil {
-			// It may be another's commit that can't be had.
+			// The failure may be due to another request's commit.
 			_, err = r.fetchCommits(ctx, rs, commit, tip, false)
 		}
 		return struct{}{}, err
@@ -171,11 +172,11 @@ func (r *repo) ensureCommit(ctx context.Context, rs *refSet, commit, tip string)
 	return err
 }
 
-// maxWanted bounds how many commits are asked for at once.
+// maxWanted bounds how many commits one fetch requests.
 const maxWanted = 100
 
-// addWanted says that a commit is wanted, so that whoever fetches next brings it
-// along: clients ask for many versions of a repository at the same time.
+// addWanted records that a commit is wanted, so that the next fetch includes it:
+// clients often request many versions of a repository at the same time.
 func (r *repo) addWanted(commit, tip string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -187,8 +188,8 @@ func (r *repo) addWanted(commit, tip string) {
 	}
 }
 
-// fetchCommits fetches a commit, and if together says so, those that others
-// wait for. shared says that there were some.
+// fetchCommits fetches a commit and, if together is true, those that other requests
+// wait for. shared reports whether there were any.
 func (r *repo) fetchCommits(ctx context.Context, rs *refSet, commit, tip string, together bool) (shared bool, err error) {
 	tips := map[string]string{commit: tip}
 	err = r.fetch(ctx, rs, func(h *repoState) (*fetchRequest, error) {
@@ -223,7 +224,7 @@ func (r *repo) fetchCommits(ctx context.Context, rs *refSet, commit, tip string,
 	return shared, err
 }
 
-// restoreWanted puts back what was taken along and is not fetched now.
+// restoreWanted records commits as wanted again that are not fetched after all.
 func (r *repo) restoreWanted(tips map[string]string, but string) {
 	for commit, tip := range tips {
 		if commit != but {
@@ -232,9 +233,9 @@ func (r *repo) restoreWanted(tips map[string]string, but string) {
 	}
 }
 
-// requestTips asks for references, by the commits meant. Where the whole history
-// of others is held, theirs is completed too, which costs little and keeps it
-// whole.
+// requestTips makes the request for commits and the tips that lead to them. If the bare
+// repository has complete histories, these come with history too, which costs little
+// and keeps it complete.
 func (r *repo) requestTips(rs *refSet, h *repoState, tips map[string]string) *fetchRequest {
 	o := &fetchRequest{depth: 1, last: slices.Sorted(maps.Keys(tips))}
 	for _, commit := range o.last {
@@ -252,8 +253,8 @@ func (r *repo) requestTips(rs *refSet, h *repoState, tips map[string]string) *fe
 	return o
 }
 
-// checkComplete is an error if the server has no whole history. What git fetches from such
-// a one depends on what it has already.
+// checkComplete returns an error if the server's repository is shallow itself. What git
+// fetches from such a server depends on what it already has.
 func (r *repo) checkComplete(rs *refSet) error {
 	if rs.isShallow {
 		return r.shallowError()
@@ -265,8 +266,8 @@ func (r *repo) shallowError() error {
 	return invalidf("%s is a shallow repository, which lacks history: %w", r.name, errors.ErrUnsupported)
 }
 
-// ensureHistory makes sure that all branches and tags are there with all their
-// history, and HEAD too if that is wanted: it can be a commit of no branch.
+// ensureHistory makes sure that the bare repository has all branches and tags with all
+// their history, and also HEAD if head is true: it can be a commit of no branch.
 func (r *repo) ensureHistory(ctx context.Context, rs *refSet, head bool) error {
 	if err := r.checkComplete(rs); err != nil {
 		return err
@@ -287,8 +288,8 @@ func (r *repo) ensureHistory(ctx context.Context, rs *refSet, head bool) error {
 			if len(wants) == 0 {
 				return nil, nil
 			}
-			// What is held without history is not offered: the server
-			// would leave out its ancestors.
+			// Commits without history are not offered as haves: the server
+			// would leave out their ancestors.
 			return &fetchRequest{wants: wants, haves: newest(h.Complete, maxHaves)}, nil
 		}, func(h *repoState, o *fetchRequest) {
 			h.Complete = append(h.Complete, o.wants...)
@@ -297,8 +298,8 @@ func (r *repo) ensureHistory(ctx context.Context, rs *refSet, head bool) error {
 	return err
 }
 
-// ensureRevision makes sure that a revision that was here is here again, should the
-// bare repository have been removed meanwhile.
+// ensureRevision fetches a revision again if the bare repository has been removed
+// meanwhile.
 func (r *repo) ensureRevision(ctx context.Context, rs *refSet, rev *revision) error {
 	if rev.tip != "" {
 		return r.ensureCommit(ctx, rs, rev.commit, rev.tip)
@@ -309,14 +310,14 @@ func (r *repo) ensureRevision(ctx context.Context, rs *refSet, rev *revision) er
 	return r.ensureHistory(ctx, rs, false)
 }
 
-// maxHaves bounds what is offered to a server as known; more would make the
-// request long and the answer hardly shorter.
+// maxHaves bounds how many commits a request offers as haves; more would make the
+// request longer and the answer hardly shorter.
 const maxHaves = 256
 
 func newest(list []string, n int) []string { return list[max(0, len(list)-n):] }
 
-// fetch adds what plan orders to the bare repository, one fetch at a time, and
-// records it. A plan that is nil says that everything is there by now.
+// fetch adds what plan requests to the bare repository, one fetch at a time, and
+// records it. plan returns nil if nothing is missing any more.
 func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*repoState) (*fetchRequest, error), done func(*repoState, *fetchRequest)) error {
 	ctx, cancel := context.WithTimeout(ctx, r.f.opts.FetchTimeout)
 	defer cancel()
@@ -326,7 +327,7 @@ func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*repoState) (*fe
 	case <-ctx.Done():
 		return unavailable(r.name, context.Cause(ctx))
 	}
-	r.addUsers(1) // a fetch outlives the question that began it
+	r.addUsers(1) // a fetch outlives the request that started it
 	defer r.addUsers(-1)
 	if err := r.init(); err != nil {
 		return err
@@ -342,7 +343,7 @@ func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*repoState) (*fe
 	start := time.Now()
 	bytes, err := r.receive(ctx, rs, o)
 	if err != nil && len(o.haves) > 0 && ctx.Err() == nil && !errors.As(err, new(invalid)) && !errors.As(err, new(*budget.BusyError)) {
-		// Some servers mishandle what is held; ask for the whole.
+		// Some servers mishandle haves; request everything.
 		bare := &fetchRequest{wants: o.wants, depth: o.depth, last: o.last}
 		bytes, err = r.receive(ctx, rs, bare)
 	}
@@ -356,7 +357,7 @@ func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*repoState) (*fe
 	if err := r.writeState(h); err != nil {
 		return err
 	}
-	// Measuring all repositories takes a while, so not after each small fetch.
+	// Measuring all repositories is slow, so don't do it after each small fetch.
 	if r.f.received.Add(bytes) > r.f.opts.MaxCacheBytes/100 {
 		r.f.received.Store(0)
 		r.f.trim(r)
@@ -364,7 +365,7 @@ func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*repoState) (*fe
 	return nil
 }
 
-// has reports whether an object is there.
+// has reports whether the bare repository has an object.
 func (r *repo) has(ctx context.Context, hash string) (bool, error) {
 	o, err := r.open(ctx)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// The methods of this file are a repository's answers to queries; see library.
+// The methods of this file make a codeRepo a versionSource.
 
 func (s *codeRepo) named(ctx context.Context, revision string) (*athens.Info, error) {
 	if err := isRevision(revision); err != nil {

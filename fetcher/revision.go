@@ -15,19 +15,19 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// A revision is a commit, and how it was found.
+// A revision is a commit, with how it was found.
 type revision struct {
 	commit string // full hash
 	tree   string
 	time   time.Time // of the commit, UTC
 	ref    string    // reference that named it, in full; empty if a hash did
-	tag    string    // what was asked, if that is the name of a tag
+	tag    string    // the query, if it is the name of a tag
 	tags   []string  // all tags of the commit, sorted
-	tip    string    // object to ask the server for; empty if a hash found it
+	tip    string    // object to request from the server; empty if found by hash
 	byHash bool      // found in the history, not as the target of a reference
 }
 
-// Hashes that are shorter are not taken for one; pseudo-versions have twelve
+// Shorter strings are not taken for hashes. Pseudo-versions have twelve
 // digits, which no two commits of a repository share by accident.
 const (
 	minHashDigits = 7
@@ -35,14 +35,14 @@ const (
 	hashDigits    = 40
 )
 
-// shortHash is how pseudo-versions name a commit.
+// shortHash returns the form in which pseudo-versions name a commit.
 func shortHash(commit string) string { return commit[:min(pseudoDigits, len(commit))] }
 
 // allHex reports whether s consists of lower-case hexadecimal digits.
 func allHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
 
-// stat finds what a tag, a branch, "HEAD" or a hash means, in this order, and
-// makes sure that the commit is here.
+// stat resolves a tag, a branch, "HEAD" or a hash, tried in this order, and
+// makes sure that the commit is in the bare repository.
 func (r *repo) stat(ctx context.Context, rs *refSet, rev string) (*revision, error) {
 	var ref string
 	isHash := len(rev) >= minHashDigits && len(rev) <= hashDigits && allHex(rev)
@@ -97,8 +97,7 @@ func (r *repo) stat(ctx context.Context, rs *refSet, rev string) (*revision, err
 	return found, nil
 }
 
-// statHash finds a commit that no reference names, by its hash or the first
-// digits of it.
+// statHash finds a commit that no reference names, by its hash or a prefix of it.
 func (r *repo) statHash(ctx context.Context, rs *refSet, prefix string) (*revision, error) {
 	find := func() ([]string, error) {
 		o, err := r.open(ctx)
@@ -134,7 +133,7 @@ func (r *repo) statHash(ctx context.Context, rs *refSet, prefix string) (*revisi
 	return found, nil
 }
 
-// commitsWithPrefix returns the commits that are here and whose hash, or whose
+// commitsWithPrefix returns the commits in the bare repository whose hash, or whose
 // annotated tag's hash, begins with prefix.
 func (o *objects) commitsWithPrefix(prefix string) (list []string, err error) {
 	whole, err := hex.DecodeString(prefix[:len(prefix)&^1])
@@ -188,7 +187,7 @@ func (o *objects) peel(hash string) (string, error) {
 	return "", nil
 }
 
-// describe reads a commit that is here.
+// describe reads a commit from the bare repository.
 func (r *repo) describe(ctx context.Context, rs *refSet, hash string) (*revision, error) {
 	o, err := r.open(ctx)
 	if err != nil {
@@ -202,7 +201,7 @@ func (r *repo) describe(ctx context.Context, rs *refSet, hash string) (*revision
 	return &revision{commit: hash, tree: c.tree, time: c.time, tags: rs.tagsOf(hash)}, nil
 }
 
-// readFile returns a go.mod of a revision as it is stored.
+// readFile returns a go.mod of a revision as it is stored in git.
 func (r *repo) readFile(ctx context.Context, rev *revision, name string) ([]byte, error) {
 	o, err := r.open(ctx)
 	if err != nil {
@@ -212,9 +211,9 @@ func (r *repo) readFile(ctx context.Context, rev *revision, name string) ([]byte
 	return o.file(rev.tree, name, r.f.opts.MaxModBytes)
 }
 
-// ancestry calls visit for a revision and its ancestors until that returns
-// false. It fetches the history where it is not here, and fails rather than
-// leave anything out; then visit is called anew for all.
+// ancestry calls visit for a revision and its ancestors until visit returns
+// false. If the history is not complete, it fetches the rest and calls visit again
+// for all commits. It fails rather than leave any out.
 func (r *repo) ancestry(ctx context.Context, rs *refSet, rev *revision, visit func(hash string) bool) error {
 	walk := func() error {
 		o, err := r.open(ctx)
@@ -242,7 +241,7 @@ func (r *repo) ancestry(ctx context.Context, rs *refSet, rev *revision, visit fu
 
 // descends reports whether a tag is a revision or one of its ancestors.
 func (r *repo) descends(ctx context.Context, rs *refSet, rev *revision, tag string) (bool, error) {
-	// git takes "tags/v1.0.0" for the tag v1.0.0, and "heads/v1.0.0" for a branch.
+	// Like git, take "tags/v1.0.0" for the tag v1.0.0, and "heads/v1.0.0" for a branch.
 	meant := cmp.Or(rs.commit("refs/"+tag), rs.commit(tagsPrefix+tag))
 	found := false
 	err := r.ancestry(ctx, rs, rev, func(hash string) bool {
@@ -253,9 +252,9 @@ func (r *repo) descends(ctx context.Context, rs *refSet, rev *revision, tag stri
 }
 
 // recentTag returns the highest of the tags with a prefix that allowed accepts
-// and that a revision descends from, or "". A tag of the commit itself is
-// preferred to a higher one before it, unless the commit was found by its
-// hash: the go command does so too, since it looks into the history only then.
+// and that a revision descends from, or "". It prefers a tag of the commit itself
+// to a higher one of an ancestor, unless the commit was found by its hash. The go
+// command does the same, since it reads the history only then.
 func (r *repo) recentTag(ctx context.Context, rs *refSet, rev *revision, prefix string, allowed func(tag string) bool) (string, error) {
 	highest := func(tags []string) string {
 		best := ""

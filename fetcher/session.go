@@ -13,8 +13,8 @@ import (
 	"github.com/athens-go/athens/internal/gitconfig"
 )
 
-// client reaches the repository's server. What git's configuration says is read anew,
-// as netrc is.
+// client returns a client of the repository's server. It reads git's configuration
+// and netrc again.
 func (r *repo) client(ctx context.Context) (*gitwire.Client, error) {
 	cfg, err := r.f.gitConfig(ctx)
 	if err != nil {
@@ -46,7 +46,7 @@ func (r *repo) client(ctx context.Context) (*gitwire.Client, error) {
 }
 
 func (f *Fetcher) gitConfig(ctx context.Context) (*gitconfig.Config, error) {
-	warn := f.warn(ctx, "a configuration of git can't be read; requests go without it")
+	warn := f.warn(ctx, "git's configuration can't be read; continuing without it")
 	switch f.opts.GitConfig {
 	case none:
 		return &gitconfig.Config{}, nil
@@ -56,8 +56,8 @@ func (f *Fetcher) gitConfig(ctx context.Context) (*gitconfig.Config, error) {
 	return gitconfig.LoadFile(f.opts.GitConfig, warn)
 }
 
-// An httpSession sends requests to a repository. It logs in again, once, when the
-// server says that the login is not good any more and there is a new one.
+// An httpSession sends requests to a repository. If the server rejects the login and
+// a new one is available, it retries once.
 type httpSession struct {
 	repo *repo
 	url  *url.URL
@@ -65,10 +65,10 @@ type httpSession struct {
 
 	mu       sync.Mutex
 	sent     http.Header
-	withheld bool // a login is known, and is not sent without TLS
+	withheld bool // a login is known, but is not sent without TLS
 }
 
-// login finds the login of now.
+// login looks up the current login.
 func (s *httpSession) login(ctx context.Context) error {
 	header, withheld, err := s.repo.f.gitHeaders(ctx, s.cfg, s.url, s.repo.policy)
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *httpSession) withheldLogin() bool {
 	return s.withheld
 }
 
-// do sends a request, logged in if it goes to the repository's own host.
+// do sends a request, with the login if it goes to the repository's own host.
 func (s *httpSession) do(req *http.Request) (*http.Response, error) {
 	req = req.WithContext(withWithheld(s.withProxy(req.Context()), s.withheldLogin()))
 	client := s.repo.f.clients[s.repo.policy].git
@@ -122,9 +122,9 @@ func (s *httpSession) do(req *http.Request) (*http.Response, error) {
 	return send(s.current())
 }
 
-// gitHeaders returns the headers that git's requests to u carry: a login, and
-// what git's configuration adds. Where both set one, the Credentials option
-// wins over the configuration, and that over the netrc file.
+// gitHeaders returns the headers for git's requests to u: the login, and
+// those that git's configuration adds. If both set one, the Credentials option
+// takes precedence over the configuration, and the configuration over netrc.
 func (f *Fetcher) gitHeaders(ctx context.Context, cfg *gitconfig.Config, u *url.URL, to networkPolicy) (header http.Header, withheld bool, err error) {
 	login, err := f.credentials(ctx, u, to)
 	if err != nil || u.Scheme != "https" && !to.insecure {
@@ -146,7 +146,7 @@ func (f *Fetcher) gitHeaders(ctx context.Context, cfg *gitconfig.Config, u *url.
 	return header, false, nil
 }
 
-// isToken reports whether a text can be the name of a header.
+// isToken reports whether a string can be the name of a header.
 func isToken(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
 		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)

@@ -14,15 +14,15 @@ import (
 
 // A response is what a server's answer says before its body is read.
 type response struct {
-	url        string // where it came from in the end, without credentials
+	url        string // the final URL, without credentials
 	host       string // of url, with its port
 	status     int
-	crossHost  bool          // another host answered than the one that was asked
-	withheld   bool          // a login is known, and was not sent without TLS
-	retryAfter time.Duration // what the server asks to wait; zero if it does not say
+	crossHost  bool          // redirects led to another host
+	withheld   bool          // a login is known, but was not sent without TLS
+	retryAfter time.Duration // from the Retry-After header; zero if there is none
 }
 
-// responseOf describes the answer to a request for u.
+// responseOf describes the response to a request for u.
 func responseOf(u *url.URL, resp *http.Response) response {
 	from := resp.Request.URL
 	return response{
@@ -31,8 +31,8 @@ func responseOf(u *url.URL, resp *http.Response) response {
 	}
 }
 
-// sameSite reports whether two hosts, with their ports, are one site. Ports differ
-// where a site moves from http to https.
+// sameSite reports whether two hosts, with their ports, belong to one site. Ports
+// differ if a site redirects from http to https.
 func sameSite(a, b string) bool {
 	name := func(host string) string {
 		u := url.URL{Host: host}
@@ -41,11 +41,11 @@ func sameSite(a, b string) bool {
 	return name(a) == name(b)
 }
 
-// statusError says what it means that a server answered with a status. Only 404 and
-// 410 mean that there is no such thing, and only where the host itself says so: a
-// request that was redirected to another host may have been sent to sign in, and
-// that host knows nothing of modules. All others are outages, 401 and 403 among
-// them, which hosts answer for what is private as for what is missing.
+// statusError returns the error for a response's status. Only 404 and 410 mean that
+// there is no such thing, and only from the requested host: a redirect to another host
+// may lead to a sign-in page, and that host knows nothing of modules. All others are
+// outages. So are 401 and 403, which hosts answer for private and for missing
+// repositories alike.
 func statusError(a response) error {
 	text := fmt.Errorf("%d %s", a.status, http.StatusText(a.status))
 	switch a.status {
@@ -53,23 +53,25 @@ func statusError(a response) error {
 		if !a.crossHost {
 			return notFoundf("%s: %w", a.url, text)
 		}
-		text = fmt.Errorf("%w from a host that the request was redirected to", text)
+		text = fmt.Errorf("%w from another host, to which the request was redirected", text)
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
 		if a.withheld {
 			text = fmt.Errorf("%w: a login for %s is known, but is not sent over plain http; Options.Insecure (GOINSECURE) allows that", text, a.host)
 			break
 		}
-		text = fmt.Errorf("%w: credentials are missing, or they do not suffice", text)
+		text = fmt.Errorf("%w: credentials are missing or insufficient; netrc or Options.Credentials provides them", text)
 	}
 	return &athens.UnavailableError{Source: a.url, RetryAfter: a.retryAfter, Err: sourceFailure{text}}
 }
 
-// sourceFailure is an outage of a server, which asking again at once does not end.
+// sourceFailure is a failure of a server, which an immediate retry would not mend, so
+// it is cached for DownTTL.
 type sourceFailure struct{ error }
 
 func (e sourceFailure) Unwrap() error { return e.error }
 
-// sourceUnavailable is an error of asking a source over the network, named without credentials.
+// sourceUnavailable returns the outage for a failed request to a source, which is named
+// without credentials. It is cached.
 func sourceUnavailable(source string, err error) error {
 	if errors.As(err, new(queueError)) {
 		return unavailable(source, err)
@@ -77,14 +79,13 @@ func sourceUnavailable(source string, err error) error {
 	return unavailable(source, sourceFailure{err})
 }
 
-// queueError is an error of waiting for other requests of this server, which says nothing of
+// queueError is a failure to get a slot on this server, which says nothing about
 // the source.
 type queueError struct{ error }
 
 func (e queueError) Unwrap() error { return e.error }
 
-// failureTTL is how long an error of a server is its answer; zero if it is to be asked
-// again.
+// failureTTL returns how long a failure is cached; zero if it is not.
 func (f *Fetcher) failureTTL(err error) time.Duration {
 	var outage *athens.UnavailableError
 	if !errors.As(err, new(sourceFailure)) || !errors.As(err, &outage) {
@@ -93,8 +94,8 @@ func (f *Fetcher) failureTTL(err error) time.Duration {
 	return max(outage.RetryAfter, f.opts.DownTTL)
 }
 
-// asUnavailable turns "there is no such repository" into an outage: a repository that has
-// just listed its references is there.
+// asUnavailable turns "not found" into an outage: a repository that has just listed its
+// references exists.
 func asUnavailable(source string, err error) error {
 	if missing := (notFound{}); errors.As(err, &missing) {
 		return &athens.UnavailableError{Source: source, Err: missing.error}
@@ -102,10 +103,10 @@ func asUnavailable(source string, err error) error {
 	return err
 }
 
-// maxRetryAfter bounds how long a server can ask to be left alone.
+// maxRetryAfter bounds a Retry-After header.
 const maxRetryAfter = time.Hour
 
-// retryAfterOf is how long a server asks to wait, zero if it does not say.
+// retryAfterOf parses the Retry-After header; zero means that there is none.
 func retryAfterOf(h http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	wait, err := time.ParseDuration(text + "s")
@@ -119,11 +120,11 @@ func retryAfterOf(h http.Header, now time.Time) time.Duration {
 	return min(max(wait, 0), maxRetryAfter)
 }
 
-// notText is an outage if what should be a text of the GOPROXY protocol is a page or
-// another document, such as one to sign in at.
+// notText returns an outage if data is an HTML page, such as a sign-in page, instead of
+// a file of the GOPROXY protocol.
 func notText(source string, data []byte) error {
 	if data = bytes.TrimSpace(data); bytes.HasPrefix(data, []byte("<")) {
-		return unavailable(source, fmt.Errorf("the answer is a page and not a file of the GOPROXY protocol"))
+		return unavailable(source, fmt.Errorf("the answer is an HTML page instead of a file of the GOPROXY protocol"))
 	}
 	return nil
 }

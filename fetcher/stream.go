@@ -9,7 +9,7 @@ import (
 	"github.com/athens-go/athens/fetcher/internal/gitwire"
 )
 
-// gitPort is that of git's own protocol, without any login.
+// gitPort is the port of git's own protocol, which has no authentication.
 const gitPort = "9418"
 
 // dialGit connects to a server of git's own protocol.
@@ -22,7 +22,7 @@ func (r *repo) dialGit(ctx context.Context, to *remote) (gitwire.Stream, error) 
 	if to.port != "" {
 		host = to.address(gitPort)
 	}
-	// In one write, so that it is one line to the server.
+	// One write, because some servers expect the line in one packet.
 	line := gitwire.UploadPack + " " + to.path + "\x00host=" + host + "\x00\x00version=2\x00"
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	_, err = fmt.Fprintf(conn, "%04x%s", len(line)+4, line)
@@ -34,14 +34,14 @@ func (r *repo) dialGit(ctx context.Context, to *remote) (gitwire.Stream, error) 
 	return gitStream{conn}, nil
 }
 
-// gitStream is a connection to a server of git's own protocol, which has no
-// place for what it says to people but the protocol itself.
+// gitStream is a connection to a server of git's own protocol. Unlike ssh, it has no
+// separate stream for error messages.
 type gitStream struct{ net.Conn }
 
 // Said is always empty.
 func (gitStream) Said() string { return "" }
 
-// prefixBuffer keeps the beginning of what is written to it.
+// prefixBuffer keeps the first 4 KiB of what is written to it.
 type prefixBuffer struct {
 	mu   sync.Mutex
 	text []byte

@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// readerWith returns r, which fails as soon as ctx is done.
+// readerWith returns a reader of r that fails once ctx is done.
 func readerWith(ctx context.Context, r io.Reader) io.Reader {
 	return readFunc(func(p []byte) (int, error) {
 		if ctx.Err() != nil {

@@ -19,8 +19,8 @@ type entry struct {
 	hash string
 }
 
-// tree calls visit for each entry of a folder until that returns false or an
-// error. No entry is kept, for a tree may have millions of them.
+// tree calls visit for each entry of a folder until visit returns false or an
+// error. It keeps no entries, because a tree can have millions of them.
 func (o *objects) tree(hash string, visit func(entry) (bool, error)) error {
 	obj, err := o.object(plumbing.TreeObject, hash)
 	if err != nil {
@@ -28,7 +28,7 @@ func (o *objects) tree(hash string, visit func(entry) (bool, error)) error {
 	}
 	defer obj.Close()
 	if obj.Size > maxTreeBytes {
-		return invalidf("the tree %s has %d bytes", hash, obj.Size)
+		return invalidf("the tree %s has %d bytes, more than the fixed limit of 64 MiB", hash, obj.Size)
 	}
 	var stop error
 	err = parseTree(obj, func(e entry) bool {
@@ -47,7 +47,7 @@ func (o *objects) tree(hash string, visit func(entry) (bool, error)) error {
 	return nil
 }
 
-// entrySteps are the steps of looking at one entry of a folder.
+// entrySteps is the work of reading one entry of a folder, in steps.
 const entrySteps = 512
 
 func parseTree(r io.Reader, visit func(entry) bool) error {
@@ -88,18 +88,18 @@ func (e entry) isTree() bool      { return e.mode&0o170000 == 0o040000 }
 func (e entry) isSymlink() bool   { return e.mode&0o170000 == 0o120000 }
 func (e entry) isSubmodule() bool { return e.mode&0o170000 == 0o160000 }
 
-// gitLink is what git takes for .gitmodules on some file system.
+// gitLink matches names that git takes for .gitmodules on some file system.
 var gitLink = regexp.MustCompile(`^(\.gitmodules|gitmod~[1-4]|gi7eba~[0-9])$`)
 
 // isForbidden reports whether git refuses an entry, and so the whole commit,
-// because on some file system it would be git's own or lead out of the folder.
+// because on some file system it would be git's own file or escape the folder.
 func (e entry) isForbidden() bool {
 	stem, _, _ := strings.Cut(strings.ToLower(e.name), ":")
 	stem = strings.TrimRight(stem, " .")
 	return e.name == "." || e.name == ".." || stem == ".git" || stem == "git~1" || e.isSymlink() && gitLink.MatchString(stem)
 }
 
-// find returns the entry of a file or folder, given by its path from a tree.
+// find returns the entry of a file or folder, given its path relative to a tree.
 func (o *objects) find(tree, name string) (entry, error) {
 	at := entry{mode: 0o040000, hash: tree}
 	if name == "" || name == "." {

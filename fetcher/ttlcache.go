@@ -7,12 +7,12 @@ import (
 	"github.com/athens-go/athens/internal/cache"
 )
 
-// ttlCacheBytes bounds each memory of a Fetcher, in bytes: that is some 10,000 paths
-// or repositories.
+// ttlCacheBytes bounds each ttlCache of a Fetcher, in bytes. That is enough for about
+// 10,000 paths or repositories.
 const ttlCacheBytes = 6 << 20
 
-// A ttlCache remembers answers for a time, within a number of bytes: forgetting only
-// costs asking again.
+// A ttlCache keeps answers for a time, within a number of bytes. Evicting one only
+// costs another request.
 type ttlCache[V any] struct {
 	entries *cache.Cache[string, cachedEntry[V]]
 }
@@ -23,19 +23,19 @@ type cachedEntry[V any] struct {
 	at    time.Time
 }
 
-// newTTLCache returns a memory of at most maxBytes. The function size returns the bytes
+// newTTLCache returns a cache of at most maxBytes. The function size returns the bytes
 // that a value refers to.
 func newTTLCache[V any](maxBytes int64, size func(V) int64) ttlCache[V] {
 	return ttlCache[V]{cache.New(maxBytes, func(key string, r cachedEntry[V]) int64 {
 		n := int64(len(key)) + size(r.value)
 		if r.err != nil {
-			n += 3*int64(len(r.err.Error())) + 200 // its text, and those of the errors in it
+			n += 3*int64(len(r.err.Error())) + 200 // its text, and those of the errors that it wraps
 		}
 		return n
 	})}
 }
 
-// noBytes is the size of a value that refers to nothing.
+// noBytes is the size function for values that refer to nothing.
 func noBytes(struct{}) int64 { return 0 }
 
 func (m ttlCache[V]) get(key string) (V, error, bool) {
@@ -43,7 +43,7 @@ func (m ttlCache[V]) get(key string) (V, error, bool) {
 	return r.value, withElapsed(r.at, r.err), ok
 }
 
-// withElapsed is an error of that time as it is told now: a wait is what is left of it.
+// withElapsed returns a cached error with RetryAfter reduced by the time since then.
 func withElapsed(at time.Time, err error) error {
 	outage, ok := err.(*athens.UnavailableError)
 	if !ok || outage.RetryAfter <= 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// A resolved is what a question for a version or a revision came to.
+// A resolved is the version that a query or a revision resolves to.
 type resolved struct {
 	version string
 	root    *moduleRoot
@@ -26,7 +26,7 @@ func (v *resolved) info() *athens.Info {
 	return &athens.Info{Version: v.version, Time: v.rev.time, Origin: &origin}
 }
 
-// find turns a version, a tag, a branch, "HEAD" or a hash into a version.
+// find resolves a version, a tag, a branch, "HEAD" or a hash to a version.
 func (s *codeRepo) find(ctx context.Context, query string) (*resolved, error) {
 	rev, err := s.stat(ctx, s.revOf(query))
 	if err != nil {
@@ -35,7 +35,7 @@ func (s *codeRepo) find(ctx context.Context, query string) (*resolved, error) {
 	return s.versionAt(ctx, rev, query, rev.ref)
 }
 
-// head names the commit of the default branch.
+// head resolves the commit of the default branch.
 func (s *codeRepo) head(ctx context.Context) (*resolved, error) {
 	hash := s.refs.commit(headName)
 	if hash == "" {
@@ -52,20 +52,20 @@ func (s *codeRepo) head(ctx context.Context) (*resolved, error) {
 	return v, err
 }
 
-// A versioner gives a revision its version.
+// A versioner derives the version of a revision.
 type versioner struct {
 	*codeRepo
 	rev   *revision
-	query string // what was asked; empty if that was the default branch
+	query string // the query; empty for the default branch
 
-	ctx           context.Context // of the question
-	rootHasGoMod  *bool           // asked once
-	majorHasGoMod map[string]bool // by major version, each asked once
+	ctx           context.Context // of the request
+	rootHasGoMod  *bool           // looked up once
+	majorHasGoMod map[string]bool // by major version, each looked up once
 	retracted     func(version string) bool
-	outage        error // of a question whose answer is no more than a bool
+	outage        error // of a lookup that returns no more than a bool
 }
 
-// versionAt gives a revision its version, and says what that depends on. ref is the
+// versionAt derives the version of a revision, with its origin. ref is the
 // reference that the answer depends on, or "".
 func (s *codeRepo) versionAt(ctx context.Context, rev *revision, query, ref string) (*resolved, error) {
 	n := &versioner{ctx: ctx, codeRepo: s, rev: rev, query: query, majorHasGoMod: make(map[string]bool)}
@@ -92,8 +92,8 @@ func (n *versioner) version(ctx context.Context) (string, *moduleRoot, error) {
 			return v, t, err
 		}
 	}
-	// Only what no tag names itself depends on them, and they are in another
-	// commit, the latest version's.
+	// Retractions matter only if no tag names the revision, and reading them needs
+	// another commit, that of the latest version.
 	var err error
 	if n.retracted, err = n.retractions(ctx); err != nil {
 		return "", nil, err
@@ -101,7 +101,8 @@ func (n *versioner) version(ctx context.Context) (string, *moduleRoot, error) {
 	return n.fromTags(ctx)
 }
 
-// fromTags names the revision after its tags, or else after those before it.
+// fromTags derives the version from the revision's tags, or otherwise from the tags of
+// its ancestors.
 func (n *versioner) fromTags(ctx context.Context) (string, *moduleRoot, error) {
 	var best, base string
 	for _, tag := range n.rev.tags {
@@ -110,8 +111,8 @@ func (n *versioner) fromTags(ctx context.Context) (string, *moduleRoot, error) {
 			if exact {
 				return n.canonical(ctx, v)
 			}
-			// A tag such as v1.0.0+meta was asked for by its name. As a
-			// version it would be ambiguous, but it serves as a base.
+			// The query names a tag such as v1.0.0+meta. As a
+			// version it would be ambiguous, but it can be the base of one.
 			base = v
 		}
 		if exact && semver.Compare(best, v) < 0 && n.usable(v) {
@@ -143,7 +144,7 @@ func (n *versioner) usable(v string) bool {
 }
 
 // versionOf returns the version that a tag stands for, or "", and whether the
-// tag is that version and no other form of it.
+// tag spells that version exactly.
 func (s *codeRepo) versionOf(tag string) (v string, exact bool) {
 	rest, ok := strings.CutPrefix(tag, s.tagPrefix())
 	if !ok || module.IsPseudoVersion(tag) {
@@ -151,14 +152,14 @@ func (s *codeRepo) versionOf(tag string) (v string, exact bool) {
 	}
 	v = semver.Canonical(rest)
 	if v == "" || !strings.HasPrefix(rest, v) {
-		return "", false // no version, or cut short: v1, v1.2
+		return "", false // no version, or a prefix of one: v1, v1.2
 	}
 	return v, v == rest
 }
 
 // incompatibleOK reports whether v, of a major version that the path does not
-// have, may be used as v+incompatible: only at a repository's root, and not if
-// a go.mod shows that the author uses modules.
+// have, may be used as v+incompatible. It may only at a repository's root, and only
+// if there is no go.mod, which would show that the author uses modules.
 func (n *versioner) incompatibleOK(v string) bool {
 	if n.dir != "" || n.major != "" {
 		return false

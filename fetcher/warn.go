@@ -7,17 +7,17 @@ import (
 	"github.com/athens-go/athens/internal/homefile"
 )
 
-// warnings holds what was logged, so that a file that can't be read is reported once
-// and not with each request.
+// warnings remembers what was logged, so that a file that can't be read is reported once
+// and not for each request.
 type warnings struct {
 	mu   sync.Mutex
 	seen map[string]bool
 }
 
-// maxWarnings bounds how many different warnings are logged.
+// maxWarnings bounds the number of different warnings.
 const maxWarnings = 1000
 
-// first reports whether a text is said for the first time.
+// first reports whether a text has not been logged before.
 func (w *warnings) first(text string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -31,7 +31,8 @@ func (w *warnings) first(text string) bool {
 	return true
 }
 
-// warn returns a function that logs what about a file, once for each file and error.
+// warn returns a function that logs the message what for a file, once for each file and
+// error.
 func (f *Fetcher) warn(ctx context.Context, what string) homefile.Warn {
 	return func(name string, err error) {
 		if f.warnings.first(what + name + err.Error()) {

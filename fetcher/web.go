@@ -14,15 +14,15 @@ import (
 type httpPage struct {
 	response
 	body    []byte
-	bodyErr error // why the body ends too early, if it does
+	bodyErr error // the error that cut the body short, if any
 }
 
-// insecureTimeout bounds the TLS attempt at a host that may well have none.
+// insecureTimeout bounds the https attempt at a host that may support only http.
 const insecureTimeout = 5 * time.Second
 
-// getImportPage gets u, whose scheme is empty: by https, and by http only
-// where that fails and the path may do without TLS. Any status is an answer. A
-// host that had no https a moment ago is not asked for it first.
+// getImportPage gets u, whose scheme is empty, by https. If that fails and the policy
+// allows it, it uses http. Any status is a success. For a host that recently did not
+// answer by https, it tries http first.
 func (f *Fetcher) getImportPage(ctx context.Context, u *url.URL, to networkPolicy) (*httpPage, error) {
 	if !to.insecure {
 		return f.getPage(ctx, "https", u, to)
@@ -43,8 +43,8 @@ func (f *Fetcher) getImportPage(ctx context.Context, u *url.URL, to networkPolic
 	return p, err
 }
 
-// getPage gets u, one small document, by a scheme. The error is one of reaching
-// the server.
+// getPage gets u, one small document, with a scheme. It returns an error only if the
+// server could not be reached.
 func (f *Fetcher) getPage(ctx context.Context, scheme string, u *url.URL, to networkPolicy) (*httpPage, error) {
 	with := *u
 	with.Scheme, u = scheme, &with
@@ -69,8 +69,8 @@ func (f *Fetcher) getPage(ctx context.Context, scheme string, u *url.URL, to net
 	return &httpPage{response: responseOf(u, resp), body: body, bodyErr: err}, nil
 }
 
-// cause takes the URL out of an HTTP client's error, which the caller adds
-// without credentials.
+// cause removes the URL from an HTTP client's error. The caller adds it without
+// credentials.
 func cause(err error) error {
 	if e := (*url.Error)(nil); errors.As(err, &e) {
 		return e.Err
@@ -78,7 +78,7 @@ func cause(err error) error {
 	return err
 }
 
-// redacted returns a URL that may be shown.
+// redacted returns a URL without credentials.
 func redacted(rawURL string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -94,8 +94,8 @@ func redacted(rawURL string) string {
 	return redactedURL(u)
 }
 
-// redactedURL is a URL without what logs in: over HTTP the user's name too, for it
-// can be a token.
+// redactedURL returns a URL without credentials. For HTTP that includes the user's
+// name, which can be a token.
 func redactedURL(u *url.URL) string {
 	if u.User == nil {
 		return u.String()

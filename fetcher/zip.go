@@ -16,8 +16,8 @@ import (
 	"github.com/athens-go/athens/fetcher/internal/gitattr"
 )
 
-// zip writes a module's zip. The choice of files and the limits are x/mod/zip's,
-// which the go command uses too; the bytes of each are what git would check out.
+// zip writes a module's zip. x/mod/zip, which the go command uses too, selects the
+// files and enforces the limits. Each file has the bytes that git would check out.
 func (s *codeRepo) zip(ctx context.Context, w io.Writer, m module.Version, t *moduleRoot) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.repo.f.opts.FetchTimeout, errArchiveTime)
 	defer cancel()
@@ -31,7 +31,7 @@ func (s *codeRepo) zip(ctx context.Context, w io.Writer, m module.Version, t *mo
 		return err
 	}
 	if t.dir != "" && !a.hasLicense {
-		// A module below the root inherits the root's license, as it is stored.
+		// A module below the root inherits the root's license, as it is stored in git.
 		data, err := o.file(t.rev.tree, "LICENSE", modzip.MaxLICENSE)
 		if err == nil {
 			a.files = append(a.files, &zipFile{name: "LICENSE", size: int64(len(data)), data: data})
@@ -52,9 +52,9 @@ func (s *codeRepo) zip(ctx context.Context, w io.Writer, m module.Version, t *mo
 	return invalid{err}
 }
 
-var errArchiveTime = errors.New("making the zip took longer than FetchTimeout")
+var errArchiveTime = errors.New("making the zip took longer than Options.FetchTimeout allows")
 
-// An errorWriter tells the receiver's errors from the module's.
+// An errorWriter distinguishes errors of the receiver from errors of the module.
 type errorWriter struct {
 	ctx context.Context
 	w   io.Writer
@@ -81,11 +81,11 @@ type archive struct {
 	attributes *gitattr.Attributes
 	files      []modzip.File
 	hasLicense bool
-	err        error // of reading the repository
+	err        error // from reading the repository
 }
 
-// add collects the files of the folder dir. The attributes of the folders
-// above it count too.
+// add collects the files of the folder dir. The attributes of its parent
+// folders apply too.
 func (a *archive) add(root, dir string) error {
 	top, err := a.objects.find(root, dir)
 	if err != nil {
@@ -107,19 +107,18 @@ func (a *archive) add(root, dir string) error {
 	return a.addTree(top.hash, dir, "")
 }
 
-// maxDepth bounds folders in folders, as git does.
+// maxDepth bounds the nesting of folders, as git does.
 const maxDepth = 2048
 
-// What a job's memory is charged for each file of a zip, and for each folder that
-// is still to be read, beside their paths: x/mod/zip and archive/zip keep
-// several copies.
+// The memory charged to a job for each file of a zip and for each folder that is still
+// to be read, beside their paths. x/mod/zip and archive/zip keep several copies.
 const (
 	zipFileBytes = 800
 	zipNameTimes = 4
 	folderBytes  = 200
 )
 
-// A folder is one that is still to be read: at is its path in the repository,
+// A folder is still to be read. at is its path in the repository,
 // rel its path in the module.
 type folder struct {
 	hash, at, rel string
@@ -135,7 +134,7 @@ func (a *archive) addTree(hash, at, rel string) error {
 		f := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		if f.depth > maxDepth {
-			return invalidf("its folders are more than %d deep", maxDepth)
+			return invalidf("its folders are nested more than %d deep, git's own limit", maxDepth)
 		}
 		if err := a.readAttributes(f.at, f.hash); err != nil {
 			return err
@@ -162,11 +161,11 @@ func (a *archive) addEntry(f *folder, e entry) (*folder, error) {
 	at, rel := under(f.at, e.name), under(f.rel, e.name)
 	switch {
 	case e.isForbidden():
-		return nil, invalidf("git does not check out %q", printable(at))
+		return nil, invalidf("git refuses to check out %q", printable(at))
 	case e.isSubmodule():
 		return nil, nil
 	case e.isTree() && rel == "go.mod":
-		return nil, invalidf("go.mod is a folder")
+		return nil, invalidf("go.mod is a folder, not a file")
 	case e.isTree():
 		below := &folder{e.hash, at, rel, f.depth + 1}
 		return below, a.objects.job.Grow(below.bytes())
@@ -179,16 +178,16 @@ func (a *archive) addEntry(f *folder, e entry) (*folder, error) {
 		return nil, err
 	}
 	if file.conversion.Refused {
-		// This holds for what the module leaves out, too.
-		return nil, invalidf("%s: an encoding is needed, not just that there is one", printable(rel))
+		// This applies to files that the zip leaves out, too.
+		return nil, invalidf("%s: the attribute working-tree-encoding needs a value", printable(rel))
 	}
 	a.hasLicense = a.hasLicense || rel == "LICENSE"
 	a.files = append(a.files, file)
 	return nil, nil
 }
 
-// under joins a folder and a name without cleaning: a name such as ".." has to
-// be refused, not followed.
+// under joins a folder and a name without cleaning, so that a name such as ".." is
+// refused rather than followed.
 func under(folder, name string) string {
 	if folder == "" {
 		return name
@@ -196,7 +195,7 @@ func under(folder, name string) string {
 	return folder + "/" + name
 }
 
-// readAttributes takes over the .gitattributes of a folder, if it has one.
+// readAttributes reads the .gitattributes of a folder, if it has one.
 func (a *archive) readAttributes(at, tree string) error {
 	var found *entry
 	err := a.objects.tree(tree, func(e entry) (bool, error) {
@@ -230,15 +229,15 @@ func (a *archive) file(e entry, at, rel string) (f *zipFile, err error) {
 	return f, err
 }
 
-// zipFile is one file on its way into the zip. It opens its blob only when its
-// turn comes.
+// zipFile is one file to be added to the zip. It opens its blob only when it is
+// written.
 type zipFile struct {
 	archive    *archive
 	name       string
 	hash       string
 	mode       fs.FileMode
 	conversion gitattr.Conversion
-	size       int64 // once known is true, or where there is data
+	size       int64 // valid if known is true or data is set
 	known      bool
 	data       []byte // instead of a blob
 }
@@ -257,8 +256,8 @@ func (f *zipFile) Lstat() (fs.FileInfo, error) {
 	return fileInfo{f}, nil
 }
 
-// measure finds out the size, for which a file that is converted has to be
-// read once.
+// measure determines the size. A file that is converted must be read
+// once for that.
 func (f *zipFile) measure() error {
 	size, err := f.archive.objects.blobSize(f.hash)
 	if err != nil {

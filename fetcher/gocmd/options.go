@@ -10,69 +10,81 @@ import (
 )
 
 // Options configures a [Fetcher]. A nil *Options means all defaults; so does
-// each field's zero value.
+// each field's zero value. [New] refuses negative values.
 type Options struct {
+	// Sources: the go command and its environment.
+
 	// Go is the go command, a file or a name to be looked up in PATH. If it
-	// is empty, it is "go". [New] fails if there is none.
+	// is empty, "go" is used. [New] fails if there is none.
 	Go string
 
 	// Dir is where temporary folders are made. If it is empty, the system's
 	// folder for temporary files is used. Folders that a killed process left
-	// there are removed when a Fetcher starts, after a day.
+	// there are removed after a day, when a Fetcher starts.
 	Dir string
 
 	// Env has variables, as NAME=VALUE, that are added to this process's
 	// environment or replace what is there: GOINSECURE, GOAUTH, NETRC, HOME,
-	// PATH, HTTPS_PROXY, GIT_SSH_COMMAND, … What this package sets itself,
-	// such as GOPROXY and GOFLAGS, wins. If it is empty, the environment is
-	// this process's.
+	// PATH, HTTPS_PROXY, GIT_SSH_COMMAND, … Variables that this package sets itself,
+	// such as GOPROXY and GOFLAGS, take precedence. If it is empty, the environment
+	// is this process's.
 	Env []string
 
+	// Policy: what may be fetched, and with which tools.
+
 	// GOVCS says which version control systems may be used for which paths;
-	// see "go help vcs". If it is empty, the environment's GOVCS counts, and
-	// after that the go command's own rule, which is that of an empty GOVCS:
-	// git and hg for public paths, all for private ones. "*:all" allows all
-	// everywhere: the clients of svn, bzr and fossil were made for servers
-	// that one trusts, so use that where only trusted paths come by.
+	// see "go help vcs". If it is empty, the environment's GOVCS is used, and
+	// otherwise the go command's default:
+	// git and hg for public paths, all systems for private ones. "*:all" allows all
+	// everywhere. The clients of svn, bzr and fossil were written for trusted
+	// servers, so use it only where all requested paths are trusted.
 	GOVCS string
 
 	// Private is the module paths that GOVCS calls private. It has no other
-	// meaning here, and counts only outside of a handler, which says by
+	// meaning here, and is used only outside a handler: a handler says with
 	// [athens.WithPrivate] whether the path it asks for is private. Nil means
 	// GOPRIVATE and GONOPROXY of the environment (see [athens.EnvPatterns]); an
 	// empty Patterns means that no path is private.
 	Private *athens.Patterns
 
-	// Concurrency bounds how many go commands run at once; zero means 4.
-	Concurrency int
+	// Freshness: how long answers are reused.
+
+	// KeepTTL is how long a fetched version's folder, with its clone of
+	// the repository, is kept for the zip and for other questions about the
+	// same version; zero means one minute.
+	KeepTTL time.Duration
+
+	// Timeouts.
 
 	// Timeout bounds one go command with all that it starts; zero means 15
 	// minutes. After it, all its processes are killed.
 	Timeout time.Duration
 
-	// KeepTTL is for how long a fetched version's folder, with its clone of
-	// the repository, is kept for the zip, and for other questions about the
-	// same version; zero means one minute.
-	KeepTTL time.Duration
+	// Limits: what one command, and all of them together, may cost.
+
+	// Concurrency bounds how many go commands run at once; zero means 4.
+	Concurrency int
 
 	// MaxBytes bounds what one go command may put on disk: the clone, the
-	// module's files and its zip together. It is looked at several times a
+	// module's files and its zip together. It is checked several times a
 	// second. Zero means 8 GiB.
 	MaxBytes int64
 
 	// MaxKeptBytes bounds all folders together that are kept and not in use:
-	// above it, all but the latest go, the oldest first. Zero means 8 GiB.
+	// above it, all but the latest are removed, the oldest first. Zero means 8 GiB.
 	MaxKeptBytes int64
 
 	// MaxOutputBytes bounds what one go command may print; zero means 16 MiB.
 	MaxOutputBytes int64
 
-	// Logger gets one record for each go command. If it is nil, there is no
-	// log.
+	// Observability.
+
+	// Logger receives one record for each go command. If it is nil, nothing is
+	// logged.
 	Logger *slog.Logger
 }
 
-// withDefaults returns a copy of o in which every zero has its meaning.
+// withDefaults returns a copy of o with each zero field set to its default.
 func (o *Options) withDefaults() (Options, error) {
 	var c Options
 	if o != nil {
@@ -127,7 +139,7 @@ func (o *Options) withDefaults() (Options, error) {
 // positive gives a field that is zero its default, and refuses a negative one.
 func positive[T int | int64 | time.Duration](name string, field *T, value T) error {
 	if *field < 0 {
-		return fmt.Errorf("gocmd: Options.%s is negative: %v", name, *field)
+		return fmt.Errorf("gocmd: Options.%s is negative: %v; zero means the default", name, *field)
 	}
 	if *field == 0 {
 		*field = value
