@@ -69,7 +69,7 @@ func TestUnreadableHome(t *testing.T) {
 				for _, query := range []string{"v1.0.0", "v1.1.0"} {
 					_, err = f.Resolve(t.Context(), "git.test/simple", query)
 					if lost {
-						requireOutage(t, err, "code.test can't be trusted by ssh")
+						requireOutage(t, err, "ssh does not trust code.test")
 						continue
 					}
 					require.NoError(t, err)

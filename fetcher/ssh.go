@@ -14,7 +14,7 @@ import (
 	"github.com/athens-go/athens/internal/netguard"
 )
 
-// dialSSH starts git-upload-pack on a server that is reached by ssh.
+// dialSSH starts git-upload-pack on a server by ssh.
 func (r *repo) dialSSH(ctx context.Context, to *remote) (gitwire.Stream, error) {
 	conf, err := r.f.sshConfig(ctx, sshTarget{to.user, to.host, to.port})
 	if err != nil {
@@ -33,7 +33,7 @@ func (r *repo) dialSSH(ctx context.Context, to *remote) (gitwire.Stream, error) 
 }
 
 // sshClient connects to a host, through those that ProxyJump names, and logs in.
-// jumps is how many hosts are reached through this one.
+// jumps counts the hosts that are reached through this one.
 func (r *repo) sshClient(ctx context.Context, conf *sshHost, jumps int) (*ssh.Client, error) {
 	known, err := r.f.hostKeys(ctx, conf)
 	if err != nil {
@@ -67,7 +67,8 @@ func (r *repo) sshClient(ctx context.Context, conf *sshHost, jumps int) (*ssh.Cl
 	return ssh.NewClient(c, channels, requests), nil
 }
 
-// maxJumps bounds how many hosts lead to one; more are a circle.
+// maxJumps bounds the length of a chain of ProxyJump hosts; a longer one is probably a
+// loop.
 const maxJumps = 8
 
 // sshConn connects to a host, directly or through others.
@@ -77,7 +78,7 @@ func (r *repo) sshConn(ctx context.Context, conf *sshHost, jumps int) (net.Conn,
 		return conn, withRequestedName(err, conf)
 	}
 	if jumps >= maxJumps {
-		return nil, fmt.Errorf("the configuration of ssh leads to %s through more than %d hosts; ProxyJump none ends a circle", conf.name, maxJumps)
+		return nil, fmt.Errorf("the ssh configuration leads to %s through more than %d hosts; set ProxyJump none where it loops", conf.name, maxJumps)
 	}
 	before, last := "", conf.ProxyJump
 	if i := strings.LastIndexByte(last, ','); i >= 0 {
@@ -105,13 +106,13 @@ func (r *repo) sshConn(ctx context.Context, conf *sshHost, jumps int) (net.Conn,
 	conn, err := client.DialContext(ctx, "tcp", address)
 	if err != nil {
 		client.Close()
-		return nil, fmt.Errorf("%s does not connect to %s: %w", via.name, conf.name, err)
+		return nil, fmt.Errorf("%s can't connect to %s: %w", via.name, conf.name, err)
 	}
 	return &jumpConn{conn, client}, nil
 }
 
-// withRequestedName makes a refusal name the host that was asked for: the one that the
-// configuration of ssh has in its place can be an address.
+// withRequestedName makes a refusal name the requested host. The one that the
+// ssh configuration has instead can be an internal address.
 func withRequestedName(err error, conf *sshHost) error {
 	if refused := (netguard.Forbidden{}); errors.As(err, &refused) {
 		return netguard.Forbidden{Host: conf.name}
@@ -119,8 +120,9 @@ func withRequestedName(err error, conf *sshHost) error {
 	return err
 }
 
-// guardedAddress is what another host is asked to connect to. For a path that is not
-// private the name is resolved and judged here: the other host would not judge it.
+// guardedAddress returns the address to which another host is asked to connect. For a
+// path that is not private, the name is resolved and checked here, because the other
+// host would not check it.
 func (r *repo) guardedAddress(ctx context.Context, address string) (string, error) {
 	if r.policy.private {
 		return address, nil
@@ -141,7 +143,7 @@ func (r *repo) guardedAddress(ctx context.Context, address string) (string, erro
 	return net.JoinHostPort(list[0].Unmap().String(), port), nil
 }
 
-// jumpConn is a connection through another host, which ends with it.
+// jumpConn is a connection through another host. Closing it closes both.
 type jumpConn struct {
 	net.Conn
 	via *ssh.Client
@@ -149,26 +151,26 @@ type jumpConn struct {
 
 func (j *jumpConn) Close() error { return errors.Join(j.Conn.Close(), j.via.Close()) }
 
-// explainLogin says what can be done about a connection that failed.
+// explainLogin returns an error that says how to mend a failed connection.
 func explainLogin(err error, conf *sshHost, keys *keyring) error {
 	var algorithms *ssh.AlgorithmNegotiationError
 	switch {
 	case errors.Is(err, hostkeys.ErrChanged):
-		return fmt.Errorf("the host key of %s is not the one in known_hosts: either somebody is between it and this server, "+
-			"or the key was replaced; in this case put the new key into known_hosts", conf.name)
+		return fmt.Errorf("the host key of %s is not the one in known_hosts: either somebody intercepts the connection, "+
+			"or the key was replaced; if so, put the new key into known_hosts", conf.name)
 	case errors.Is(err, hostkeys.ErrUnknown):
 		return conf.unknownHostError()
 	case errors.Is(err, hostkeys.ErrRevoked):
-		return fmt.Errorf("the host key of %s is revoked by known_hosts", conf.name)
+		return fmt.Errorf("the host key of %s is revoked in known_hosts", conf.name)
 	case errors.As(err, &algorithms) && strings.Contains(err.Error(), "host key"):
-		return fmt.Errorf("%s has no host key of a type that known_hosts has for it; add its key to known_hosts: %w", conf.name, err)
+		return fmt.Errorf("%s has no host key of a type that known_hosts lists for it; add its key to known_hosts: %w", conf.name, err)
 	case strings.Contains(err.Error(), "unable to authenticate"):
-		return fmt.Errorf("%s refuses to let %s in by ssh: %s", conf.name, conf.User, keys.describe())
+		return fmt.Errorf("%s refuses the ssh login of %s: %s; keys are taken from Options.SSHDir (~/.ssh) and the ssh agent", conf.name, conf.User, keys.describe())
 	}
 	return err
 }
 
-// startUploadPack runs git-upload-pack for a path in a session of a client.
+// startUploadPack runs git-upload-pack for a path in a new session of a client.
 func startUploadPack(ctx context.Context, client *ssh.Client, path string) (gitwire.Stream, error) {
 	stop := context.AfterFunc(ctx, func() { client.Close() })
 	defer stop()
@@ -184,7 +186,7 @@ func startUploadPack(ctx context.Context, client *ssh.Client, path string) (gitw
 		return nil, err
 	}
 	session.Stderr = &s.errors
-	// A server that does not take the variable answers in version 0.
+	// A server that ignores the variable answers in version 0.
 	variable := ssh.Marshal(struct{ Name, Value string }{"GIT_PROTOCOL", "version=2"})
 	if _, err := session.SendRequest("env", false, variable); err != nil {
 		return nil, err
@@ -192,13 +194,13 @@ func startUploadPack(ctx context.Context, client *ssh.Client, path string) (gitw
 	return s, session.Start(gitwire.UploadPack + " " + quote(path))
 }
 
-// quote puts a text in quotes for a POSIX shell, as git does: servers that run
-// no shell understand this form only.
+// quote quotes a string for a POSIX shell as git does. Servers without a shell
+// understand only this form.
 func quote(text string) string {
 	return "'" + strings.NewReplacer(`'`, `'\''`, `!`, `'\!'`).Replace(text) + "'"
 }
 
-// An sshStream is a session of a client of its own.
+// An sshStream is a session with its own client.
 type sshStream struct {
 	client  *ssh.Client
 	session *ssh.Session
@@ -210,10 +212,10 @@ type sshStream struct {
 func (s *sshStream) Read(p []byte) (int, error)  { return s.out.Read(p) }
 func (s *sshStream) Write(p []byte) (int, error) { return s.in.Write(p) }
 
-// Close ends the connection, with all that runs in it.
+// Close closes the connection, which ends the command.
 func (s *sshStream) Close() error { return s.client.Close() }
 
-// Said waits for the command's end, which comes after all it said.
+// Said waits for the command's end and returns its error output.
 func (s *sshStream) Said() string {
 	_ = s.session.Wait()
 	return s.errors.String()

@@ -214,7 +214,7 @@ func TestSSHProxyJump(t *testing.T) {
 		{"hop1.test", [2]int64{1, 0}, ""},
 		{"hop1.test,me@hop2.test", [2]int64{1, 1}, ""},
 		{"ssh://hop2.test", [2]int64{0, 1}, ""},
-		{"nowhere.test", [2]int64{}, "nowhere.test can't be trusted by ssh"},
+		{"nowhere.test", [2]int64{}, "ssh does not trust nowhere.test"},
 		{"a/b", [2]int64{}, "ProxyJump is not"},
 		{"code.test", [2]int64{}, "through more than 8 hosts"},
 	} {

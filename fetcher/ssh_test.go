@@ -159,7 +159,7 @@ func TestSSHProbe(t *testing.T) {
 	t.Setenv("SSH_AUTH_SOCK", "")
 	require.NoError(t, os.Remove(filepath.Join(w.home.dir, "id_ed25519")))
 	_, err = w.fetcher(t).Versions(t.Context(), "code.test/team/simple.git")
-	requireOutage(t, err, "there is no key to offer")
+	requireOutage(t, err, "no key is available")
 }
 
 // What keys are offered: those of the agent, those in files; and what is said
@@ -195,17 +195,17 @@ func TestSSHLogin(t *testing.T) {
 			t.Setenv("SSH_AUTH_SOCK", filepath.Join(t.TempDir(), "gone"))
 			w.home.key("id_ed25519", good, "")
 		}},
-		"no key":      {setup: func(*testing.T, *sshWorld) {}, err: "there is no key to offer"},
-		"wrong key":   {setup: func(t *testing.T, w *sshWorld) { w.home.key("id_rsa", bad, "") }, err: "the one key there is does not suffice"},
+		"no key":      {setup: func(*testing.T, *sshWorld) {}, err: "no key is available"},
+		"wrong key":   {setup: func(t *testing.T, w *sshWorld) { w.home.key("id_rsa", bad, "") }, err: "the only available key was rejected"},
 		"agent gone":  {setup: func(t *testing.T, _ *sshWorld) { t.Setenv("SSH_AUTH_SOCK", filepath.Join(t.TempDir(), "gone")) }, err: "the ssh agent can't be reached"},
 		"agent empty": {setup: func(t *testing.T, _ *sshWorld) { startAgent(t) }, err: "the ssh agent has no key"},
 		"encrypted": {setup: func(t *testing.T, w *sshWorld) { w.home.key("id_ed25519", good, "secret") },
-			err: "the key id_ed25519 is encrypted: only an ssh agent can use it"},
-		"garbage": {setup: func(_ *testing.T, w *sshWorld) { w.home.write("id_ed25519", "no key") }, err: "not one that can be used"},
+			err: "the key id_ed25519 is encrypted; add it to an ssh agent"},
+		"garbage": {setup: func(_ *testing.T, w *sshWorld) { w.home.write("id_ed25519", "no key") }, err: "malformed or of an unsupported type"},
 		"agent off": {setup: func(t *testing.T, w *sshWorld) {
 			startAgent(t, good)
 			w.home.write("config", string(read(t, w.home.dir, "config"))+"  IdentityAgent none\n")
-		}, err: "there is no key to offer"},
+		}, err: "no key is available"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newSSHWorld(t, "ssh://git@code.test/team/simple", newEd25519(t))
@@ -259,7 +259,7 @@ func TestSSHKnownHosts(t *testing.T) {
 		}, dialed: 1},
 		"alias": {known: func(t *testing.T, w *sshWorld) string { return line(t, w, "alias.test") }, config: "  HostKeyAlias alias.test\n", dialed: 1},
 		"unknown": {known: func(t *testing.T, w *sshWorld) string { return line(t, w, "other.test") },
-			err: "can't be trusted by ssh: its host key is not in known_hosts; add the key"},
+			err: "its host key is not in known_hosts; compare the key's fingerprint"},
 		"no file": {known: func(*testing.T, *sshWorld) string { return "" }, err: "its host key is not in known_hosts"},
 		"wrong key": {known: func(t *testing.T, w *sshWorld) string {
 			return knownhosts.Line([]string{w.server.addr}, public(t, newEd25519(t)))
@@ -335,7 +335,7 @@ func TestSSHOutages(t *testing.T) {
 		n := modtest.NewInternet(t)
 		httpPage(n, "git.test/simple", "git", "ssh://git@code.test/team/simple")
 		_, err := newFetcher(t, n, func(o *fetcher.Options) { o.SSHDir = "none" }).Versions(t.Context(), "git.test/simple")
-		requireOutage(t, err, "ssh is switched off here")
+		requireOutage(t, err, "ssh is turned off by Options.SSHDir")
 	})
 }
 

@@ -23,14 +23,14 @@ const (
 	systemSSH = "/etc/ssh"
 )
 
-var errNoSSH = errors.New("ssh is switched off here by the SSHDir option, or there is no home folder")
+var errNoSSH = errors.New("ssh is turned off by Options.SSHDir, or there is no home folder")
 
 // An sshTarget is a host as a URL or ProxyJump names it. User and port may be empty.
 type sshTarget struct{ user, host, port string }
 
 // parseJump parses one host of ProxyJump: [user@]host[:port], or an ssh URL.
 func parseJump(text string) (sshTarget, error) {
-	bad := errors.New("the configuration of ssh: ProxyJump is not [user@]host[:port]")
+	bad := errors.New("ssh configuration: ProxyJump is not of the form [user@]host[:port]")
 	if !strings.Contains(text, "://") {
 		text = "ssh://" + text
 	}
@@ -41,19 +41,19 @@ func parseJump(text string) (sshTarget, error) {
 	return sshTarget{u.User.Username(), u.Hostname(), u.Port()}, nil
 }
 
-// An sshHost is what is known of how to reach a host.
+// An sshHost says how to reach a host.
 type sshHost struct {
 	*sshconfig.Host
-	name         string        // the name that was asked for, which errors show
-	address      string        // to dial
-	known        hostkeys.Host // as known_hosts names it
-	files        []string      // of known hosts
-	newHostsFile string        // the file for new hosts; empty if there is none
-	dir          string        // where keys are by default
+	name         string        // the requested name, which errors show
+	address      string        // the address to dial
+	known        hostkeys.Host // the name in known_hosts
+	files        []string      // with known hosts
+	newHostsFile string        // where new hosts are added; may be empty
+	dir          string        // with the default keys
 }
 
-// acceptsNewKey reports whether a host that known_hosts does not name is trusted the first
-// time. Nobody can be asked here, and "no" trusts no more than "accept-new" does.
+// acceptsNewKey reports whether a host that is not in known_hosts is trusted the first
+// time. Nobody can be asked here, so "no" trusts no more than "accept-new" does.
 func (h *sshHost) acceptsNewKey() bool {
 	switch h.StrictHostKeys {
 	case "accept-new", "no", "off", "false":
@@ -62,7 +62,7 @@ func (h *sshHost) acceptsNewKey() bool {
 	return false
 }
 
-// sshConfig finds how a host is reached.
+// sshConfig finds out how to reach a host.
 func (f *Fetcher) sshConfig(ctx context.Context, to sshTarget) (*sshHost, error) {
 	if f.opts.SSHDir == "" {
 		return nil, errNoSSH
@@ -74,15 +74,15 @@ func (f *Fetcher) sshConfig(ctx context.Context, to sshTarget) (*sshHost, error)
 	home, _ := os.UserHomeDir() // without one, ~ is not replaced
 	h, err := sshconfig.Lookup(sshconfig.Question{
 		Host: to.host, User: to.user, LocalUser: me, Home: home,
-		Warn: f.warn(ctx, "a configuration of ssh can't be read; ssh goes without it"),
+		Warn: f.warn(ctx, "ssh configuration can't be read; continuing without it"),
 	},
 		sshconfig.File{Name: filepath.Join(f.opts.SSHDir, "config"), Dir: f.opts.SSHDir},
 		sshconfig.File{Name: systemSSH + "/ssh_config", Dir: systemSSH})
 	if err != nil {
-		return nil, fmt.Errorf("the configuration of ssh: %w", err)
+		return nil, fmt.Errorf("ssh configuration: %w", err)
 	}
 	if h.ProxyCommand != "" {
-		return nil, fmt.Errorf("the configuration of ssh demands a ProxyCommand for %s, which is not supported; ProxyJump is", to.host)
+		return nil, fmt.Errorf("the ssh configuration sets ProxyCommand for %s, which is not supported; use ProxyJump", to.host)
 	}
 	if h.User == "" {
 		h.User = me
@@ -118,14 +118,14 @@ func (f *Fetcher) sshConfig(ctx context.Context, to sshTarget) (*sshHost, error)
 	return conf, nil
 }
 
-// knownHost is what a host may show.
+// knownHost checks the key of a host.
 type knownHost struct {
 	check      ssh.HostKeyCallback
 	algorithms []string
 }
 
-// hostKeys finds the keys of a host. A host that has none is not even dialed, unless
-// new hosts are welcome.
+// hostKeys finds the keys of a host. A host without keys is not even dialed, unless
+// new hosts are accepted.
 func (f *Fetcher) hostKeys(ctx context.Context, h *sshHost) (*knownHost, error) {
 	db := f.knownHosts(ctx, h)
 	if !db.Knows(h.known) && !h.acceptsNewKey() {
@@ -143,14 +143,14 @@ func (f *Fetcher) hostKeys(ctx context.Context, h *sshHost) (*knownHost, error) 
 	}, nil
 }
 
-// knownHosts reads the files that count for a host.
+// knownHosts reads the known_hosts files for a host.
 func (f *Fetcher) knownHosts(ctx context.Context, h *sshHost) *hostkeys.DB {
-	db := hostkeys.Load(f.warn(ctx, "known_hosts is used without what can't be read"), h.files...)
+	db := hostkeys.Load(f.warn(ctx, "part of known_hosts can't be read; continuing without it"), h.files...)
 	f.newHosts.addTo(db, h.known)
 	return db
 }
 
-// trust accepts the key of a host that is seen for the first time and keeps it, so
+// trust accepts the key of a new host and stores it, so
 // that another key is refused later.
 func (f *Fetcher) trust(ctx context.Context, h *sshHost, key ssh.PublicKey) error {
 	if cert, ok := key.(*ssh.Certificate); ok {
@@ -158,14 +158,14 @@ func (f *Fetcher) trust(ctx context.Context, h *sshHost, key ssh.PublicKey) erro
 	}
 	f.newHosts.learning.Lock()
 	defer f.newHosts.learning.Unlock()
-	// Another request can have met the host meanwhile.
+	// Another request may have learned the host meanwhile.
 	if err := f.knownHosts(ctx, h).Check(h.known, key); !errors.Is(err, hostkeys.ErrUnknown) {
 		return err
 	}
-	f.opts.Logger.InfoContext(ctx, "ssh host is new and trusted from now on", "host", h.known.String(), "key", ssh.FingerprintSHA256(key))
+	f.opts.Logger.InfoContext(ctx, "new ssh host is trusted from now on", "host", h.known.String(), "key", ssh.FingerprintSHA256(key))
 	if h.newHostsFile != "" {
 		if err := hostkeys.Append(h.newHostsFile, h.known, key, h.HashKnownHosts); err != nil {
-			f.warn(ctx, "known_hosts can't be written; a new host is known until this process ends")(h.newHostsFile, err)
+			f.warn(ctx, "known_hosts can't be written; the new host is trusted until this process ends")(h.newHostsFile, err)
 		}
 	}
 	if f.knownHosts(ctx, h).Check(h.known, key) == nil {
@@ -174,22 +174,22 @@ func (f *Fetcher) trust(ctx context.Context, h *sshHost, key ssh.PublicKey) erro
 	return f.newHosts.add(h.known, key)
 }
 
-// newHosts are hosts whose keys could not be written.
+// newHosts holds hosts whose keys could not be written.
 type newHosts struct {
-	learning sync.Mutex // held while a host's key is accepted and written
+	learning sync.Mutex // held while a key is accepted and written
 
 	mu   sync.Mutex
 	keys map[string]ssh.PublicKey
 }
 
-// maxNewHosts bounds the hosts that are known in memory only.
+// maxNewHosts bounds the hosts that are known only in memory.
 const maxNewHosts = 1000
 
 func (n *newHosts) add(h hostkeys.Host, key ssh.PublicKey) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.keys) >= maxNewHosts {
-		return errors.New("too many new hosts whose keys can't be written to known_hosts")
+		return errors.New("too many new hosts whose keys can't be written to known_hosts; make the file writable")
 	}
 	if n.keys == nil {
 		n.keys = make(map[string]ssh.PublicKey)
@@ -206,10 +206,10 @@ func (n *newHosts) addTo(db *hostkeys.DB, h hostkeys.Host) {
 	}
 }
 
-// errUnknownHost says that known_hosts has no key of a host.
+// errUnknownHost means that known_hosts has no key of a host.
 var errUnknownHost = errors.New("its host key is not in known_hosts")
 
 func (h *sshHost) unknownHostError() error {
-	return fmt.Errorf("%s can't be trusted by ssh: %w; add the key, after comparing its fingerprint with what the host's owner says, "+
-		"to known_hosts of the user that this server runs as, or set StrictHostKeyChecking accept-new in the configuration of ssh", h.name, errUnknownHost)
+	return fmt.Errorf("ssh does not trust %s: %w; compare the key's fingerprint with the one that the host's owner publishes and add it "+
+		"to known_hosts of the user that this server runs as, or set StrictHostKeyChecking accept-new in the ssh configuration", h.name, errUnknownHost)
 }

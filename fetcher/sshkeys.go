@@ -18,25 +18,25 @@ import (
 	"github.com/athens-go/athens/internal/homefile"
 )
 
-// A keyring offers the keys that a login may use: those of an agent, and those
+// A keyring has the keys for a login: those of an agent and those
 // in files, in the order in which ssh tries them.
 type keyring struct {
 	agent    net.Conn // nil without an agent
 	list     []ssh.Signer
-	problems []string // of those that can't be used
+	problems []string // why other keys can't be used
 	warn     homefile.Warn
 }
 
-// keyNames are the files that are tried where the configuration names none.
+// keyNames are the files that are tried if the configuration names none.
 var keyNames = []string{"id_ed25519", "id_ecdsa", "id_rsa"}
 
-// maxKeyBytes bounds a file with a key.
+// maxKeyBytes bounds a key file.
 const maxKeyBytes = 1 << 20
 
-// openKeys collects the keys. That an agent or a file can't be used is not an
-// error yet: another key may suffice.
+// openKeys collects the keys. An agent or a file that can't be used is not an
+// error, because another key may suffice.
 func (f *Fetcher) openKeys(ctx context.Context, conf *sshHost) (*keyring, error) {
-	k := &keyring{warn: f.warn(ctx, "a key of ssh can't be read; ssh goes without it")}
+	k := &keyring{warn: f.warn(ctx, "an ssh key can't be read; continuing without it")}
 	files := conf.IdentityFiles
 	if files == nil {
 		for _, name := range keyNames {
@@ -87,7 +87,7 @@ func containsKey(list []ssh.Signer, public []byte) bool {
 	return public != nil && slices.ContainsFunc(list, func(s ssh.Signer) bool { return bytes.Equal(public, s.PublicKey().Marshal()) })
 }
 
-// askAgent returns the keys of the agent, if there is one.
+// askAgent returns the keys of the ssh agent, if there is one.
 func (k *keyring) askAgent(ctx context.Context, conf *sshHost) []ssh.Signer {
 	socket := conf.IdentityAgent
 	if name, ok := strings.CutPrefix(socket, "$"); ok {
@@ -104,14 +104,14 @@ func (k *keyring) askAgent(ctx context.Context, conf *sshHost) []ssh.Signer {
 		k.problems = append(k.problems, fmt.Sprintf("the ssh agent can't be reached: %v", errors.Unwrap(err)))
 		return nil
 	}
-	// The deadline bounds an agent that does not answer.
+	// Don't wait forever for an agent that does not answer.
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
 	}
 	list, err := agent.NewClient(conn).Signers()
 	if err != nil {
 		conn.Close()
-		k.problems = append(k.problems, "the ssh agent does not tell its keys")
+		k.problems = append(k.problems, "the ssh agent does not list its keys")
 		return nil
 	}
 	if len(list) == 0 {
@@ -121,7 +121,8 @@ func (k *keyring) askAgent(ctx context.Context, conf *sshHost) []ssh.Signer {
 	return list
 }
 
-// certificates are the files that hold the certificates of keys, where they exist.
+// certificates returns the names of the certificate files for key files. They may not
+// exist.
 func certificates(files []string) []string {
 	var list []string
 	for _, name := range files {
@@ -130,7 +131,7 @@ func certificates(files []string) []string {
 	return list
 }
 
-// addCertificates puts the certificates for the keys of k before them.
+// addCertificates inserts the certificates for the keys of k before the keys.
 func (k *keyring) addCertificates(files []string) {
 	var list []ssh.Signer
 	for _, name := range files {
@@ -148,7 +149,7 @@ func (k *keyring) addCertificates(files []string) {
 	k.list = append(list, k.list...)
 }
 
-// load reads a private key. Nil without an error means that there is none.
+// load reads a private key. It returns nil without an error if there is no such file.
 func (k *keyring) load(name string) (ssh.Signer, error) {
 	data, err := homefile.Read(name, maxKeyBytes)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -162,15 +163,15 @@ func (k *keyring) load(name string) (ssh.Signer, error) {
 	signer, err := ssh.ParsePrivateKey(data)
 	var locked *ssh.PassphraseMissingError
 	if errors.As(err, &locked) {
-		return nil, fmt.Errorf("the key %s is encrypted: only an ssh agent can use it", base)
+		return nil, fmt.Errorf("the key %s is encrypted; add it to an ssh agent", base)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the key %s is not one that can be used", base)
+		return nil, fmt.Errorf("the key %s is malformed or of an unsupported type", base)
 	}
 	return signer, nil
 }
 
-// publicKey returns the public key beside a private one, or nil.
+// publicKey returns the public key stored beside a private one, or nil.
 func publicKey(name string) []byte {
 	data, err := homefile.Read(name+".pub", maxKeyBytes)
 	if err != nil {
@@ -185,16 +186,16 @@ func publicKey(name string) []byte {
 
 func (k *keyring) signers() ([]ssh.Signer, error) { return k.list, nil }
 
-// describe says what was offered, for when it did not suffice.
+// describe says which keys were offered, for an error.
 func (k *keyring) describe() string {
 	var s strings.Builder
 	switch len(k.list) {
 	case 0:
-		s.WriteString("there is no key to offer")
+		s.WriteString("no key is available")
 	case 1:
-		s.WriteString("the one key there is does not suffice")
+		s.WriteString("the only available key was rejected")
 	default:
-		fmt.Fprintf(&s, "none of %d keys suffices", len(k.list))
+		fmt.Fprintf(&s, "all %d available keys were rejected", len(k.list))
 	}
 	for _, why := range k.problems {
 		s.WriteString("; " + why)

@@ -14,10 +14,10 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// head is a query that the tools answer, or refuse, from the repository alone.
+// head is a query that the tools answer, or refuse, from the repository itself.
 const head = "HEAD"
 
-// inTempDir makes a temporary folder for one question and removes it after.
+// inTempDir calls ask with a new temporary folder and then removes the folder.
 func (f *Fetcher) inTempDir(ask func(dir string) error) error {
 	dir, err := f.newFolder()
 	if err != nil {
@@ -27,7 +27,7 @@ func (f *Fetcher) inTempDir(ask func(dir string) error) error {
 	return ask(dir)
 }
 
-// list asks for the tagged versions.
+// list lists the tagged versions.
 func (f *Fetcher) list(ctx context.Context, path string) (list []string, err error) {
 	command := []string{"list", "-m", "-e", "-versions", "-retracted", "-json", path}
 	err = f.inTempDir(func(dir string) error {
@@ -43,9 +43,9 @@ func (f *Fetcher) list(ctx context.Context, path string) (list []string, err err
 	if err != nil || len(list) > 0 {
 		return canonicalVersions(list), err
 	}
-	// The go command takes a failure of hg or svn to list tags for a repository
-	// without tags. So the list counts when the repository says something else
-	// too, and the clone of that, where there is one, has the tags.
+	// If hg or svn fails to list tags, the go command reports a repository without
+	// tags. So an empty list counts only if the repository also answers another query.
+	// If that needed a clone, the clone has the tags.
 	err = f.inTempDir(func(dir string) error {
 		answer, err := f.run(ctx, dir, path, 1, "list", "-m", "-e", "-json", path+"@"+head)
 		if err == nil && !reached(path, answer[0]) {
@@ -65,14 +65,15 @@ func (f *Fetcher) list(ctx context.Context, path string) (list []string, err err
 	return canonicalVersions(list), err
 }
 
-// canonicalVersions is what the contract lists of the go command's list.
+// canonicalVersions returns the sorted canonical versions of the go command's list,
+// without pseudo-versions.
 func canonicalVersions(list []string) []string {
 	list = slices.DeleteFunc(list, func(v string) bool { return v != module.CanonicalVersion(v) || module.IsPseudoVersion(v) })
 	semver.Sort(list)
 	return list
 }
 
-// resolve asks what a query means.
+// resolve resolves a query.
 func (f *Fetcher) resolve(ctx context.Context, m module.Version) (info *athens.Info, err error) {
 	err = f.inTempDir(func(dir string) error {
 		info, _, err = f.stat(ctx, dir, m)
@@ -81,8 +82,8 @@ func (f *Fetcher) resolve(ctx context.Context, m module.Version) (info *athens.I
 	return info, err
 }
 
-// stat asks what a version or query means, and for the file with its go.mod; the
-// go command leaves that out when it can't be read.
+// stat resolves a version or query, and returns the file with its go.mod. The
+// go command leaves the file out if it can't be read.
 func (f *Fetcher) stat(ctx context.Context, dir string, m module.Version) (info *athens.Info, gomod string, err error) {
 	answer, err := f.run(ctx, dir, m.Path, 1, "list", "-m", "-e", "-json", m.Path+"@"+m.Version)
 	if err != nil {
@@ -93,7 +94,7 @@ func (f *Fetcher) stat(ctx context.Context, dir string, m module.Version) (info 
 		return nil, "", f.refusal(ctx, dir, m, p)
 	}
 	if p.Version == "" || p.Version != module.CanonicalVersion(p.Version) || module.Check(m.Path, p.Version) != nil {
-		return nil, "", fmt.Errorf("the go command resolves %s to %q", m.Version, sanitize(p.Version, dir))
+		return nil, "", fmt.Errorf("the go command resolves %s to %q, which is not a version of this module", m.Version, sanitize(p.Version, dir))
 	}
 	if p.Origin != nil {
 		p.Origin.URL = stripLogins(p.Origin.URL)
@@ -101,7 +102,7 @@ func (f *Fetcher) stat(ctx context.Context, dir string, m module.Version) (info 
 	return &athens.Info{Version: p.Version, Time: p.Time.UTC(), Origin: p.Origin}, p.GoMod, nil
 }
 
-// refusal is the error for what the go command says instead of an answer.
+// refusal returns the error for an error text of the go command.
 func (f *Fetcher) refusal(ctx context.Context, dir string, m module.Version, p moduleJSON) error {
 	words := errors.New(sanitize(trimSubject(m.Path, string(p.Error)), dir))
 	missing := &athens.MissingError{Path: m.Path, Query: m.Version, Err: words}
@@ -118,25 +119,25 @@ func (f *Fetcher) refusal(ctx context.Context, dir string, m module.Version, p m
 	case invalid:
 		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: words}
 	case tooNew:
-		words = fmt.Errorf("the go command on this server is too old for this version, and needs to be updated: %w", words)
+		words = fmt.Errorf("the go command on this server is too old for this version and must be updated; Options.Go names it: %w", words)
 		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: words}
 	case disallowed:
 		return &athens.BlockedError{Path: m.Path, Version: m.Version, Reason: words.Error()}
 	}
 	if tool := noTool.FindStringSubmatch(string(p.Error)); tool != nil {
-		words = fmt.Errorf("it needs %s, which is not installed on this server: %w", sanitize(tool[1], dir), words)
+		words = fmt.Errorf("%s is not installed on this server, or not in its PATH: %w", sanitize(tool[1], dir), words)
 	}
 	return &athens.UnavailableError{Source: "version control of " + m.Path, Err: words}
 }
 
-// keepsClone reports whether the go command reads the repository from a clone,
-// whose making would have failed in other words.
+// keepsClone reports whether the go command reads the repository from a clone. If the
+// server did not answer, cloning would have failed with another error text.
 func keepsClone(p moduleJSON) bool {
 	return p.Origin != nil && slices.Contains([]string{"git", "hg", "bzr", "fossil"}, p.Origin.VCS)
 }
 
-// confirm asks again, and for something else too, so that a server which did
-// not answer is not taken for one that said no.
+// confirm repeats the query together with another one, so that a server that does
+// not answer is not taken for one that refuses.
 func (f *Fetcher) confirm(ctx context.Context, m module.Version) error {
 	query := cmp.Or(m.Version, "latest")
 	return f.inTempDir(func(dir string) error {
@@ -165,14 +166,14 @@ func reached(path string, p moduleJSON) bool {
 	return p.Error == ""
 }
 
-// unconfirmedError is the outage of a repository that can't be told from one that says no.
+// unconfirmedError returns the outage for a refusal that could not be confirmed.
 func (f *Fetcher) unconfirmedError(dir, path string, p moduleJSON) error {
-	why := errors.New("its answers can't be told from an outage")
+	why := errors.New("its refusal can't be distinguished from an outage")
 	if p.Error != "" {
 		why = fmt.Errorf("%w: %s", why, sanitize(trimSubject(path, string(p.Error)), dir))
 	}
 	if p.Origin != nil && p.Origin.VCS != "" && !hasTool(f.env, p.Origin.VCS) {
-		why = fmt.Errorf("it needs %s, which is not installed on this server", p.Origin.VCS)
+		why = fmt.Errorf("%s is not installed on this server, or not in its PATH", p.Origin.VCS)
 	}
 	return &athens.UnavailableError{Source: "version control of " + path, Err: why}
 }

@@ -11,27 +11,27 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// Limits of what is passed to a command. Real paths and branches stay far below.
+// Limits for what is passed to a command. Real paths and branches are much shorter.
 const (
 	maxPath  = 1024
 	maxQuery = 256
 )
 
-// queryForm is what a query may look like: a version, a tag, a branch, a
-// commit. Everything else would mean something to one of the tools: an option,
-// a relative revision, a range, a Mercurial or Bazaar expression.
+// queryForm matches allowed queries: versions, tags, branches and
+// commits. Others have a special meaning to one of the tools, such as an option,
+// a relative revision, a range, or a Mercurial or Bazaar expression.
 var queryForm = regexp.MustCompile(`^[\pL\pN_][\pL\pN_.+/\-]*$`)
 
-// checkPath refuses a path that is no module's of a version control system, as
-// missing: to those that ask, there is no such module.
+// checkPath refuses a path that can't be a module in version control. The error is an
+// [*athens.MissingError]: there is no such module.
 func checkPath(path, query string) error {
 	err := module.CheckPath(path)
 	switch {
 	case len(path) > maxPath:
-		err = fmt.Errorf("a path of more than %d bytes", maxPath)
+		err = fmt.Errorf("the path has more than %d bytes", maxPath)
 		path = path[:maxPath]
 	case err == nil && strings.Contains(path, "..."):
-		err = errors.New("a path with ... is a pattern")
+		err = errors.New("a path with ... is a pattern, not a module")
 	case err == nil && path == "golang.org/toolchain":
 		err = errors.New("it is not kept in version control")
 	}
@@ -41,17 +41,17 @@ func checkPath(path, query string) error {
 	return nil
 }
 
-// checkQuery refuses a query that can't be passed on.
+// checkQuery refuses a query that can't be passed to the go command.
 func checkQuery(path, query string) error {
 	if len(query) > maxQuery {
-		return &athens.MissingError{Path: path, Query: query[:maxQuery], Err: fmt.Errorf("a query of more than %d bytes", maxQuery)}
+		return &athens.MissingError{Path: path, Query: query[:maxQuery], Err: fmt.Errorf("the query has more than %d bytes", maxQuery)}
 	}
 	var err error
 	switch {
 	case query == "upgrade", query == "patch":
-		err = errors.New("it is relative to a version that is in use already")
+		err = errors.New("it depends on the version that a build already uses")
 	case !queryForm.MatchString(query), strings.Contains(query, ".."), strings.Contains(query, "//"), strings.HasSuffix(query, "/"):
-		err = errors.New("not a version, branch, tag or commit that can be asked for")
+		err = errors.New("not a version, branch, tag or commit that can be passed to the go command")
 	}
 	if err != nil {
 		return &athens.MissingError{Path: path, Query: query, Err: err}
@@ -59,7 +59,7 @@ func checkQuery(path, query string) error {
 	return checkPath(path, query)
 }
 
-// checkVersion refuses what is not a canonical version of its path.
+// checkVersion refuses a version that is not canonical or does not fit the path.
 func checkVersion(m module.Version) error {
 	if err := checkQuery(m.Path, m.Version); err != nil {
 		return err

@@ -5,31 +5,31 @@ import (
 	"strings"
 )
 
-// verdict is what the go command's words mean.
+// verdict classifies an error text of the go command.
 type verdict uint8
 
 const (
-	// unavailable is what every text means that is not known: the network, the
-	// credentials, a tool that is not installed.
+	// unavailable is any unknown text: about the network, credentials, or a tool that
+	// is not installed.
 	unavailable verdict = iota
 	// notFound is a definite "there is no such thing".
 	notFound
-	// unconfirmed is absent, unless the tool asks the server for each file and
-	// the go command can't tell "no" from "no answer": that is svn.
+	// unconfirmed is notFound, unless the tool reads each file from the server, so
+	// that the go command can't distinguish "no" from "no answer". svn does.
 	unconfirmed
-	// invalid is a version whose files make no valid module zip.
+	// invalid is a version whose files don't form a valid module.
 	invalid
-	// tooNew is a version that demands a newer go command. It stays so until the
-	// operator installs one.
+	// tooNew is a version that needs a newer go command. That does not change until
+	// the operator installs one.
 	tooNew
-	// disallowed is what GOVCS does not allow.
+	// disallowed is a version control system that GOVCS does not allow.
 	disallowed
 )
 
-// phrases are the known texts, whole ones: what a server says can't be taken
-// for one of them, because the go command quotes servers and tools only behind
-// words of its own. They are those of cmd/go/internal/modfetch, its codehost,
-// vcs and modload. A "." does not match a line's end.
+// phrases are the known texts. They match whole texts, so a server's text can't be taken
+// for one of them: the go command quotes servers and tools only after
+// words of its own. They are from cmd/go/internal/modfetch, its codehost,
+// vcs, modload and gover. A "." does not match the end of a line.
 var phrases = []struct {
 	verdict verdict
 	text    *regexp.Regexp
@@ -64,12 +64,12 @@ var phrases = []struct {
 	{notFound, whole(`(malformed time|lacks base version, but has build metadata) "\S*"`)},
 	{notFound, whole(`version before \S+ would have negative patch number`)},
 
-	// The path leads to no repository: vcs.go. A page's text follows the
-	// status in further lines.
+	// The path has no repository: vcs.go. The text of a page follows the
+	// status on further lines.
 	{notFound, whole(`invalid \S+ import path "\S+"`)},
 	{notFound, whole(`malformed (module|import) path ".*": .*`)},
 	{notFound, regexp.MustCompile(`^` + unrecognized + `reading https?://\S+: (404|410) `)},
-	{notFound, regexp.MustCompile(`^reading https?://\S+: (404|410) `)}, // of a go-import tag's own proxy
+	{notFound, regexp.MustCompile(`^reading https?://\S+: (404|410) `)}, // of a GOPROXY server in a go-import tag
 	{notFound, whole(unrecognized + `parse https?://\S+: no go-import meta tags \(.*\)`)},
 	{notFound, whole(unrecognized + `parse (https?:)?//\S+: multiple meta tags match import path "\S+"`)},
 	{notFound, whole(unrecognized + `fetching \S+: no go-import meta tag found in https?://\S+`)},
@@ -79,11 +79,11 @@ var phrases = []struct {
 	{notFound, whole(unrecognized + `https?://\S+: unknown vcs ".*"`)},
 	{notFound, whole(unrecognized + `import path does not begin with hostname`)},
 
-	// The server has no such repository: what git and hg make of a 404.
+	// The server has no such repository: texts of git and hg for a 404.
 	{notFound, whole(`git ls-remote -q --end-of-options \S+ in \S+: exit status 128:(\n\tremote: .*)*\n\tfatal: repository '.*' not found`)},
 	{notFound, whole(`hg pull -f in \S+: exit status 255:(\n\tpulling from \S+)?\n\tabort: HTTP Error (404|410): .*`)},
 
-	// The files make no zip: x/mod/zip, with a line for each of them.
+	// The files don't form a zip: x/mod/zip, with a line for each file.
 	{invalid, regexp.MustCompile(`^create zip: .*: (malformed file path ".*": |case-insensitive file name collision: |` +
 		`go\.mod files must have lowercase names|(go\.mod|LICENSE) file too large \(max|file path is not (clean|relative))`)},
 	{invalid, regexp.MustCompile(`^create zip: .*(entry ".*" is both a file and a directory|multiple entries for file ".*")`)},
@@ -113,8 +113,8 @@ const unrecognized = `unrecognized import path "\S+": `
 
 func whole(pattern string) *regexp.Regexp { return regexp.MustCompile(`^(?:` + pattern + `)$`) }
 
-// trimSubject takes from an error text what it is about, in any order: "path@version",
-// "module path" and "invalid version", perhaps more than once.
+// trimSubject removes what an error text is about from its beginning: "path@version",
+// "module path" and "invalid version", in any order and several times.
 func trimSubject(path, text string) string {
 	text = strings.TrimSpace(text)
 	for range 4 {
@@ -130,8 +130,8 @@ func trimSubject(path, text string) string {
 	return text
 }
 
-// classify says what the go command means with the error text of a question about
-// a module path.
+// classify classifies the error text of the go command for a query about a module
+// path.
 func classify(path, text string) verdict {
 	text = trimSubject(path, text)
 	for _, p := range phrases {

@@ -15,10 +15,10 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// errRemoved says that a version's folder was removed meanwhile.
-var errRemoved = errors.New("what was fetched is gone again")
+// errRemoved means that a version's folder was removed meanwhile.
+var errRemoved = errors.New("the fetched files were removed meanwhile")
 
-// version returns a version that was fetched a moment ago, or fetches it.
+// version returns a cached version, or fetches it.
 func (f *Fetcher) version(ctx context.Context, m module.Version) (*version, error) {
 	q := f.requestFor(ctx, m)
 	return f.fetches.Do(ctx, q, func(ctx context.Context) (*version, error) {
@@ -43,7 +43,7 @@ func (f *Fetcher) version(ctx context.Context, m module.Version) (*version, erro
 // maxMod bounds a .mod, in bytes: as athens.Options.MaxModBytes does by default.
 const maxMod = 32 << 20
 
-// load gets the .info and .mod of a version into its folder.
+// load fetches the .info and .mod of a version into its folder.
 func (f *Fetcher) load(ctx context.Context, v *version) error {
 	info, gomod, err := f.stat(ctx, v.dir, v.module)
 	if err != nil {
@@ -54,7 +54,7 @@ func (f *Fetcher) load(ctx context.Context, v *version) error {
 	}
 	v.info = info
 	if gomod == "" {
-		// Why, only "go mod download" says.
+		// Only "go mod download" says why.
 		p, err := f.download(ctx, v)
 		if p.GoMod == "" {
 			v.modErr = err
@@ -71,8 +71,8 @@ func (f *Fetcher) load(ctx context.Context, v *version) error {
 	return nil
 }
 
-// download makes the zip of a version. After an error the piece may tell of the
-// files that were made before.
+// download creates the zip of a version. If it fails, the result may still name files
+// that were created before.
 func (f *Fetcher) download(ctx context.Context, v *version) (moduleJSON, error) {
 	answer, err := f.run(ctx, v.dir, v.module.Path, 1, "mod", "download", "-json", v.module.Path+"@"+v.module.Version)
 	if err != nil {
@@ -83,21 +83,22 @@ func (f *Fetcher) download(ctx context.Context, v *version) (moduleJSON, error) 
 	case p.Error != "":
 		err = f.refusal(ctx, v.dir, v.module, p)
 	case p.Zip == "":
-		err = errors.New("the go command names no zip")
+		err = errors.New("the go command reported no zip")
 	}
 	if p.Dir != "" {
-		_ = os.RemoveAll(p.Dir) // the unpacked zip, which nobody needs
+		_ = os.RemoveAll(p.Dir) // the unpacked zip, which is not needed
 	}
 	return p, err
 }
 
-// isSyntheticMod reports whether a .mod is the one that is made up for a module without.
+// isSyntheticMod reports whether a .mod is the one that the go command synthesizes for a
+// module without a go.mod.
 func isSyntheticMod(m module.Version, mod []byte) bool {
 	return string(mod) == "module "+modfile.AutoQuote(m.Path)+"\n"
 }
 
-// checkSyntheticMod finds out by the zip whether a module really has no go.mod: the go
-// command also makes one up when svn fails to read it.
+// checkSyntheticMod checks with the zip whether a module really has no go.mod: the go
+// command also synthesizes one if svn fails to read it.
 func (f *Fetcher) checkSyntheticMod(ctx context.Context, v *version) error {
 	p, err := f.download(ctx, v)
 	if err != nil {
@@ -110,14 +111,14 @@ func (f *Fetcher) checkSyntheticMod(ctx context.Context, v *version) error {
 	defer r.Close()
 	for _, file := range r.File {
 		if file.Name == v.module.Path+"@"+v.module.Version+"/go.mod" && file.UncompressedSize64 != uint64(len(v.mod)) {
-			return errors.New("the go.mod could not be read")
+			return errors.New("svn could not read the go.mod")
 		}
 	}
 	v.zip = p.Zip
 	return nil
 }
 
-// content is a version bound to its commit.
+// content is a fetched version.
 type content struct {
 	f *Fetcher
 	v *version
@@ -136,8 +137,8 @@ func (c *content) Mod(ctx context.Context) ([]byte, error) {
 	return bytes.Clone(c.v.mod), context.Cause(ctx)
 }
 
-// Zip implements [athens.Content]. When what Fetch got was removed meanwhile, it
-// is fetched again, and must be of the same commit.
+// Zip implements [athens.Content]. If the fetched folder was removed meanwhile, it
+// fetches the version again, which must be of the same commit.
 func (c *content) Zip(ctx context.Context, w io.Writer) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -150,7 +151,7 @@ func (c *content) Zip(ctx context.Context, w io.Writer) error {
 	return c.f.toAthensError(ctx, c.v.module.Path, err)
 }
 
-// acquire returns the version with its folder, for the caller to release.
+// acquire returns the version with its folder. The caller must release it.
 func (c *content) acquire(ctx context.Context) (*version, error) {
 	v := c.v
 	for range 3 {
@@ -162,7 +163,7 @@ func (c *content) acquire(ctx context.Context) (*version, error) {
 			return nil, err
 		}
 		if !same(v.info, c.v.info) || !bytes.Equal(v.mod, c.v.mod) {
-			return nil, errors.New("the version became another one while it was read: its tag was moved")
+			return nil, errors.New("the version changed while it was read: its tag was moved")
 		}
 	}
 	return nil, errRemoved
@@ -176,13 +177,13 @@ func same(a, b *athens.Info) bool {
 	return a.Origin == nil || b.Origin == nil || a.Origin.Hash == b.Origin.Hash
 }
 
-// copyZip makes the zip of a version that the caller holds, if nobody did, and
+// copyZip creates the zip of a version, which the caller has acquired, if necessary, and
 // writes it.
 func (f *Fetcher) copyZip(ctx context.Context, v *version, w io.Writer) error {
 	q := f.requestFor(ctx, v.module)
 	name, err := f.zips.Do(ctx, v, func(ctx context.Context) (string, error) {
 		ctx = q.context(ctx)
-		if !f.acquire(v) { // the one who asked may have left
+		if !f.acquire(v) { // the caller may have left
 			return "", errRemoved
 		}
 		defer f.release(v)
@@ -210,7 +211,7 @@ func (f *Fetcher) copyZip(ctx context.Context, v *version, w io.Writer) error {
 	return err
 }
 
-// contextReader is a reader that ends with its context.
+// contextReader is a reader that fails once its context is done.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader

@@ -11,11 +11,11 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// none is how GOPRIVATE and its like say "no path".
+// none is the value of GOPRIVATE and similar variables that matches no path.
 const none = "none"
 
-// dropped are variables of this process that would lead a command elsewhere:
-// to another Go, or, when this process was started from a git hook, to another
+// dropped are variables of this process that a command must not see: they point to
+// another Go or, if this process was started from a git hook, to another
 // repository.
 var dropped = []string{
 	"GOROOT", "GOBIN", "GOEXPERIMENT", "GOMODCACHE", "GONOSUMCHECK", "GOTOOLDIR", "PWD",
@@ -23,9 +23,9 @@ var dropped = []string{
 	"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE",
 }
 
-// environ is the part of a command's environment that is the same for all: this
-// process's own and what the options add, so that the tools find home, netrc,
-// ssh agent and proxies, and then what this package relies on.
+// environ returns the environment that all commands share: this
+// process's own, so that the tools find home, netrc, ssh agent and proxies; the
+// variables from the options; and those that this package sets.
 func environ(o *Options) []string {
 	env := make(map[string]string)
 	var names []string
@@ -41,8 +41,8 @@ func environ(o *Options) []string {
 			set(name, value)
 		}
 	}
-	// English messages, but the user's way to write file names: with
-	// LC_ALL=C, svn could not check out what is not ASCII.
+	// English messages, but the user's encoding of file names: with
+	// LC_ALL=C, svn could not check out names that are not ASCII.
 	ctype := cmp.Or(env["LC_ALL"], env["LC_CTYPE"], env["LANG"], "C.UTF-8")
 	for _, e := range [][2]string{
 		{"LC_ALL", ""}, {"LANGUAGE", ""}, {"LC_MESSAGES", "C"}, {"LC_CTYPE", ctype},
@@ -59,8 +59,8 @@ func environ(o *Options) []string {
 	return list
 }
 
-// goprivateVar is the GOPRIVATE with which a go command takes the path that it is asked
-// for as private or not. Nothing but GOVCS goes by it.
+// goprivateVar returns the GOPRIVATE that makes the go command treat the requested path
+// as private or not. It affects only GOVCS.
 func goprivateVar(ctx context.Context) string {
 	if private, _ := athens.IsPrivate(ctx); private {
 		return "GOPRIVATE=*"
@@ -68,7 +68,7 @@ func goprivateVar(ctx context.Context) string {
 	return "GOPRIVATE="
 }
 
-// tempEnv adds what makes a command leave all its files in dir.
+// tempEnv adds the variables that make a command keep all its files in dir.
 func tempEnv(env []string, dir string) []string {
 	tmp := filepath.Join(dir, "tmp")
 	return append(slices.Clip(env),

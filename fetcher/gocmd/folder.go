@@ -13,15 +13,16 @@ import (
 // prefix begins the names of temporary folders.
 const prefix = "athens-gocmd-"
 
-// staleAfter is the age, beyond the longest possible one, at which a folder must
-// be of a process that is gone.
+// staleAfter is how much older than a folder in use can be a folder must be to count
+// as left behind by a process that has ended.
 const staleAfter = 24 * time.Hour
 
-// maxCached bounds how many folders are kept.
+// maxCached bounds how many versions are cached.
 const maxCached = 1000
 
-// newFolder makes the folder of one question: work for the command to start in,
-// which holds no go.mod, and tmp for temporary files. The command makes the rest.
+// newFolder creates the folder of one request, with two subfolders: work, where the
+// command starts, which has no go.mod, and tmp for temporary files. The command creates
+// the rest.
 func (f *Fetcher) newFolder() (string, error) {
 	dir, err := os.MkdirTemp(f.opts.Dir, prefix)
 	if err != nil {
@@ -36,15 +37,15 @@ func (f *Fetcher) newFolder() (string, error) {
 	return dir, nil
 }
 
-// remove removes a folder. A tool that was killed a moment ago may still write
-// a last file, so there is a second try.
+// remove removes a folder. It tries twice, because a tool that was just killed may still
+// write a last file.
 func (f *Fetcher) remove(dir string) {
 	err := os.RemoveAll(dir)
 	if err != nil {
 		err = os.RemoveAll(dir)
 	}
 	if err != nil {
-		f.opts.Logger.Warn("a temporary folder stays", "dir", dir, "error", err)
+		f.opts.Logger.Warn("temporary folder can't be removed", "dir", dir, "error", err)
 	}
 }
 
@@ -62,8 +63,8 @@ func (f *Fetcher) sweep() {
 	}
 }
 
-// version is a fetched version with its folder, which is there while someone
-// holds it or it is kept.
+// version is a fetched version with its folder, which exists while it is referenced or
+// cached.
 type version struct {
 	module module.Version
 	dir    string
@@ -72,15 +73,15 @@ type version struct {
 	modErr error // why there is no .mod
 
 	// The Fetcher's mu guards these.
-	zip      string // its file, once it was made
+	zip      string // its file, once created
 	refs     int
-	retired  bool // not kept any more
+	retired  bool // not cached any more
 	size     int64
 	cachedAt time.Time
 	expiry   *time.Timer
 }
 
-// cache keeps a version for as long as the options say.
+// cache keeps a version for Options.KeepTTL.
 func (f *Fetcher) cache(v *version) {
 	v.size = sizeOf(v.dir)
 	f.mu.Lock()
@@ -95,7 +96,7 @@ func (f *Fetcher) cache(v *version) {
 	f.trim(v)
 }
 
-// setZip says that the zip of a version, which the caller holds, was made.
+// setZip records the zip of a version, which the caller has acquired.
 func (f *Fetcher) setZip(v *version, zip string) {
 	size := sizeOf(v.dir)
 	f.mu.Lock()
@@ -104,15 +105,15 @@ func (f *Fetcher) setZip(v *version, zip string) {
 	f.trim(v)
 }
 
-// lookup returns what is kept of a version, or nil.
+// lookup returns a cached version, or nil.
 func (f *Fetcher) lookup(m module.Version) *version {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.cached[m]
 }
 
-// acquire keeps a version's folder from being removed until release, and reports
-// whether it is still there.
+// acquire prevents a version's folder from being removed until release, and reports
+// whether it still exists.
 func (f *Fetcher) acquire(v *version) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -123,7 +124,7 @@ func (f *Fetcher) acquire(v *version) bool {
 	return true
 }
 
-// release ends a hold.
+// release undoes acquire.
 func (f *Fetcher) release(v *version) {
 	f.mu.Lock()
 	v.refs--
@@ -132,7 +133,7 @@ func (f *Fetcher) release(v *version) {
 	f.mu.Unlock()
 }
 
-// retire keeps a version no longer. The caller has mu.
+// retire removes a version from the cache. The caller holds mu.
 func (f *Fetcher) retire(v *version) {
 	if v.retired {
 		return
@@ -143,20 +144,20 @@ func (f *Fetcher) retire(v *version) {
 	f.discard(v)
 }
 
-// discard removes the folder that nobody needs any more. The caller has mu.
+// discard removes a folder that is no longer needed. The caller holds mu.
 func (f *Fetcher) discard(v *version) {
 	switch {
 	case !v.retired || v.refs > 0:
 	case f.closed:
-		f.remove(v.dir) // Close waits no more
+		f.remove(v.dir) // Close does not wait any more
 	default:
 		f.removing.Go(func() { f.remove(v.dir) })
 	}
 }
 
-// trim retires the oldest versions that nobody holds, until the others are few
-// and small enough. The latest stays in any case: someone is about to ask for
-// its zip. The caller has mu.
+// trim retires the oldest unreferenced versions until the cache is within its limits.
+// It never retires the latest, whose zip is probably requested next. The caller holds
+// mu.
 func (f *Fetcher) trim(latest *version) {
 	for {
 		var total int64

@@ -1,37 +1,37 @@
-// Package gocmd gets module versions by asking an installed go command, which
-// asks the tools of the version control systems: git, hg, svn, bzr and fossil.
-// It is for what package fetcher can't read, and its answers are the go
-// command's own; it is much slower, and it needs those tools on the machine.
-// Package fetcher's First puts the two together.
+// Package gocmd fetches module versions by running an installed go command, which
+// runs the tools of the version control systems: git, hg, svn, bzr and fossil.
+// It is for repositories that package fetcher can't read. Its answers are the go
+// command's own, but it is much slower, and it needs those tools on the machine.
+// [athens.First] combines the two.
 //
-// A question goes through these steps, each in a file of its own:
+// A request goes through these steps, each in a file of its own:
 //
-//   - check.go refuses paths and queries that a tool could take for something
-//     else;
-//   - folder.go makes a temporary folder, in which the command finds a module
-//     cache of its own, so that nothing old is part of an answer;
-//   - env.go says what the command sees of this process's environment: home,
+//   - check.go refuses paths and queries that a tool could misinterpret;
+//   - folder.go creates a temporary folder, in which the command has an empty module
+//     cache, so that no answer depends on old files;
+//   - env.go sets the command's environment: it has this process's home,
 //     netrc, ssh agent and proxies, but GOPROXY=direct, GOTOOLCHAIN=local,
-//     GOENV=off and no checksum database, for the server checks by itself;
-//   - ask.go asks, and asks again where a refusal may be an outage;
-//   - run.go runs the command, with limits of time, disk, output and number;
-//   - judge.go tells a definite "no" from an outage by the command's words,
-//     and words.go makes them fit to be shown;
-//   - content.go gives the three files out.
+//     GOENV=off and no checksum database, which the server checks itself;
+//   - ask.go runs the queries, and repeats them if a refusal may be an outage;
+//   - run.go runs the command, with limits on time, disk, output and number;
+//   - classify.go distinguishes a definite "no" from an outage by the command's error
+//     text, and sanitize.go makes the text fit to be shown;
+//   - content.go returns the three files.
 //
-// # What it can't promise
+// # Limitations
 //
-// The go command says "unknown revision" of Subversion also when the server
-// does not answer. Such a refusal is believed only when the question gets it
-// twice and the server answers another one in between; the same holds for an
-// empty list of any system. What can't be told apart is an outage.
+// For Subversion, the go command says "unknown revision" even if the server
+// does not answer. Such a refusal is accepted only if it is repeated and the server
+// answers another query in between. The same holds for an
+// empty list from any system. A refusal that can't be confirmed is an outage.
 //
-// The go command connects to where paths and go-import pages send it, private
-// addresses included: whoever must not let it, as on a public registry, keeps
-// it in a network of its own.
+// The go command connects to the hosts that paths and go-import pages name, private
+// addresses included. Where it must not, as on a public registry, restrict its
+// network.
 //
-// A module whose go.mod demands a newer Go than the installed one is an outage:
-// a newer go command will fetch it.
+// A module whose go.mod needs a newer Go than the installed one is refused with an
+// [*athens.InvalidError], which is final: retrying does not help until the operator
+// installs a newer go command.
 package gocmd
 
 import (
@@ -52,13 +52,14 @@ import (
 	"github.com/athens-go/athens/internal/flight"
 )
 
-// Fetcher is an [athens.Fetcher] that asks a go command.
+// Fetcher is an [athens.Fetcher] that runs a go command.
 //
-// Missing is what the go command says in words that have no other meaning. All
-// else that it fails with is an [*athens.UnavailableError]: a server that is
-// down, credentials that are not known, a tool that is not installed, a version
-// control system that GOVCS does not allow. A version whose files make no valid
-// zip is an [*athens.InvalidError].
+// It classifies failures by the go command's error texts. An [*athens.MissingError] is
+// a text that can have no other meaning. An [*athens.InvalidError] means that the
+// version's files don't form a valid module, or need a newer go command. An
+// [*athens.BlockedError] means that GOVCS does not allow the version control system. All
+// other failures are an [*athens.UnavailableError]: a server that is
+// down, unknown credentials, a tool that is not installed.
 type Fetcher struct {
 	opts    Options
 	program string
@@ -79,13 +80,13 @@ type Fetcher struct {
 
 var _ athens.Fetcher = (*Fetcher)(nil)
 
-// errClosed is what questions fail with after [Fetcher.Close].
+// errClosed is the error of requests after [Fetcher.Close].
 var errClosed = errors.New("the fetcher is closed")
 
-// startLimit bounds the question whether there is a go command.
+// startLimit bounds the check whether there is a go command.
 const startLimit = 30 * time.Second
 
-// New returns a Fetcher. It fails if there is no go command that works.
+// New returns a Fetcher. It fails if there is no working go command.
 func New(opts *Options) (*Fetcher, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -119,7 +120,7 @@ func New(opts *Options) (*Fetcher, error) {
 	return f, nil
 }
 
-// try finds out whether the program is a go command, and can write its folders.
+// try checks that the program is a go command and that folders can be created.
 func (f *Fetcher) try(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
@@ -133,13 +134,13 @@ func (f *Fetcher) try(ctx context.Context) error {
 		return fmt.Errorf("%w: %s", err, sanitize(string(stderr), dir))
 	}
 	if words := string(stdout); !strings.HasPrefix(words, "go") && !strings.HasPrefix(words, "devel") {
-		return fmt.Errorf("it is no go command: its version is %q", sanitize(words, dir))
+		return fmt.Errorf("it is not a go command: its version is %q; Options.Go names the command", sanitize(words, dir))
 	}
 	return nil
 }
 
-// Close ends the commands that run, and removes all temporary folders. After it,
-// questions fail.
+// Close kills running commands and removes all temporary folders. Later requests
+// fail.
 func (f *Fetcher) Close() error {
 	f.stop(errClosed)
 	f.lists.Wait()
@@ -156,7 +157,7 @@ func (f *Fetcher) Close() error {
 	return nil
 }
 
-// request is what several callers may ask at the same time.
+// request identifies what several callers may ask at the same time.
 type request struct {
 	module  module.Version
 	private bool
@@ -171,13 +172,13 @@ func (f *Fetcher) requestFor(ctx context.Context, m module.Version) request {
 	return request{m, private}
 }
 
-// context returns a context for a go command that answers q.
+// context returns a context for the go command that answers q.
 func (q request) context(ctx context.Context) context.Context {
 	return athens.WithPrivate(ctx, q.private)
 }
 
-// Versions implements [athens.Fetcher]. Retracted versions are among them, as in
-// the list of any GOPROXY server.
+// Versions implements [athens.Fetcher]. As in the list of any GOPROXY server, retracted
+// versions are included.
 func (f *Fetcher) Versions(ctx context.Context, path string) ([]string, error) {
 	if err := checkPath(path, ""); err != nil {
 		return nil, err
@@ -191,8 +192,8 @@ func (f *Fetcher) Versions(ctx context.Context, path string) ([]string, error) {
 }
 
 // Resolve implements [athens.Fetcher]. A query is a version, a prefix of one, a
-// tag, a branch, a commit or "latest": of letters, digits and . _ + / - only,
-// because some tools have languages of their own for revisions.
+// tag, a branch, a commit or "latest". It may contain only letters, digits and . _ + / -,
+// because some tools have expression languages for revisions.
 func (f *Fetcher) Resolve(ctx context.Context, path, query string) (*athens.Info, error) {
 	if err := checkQuery(path, query); err != nil {
 		return nil, err
@@ -209,8 +210,8 @@ func (f *Fetcher) Resolve(ctx context.Context, path, query string) (*athens.Info
 	return clone(info), nil
 }
 
-// Fetch implements [athens.Fetcher]. It gets the .info and .mod; the zip is made
-// when it is asked for.
+// Fetch implements [athens.Fetcher]. It gets the .info and .mod; the zip is created
+// when it is requested.
 func (f *Fetcher) Fetch(ctx context.Context, m module.Version) (athens.Content, error) {
 	if err := checkVersion(m); err != nil {
 		return nil, err
@@ -225,8 +226,8 @@ func (f *Fetcher) Fetch(ctx context.Context, m module.Version) (athens.Content, 
 	return &content{f, v}, nil
 }
 
-// toAthensError makes an outage of an error that is none of the contract's. That the
-// caller does not wait any longer is no error of the source.
+// toAthensError turns an error that is not one of package athens into an outage. The
+// cancellation of the caller's context is not an error of the source.
 func (f *Fetcher) toAthensError(ctx context.Context, path string, err error) error {
 	var (
 		missing *athens.MissingError

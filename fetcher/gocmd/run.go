@@ -17,19 +17,18 @@ import (
 )
 
 const (
-	// maxStderr bounds what is kept of a command's complaints, in bytes.
+	// maxStderr bounds what is kept of a command's standard error, in bytes.
 	maxStderr = 64 << 10
-	// maxModules bounds how many modules one answer describes.
+	// maxModules bounds how many modules one answer may describe.
 	maxModules = 16
-	// watchEvery is how often the size of a command's folder is looked at.
+	// watchEvery is how often the size of a command's folder is measured.
 	watchEvery = 250 * time.Millisecond
-	// waitDelay is how long a command that is over may keep its output open
-	// by what it left running.
+	// waitDelay is how long processes that a finished command left running may keep
+	// its output open.
 	waitDelay = 5 * time.Second
 )
 
-// moduleJSON describes a module as "go list -m -json" and "go mod download -json"
-// print it.
+// moduleJSON is a module as "go list -m -json" and "go mod download -json" print it.
 type moduleJSON struct {
 	Path     string
 	Version  string
@@ -43,8 +42,8 @@ type moduleJSON struct {
 	Dir      string
 }
 
-// errorText is an error as "go list" prints it, an object, or as "go mod
-// download" does, a string.
+// errorText is an error, which "go list" prints as an object and "go mod download" as a
+// string.
 type errorText string
 
 func (c *errorText) UnmarshalJSON(data []byte) error {
@@ -59,12 +58,12 @@ func (c *errorText) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// errDisk says that a command put too much on disk.
-var errDisk = errors.New("it needs more disk than is allowed")
+// errDisk means that a command used too much disk.
+var errDisk = errors.New("the go command needs more disk than Options.MaxBytes allows")
 
-// run runs the go command in a folder and returns what it prints about the module
-// path, want times. Its error says that it gave no answer; an answer can still
-// be that there is none.
+// run runs the go command in a folder and returns the want answers that it prints about
+// the module path. An error means that there was no answer; an answer can have an error
+// of its own.
 func (f *Fetcher) run(ctx context.Context, dir, path string, want int, args ...string) ([]moduleJSON, error) {
 	select {
 	case f.slots <- struct{}{}:
@@ -86,10 +85,10 @@ func (f *Fetcher) run(ctx context.Context, dir, path string, want int, args ...s
 	case err != nil:
 		return nil, fmt.Errorf("%w: %s", err, sanitize(string(stderr), dir))
 	}
-	return nil, fmt.Errorf("the go command's answer makes no sense: %w", bad)
+	return nil, fmt.Errorf("unexpected answer of the go command: %w", bad)
 }
 
-// decodeModules reads the JSON objects that a go command printed.
+// decodeModules decodes the JSON objects that a go command printed.
 func decodeModules(stdout []byte, path string, want int) ([]moduleJSON, error) {
 	var list []moduleJSON
 	for in := json.NewDecoder(bytes.NewReader(stdout)); len(list) <= maxModules; {
@@ -102,25 +101,25 @@ func decodeModules(stdout []byte, path string, want int) ([]moduleJSON, error) {
 			return nil, err
 		}
 		if p.Path != path {
-			return nil, fmt.Errorf("it speaks of the module %q", sanitize(p.Path, ""))
+			return nil, fmt.Errorf("it is about module %q", sanitize(p.Path, ""))
 		}
 		list = append(list, p)
 	}
 	if len(list) != want {
-		return nil, fmt.Errorf("it speaks of %d modules, not %d", len(list), want)
+		return nil, fmt.Errorf("it is about %d modules instead of %d", len(list), want)
 	}
 	return list, nil
 }
 
-// execute runs the go command and everything that it starts as one group, which
-// dies with it, when ctx is done, or when it takes too much of time or disk.
+// execute runs the go command and everything that it starts as one process group, which
+// is killed if ctx is done or the command takes too much time, disk or output.
 func (f *Fetcher) execute(ctx context.Context, dir string, args []string) (stdout, stderr []byte, err error) {
-	slow := &athens.UnavailableError{Source: "the go command", Err: fmt.Errorf("it took longer than %s: %w", f.opts.Timeout, context.DeadlineExceeded)}
+	slow := &athens.UnavailableError{Source: "the go command", Err: fmt.Errorf("it took longer than %s, the limit that Options.Timeout sets: %w", f.opts.Timeout, context.DeadlineExceeded)}
 	ctx, cancel := context.WithTimeoutCause(ctx, f.opts.Timeout, slow)
 	defer cancel()
 	ctx, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
-	out := &limitedBuffer{max: f.opts.MaxOutputBytes, onFull: func() { kill(fmt.Errorf("it printed more than %d bytes", f.opts.MaxOutputBytes)) }}
+	out := &limitedBuffer{max: f.opts.MaxOutputBytes, onFull: func() { kill(fmt.Errorf("the go command printed more than %d bytes, the limit that Options.MaxOutputBytes sets", f.opts.MaxOutputBytes)) }}
 	problems := &limitedBuffer{max: maxStderr, onFull: func() {}}
 	cmd := exec.CommandContext(ctx, f.program, args...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = filepath.Join(dir, "work"), append(tempEnv(f.env, dir), goprivateVar(ctx)), out, problems, waitDelay
@@ -139,14 +138,14 @@ func (f *Fetcher) execute(ctx context.Context, dir string, args []string) (stdou
 	<-over
 	switch {
 	case errors.Is(err, exec.ErrWaitDelay):
-		err = nil // the command is done, whatever it left running
+		err = nil // the command has ended; other processes may keep running
 	case err != nil && cause != nil:
 		err = cause
 	}
 	return out.buf.Bytes(), problems.buf.Bytes(), err
 }
 
-// watchDiskUse kills a command whose folder becomes too large.
+// watchDiskUse kills a command if its folder becomes too large.
 func (f *Fetcher) watchDiskUse(ctx context.Context, dir string, kill context.CancelCauseFunc) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -163,7 +162,7 @@ func (f *Fetcher) watchDiskUse(ctx context.Context, dir string, kill context.Can
 	}
 }
 
-// sizeOf adds up the files below a folder. What vanishes meanwhile has no size.
+// sizeOf returns the size of all files below a folder.
 func sizeOf(dir string) (size int64) {
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
@@ -176,8 +175,8 @@ func sizeOf(dir string) (size int64) {
 	return size
 }
 
-// limitedBuffer keeps the beginning of what is written to it, and calls full once when
-// there was more.
+// limitedBuffer keeps the first max bytes that are written to it, and calls onFull once if
+// there are more.
 type limitedBuffer struct {
 	buf    bytes.Buffer
 	max    int64
@@ -195,7 +194,7 @@ func (c *limitedBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// readAtMost reads a small file that the go command made.
+// readAtMost reads a file of at most that many bytes that the go command wrote.
 func readAtMost(name string, most int64) ([]byte, error) {
 	file, err := os.Open(name)
 	if err != nil {
@@ -204,7 +203,7 @@ func readAtMost(name string, most int64) ([]byte, error) {
 	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, most+1))
 	if err == nil && int64(len(data)) > most {
-		err = fmt.Errorf("%s has more than %d bytes", filepath.Base(name), most)
+		err = fmt.Errorf("%s has more than %d bytes, the fixed limit", filepath.Base(name), most)
 	}
 	return data, err
 }

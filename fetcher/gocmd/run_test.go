@@ -166,7 +166,7 @@ func TestLimits(t *testing.T) {
 	f := standIn(t, "flood", func(o *gocmd.Options) { o.MaxOutputBytes = 1 << 10 })
 	assert.ErrorContains(t, outageOf(t, f), "printed more than 1024 bytes")
 	f = standIn(t, "fill", func(o *gocmd.Options) { o.MaxBytes = 1 << 10 })
-	assert.ErrorContains(t, outageOf(t, f), "more disk than is allowed: 1024 bytes")
+	assert.ErrorContains(t, outageOf(t, f), "more disk than Options.MaxBytes allows: 1024 bytes")
 }
 
 // What makes no sense is an outage: the command is of this machine.

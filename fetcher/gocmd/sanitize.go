@@ -6,23 +6,23 @@ import (
 	"unicode"
 )
 
-// maxText bounds, in bytes, what is repeated of a command's words.
+// maxText bounds how much of a command's text is shown, in bytes.
 const maxText = 1 << 10
 
 var (
 	login = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.\-]*://)[^/\s'"<>]*@`)
-	// A tool that is not there: the go command repeats what os/exec says.
+	// A tool that is not installed: the go command repeats the text of os/exec.
 	noTool = regexp.MustCompile(`exec: "([^"\n]+)": executable file not found`)
-	// A clone, which the go command calls by a hash.
+	// The folder of a clone, which the go command names by a hash.
 	cloneDir = regexp.MustCompile(` in \S*[/\\]cache[/\\]vcs[/\\][0-9a-f]+`)
-	// A header that a tool repeats when it is told to be verbose.
+	// A header that a verbose tool prints.
 	header = regexp.MustCompile(`(?i)((?:proxy-)?authorization|private-token|cookie)(\s*[:=]\s*)[^\r\n]*`)
 )
 
-// stripLogins takes names and passwords out of the URLs in a text.
+// stripLogins removes names and passwords from the URLs in a text.
 func stripLogins(s string) string { return login.ReplaceAllString(s, "$1") }
 
-// sanitize makes a command's words fit for an error or a log: one line, not
+// sanitize makes a command's text fit for an error or a log: one line, not
 // too long, without credentials and temporary folders.
 func sanitize(text, folder string) string {
 	text = cloneDir.ReplaceAllString(text, "")
