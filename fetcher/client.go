@@ -3,12 +3,13 @@ package fetcher
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 
 	"github.com/athens-go/athens/internal/netguard"
 )
 
-// A clients is how requests of one reach travel.
+// clients send the HTTP requests of one network policy.
 type clients struct {
 	pages *http.Client // for pages; does not verify certificates if the policy is insecure
 	git   *http.Client // for repositories by HTTP
@@ -16,20 +17,34 @@ type clients struct {
 
 // newClients returns the clients of each policy. Those that may dial private
 // addresses, or skip TLS verification, share no connections with the others.
-func newClients(o *Options) map[networkPolicy]*clients {
-	routes := make(map[networkPolicy]*clients)
+func newClients(o *Options, health *hostHealth) map[networkPolicy]*clients {
+	all := make(map[networkPolicy]*clients)
 	for _, private := range []bool{false, true} {
 		judged := netguard.Transport
 		if private {
-			judged = func(base http.RoundTripper) http.RoundTripper { return base }
+			judged = withDialTimeout
 		}
-		verified := judged(o.Transport)
-		routes[networkPolicy{private: private}] = &clients{newClient(verified, false, o.MaxRedirects), newClient(verified, false, o.MaxRedirects)}
-		routes[networkPolicy{private: private, insecure: true}] = &clients{
-			newClient(judged(insecureTransport(o.Transport)), true, o.MaxRedirects), newClient(verified, true, o.MaxRedirects),
-		}
+		policy := networkPolicy{private: private}
+		verified := health.transport(policy.String(), judged(o.Transport))
+		unverified := health.transport("unverified "+policy.String(), judged(insecureTransport(o.Transport)))
+		all[policy] = &clients{newClient(verified, false, o.MaxRedirects), newClient(verified, false, o.MaxRedirects)}
+		policy.insecure = true
+		all[policy] = &clients{newClient(unverified, true, o.MaxRedirects), newClient(verified, true, o.MaxRedirects)}
 	}
-	return routes
+	return all
+}
+
+// withDialTimeout returns a transport that gives up connecting in time, as that for
+// public addresses does.
+func withDialTimeout(base http.RoundTripper) http.RoundTripper {
+	t, ok := base.(*http.Transport)
+	//lint:ignore SA1019 a Dial that is set must be used
+	if !ok || t.DialContext != nil || t.Dial != nil {
+		return base
+	}
+	t = t.Clone()
+	t.DialContext = (&net.Dialer{Timeout: netguard.DialTimeout}).DialContext
+	return t
 }
 
 // pageClient returns the client for a page or a file at a URL of that scheme.

@@ -71,10 +71,12 @@ var hostPatterns = []hostPattern{
 func (f *Fetcher) locate(ctx context.Context, path string) (*repoLocation, error) {
 	to := f.policyFor(ctx, path) // the flight's context lacks it
 	key := to.String() + path
-	if p, err, ok := f.locations.get(key); ok {
+	if p, err, ok := f.locations.get(key); ok && (err == nil || cachedFailure(ctx, f.locations, key) != nil) {
 		return p, err
 	}
+	caller := ctx
 	return f.locating.Do(ctx, key, func(ctx context.Context) (*repoLocation, error) {
+		ctx = keepNoCache(ctx, caller)
 		p, err := f.lookUp(ctx, path, to)
 		switch {
 		case err == nil:
@@ -295,9 +297,10 @@ const maxPageKept = 8 << 10
 func (f *Fetcher) goImports(ctx context.Context, path string, to networkPolicy) (string, []goImport, error) {
 	key := to.String() + path
 	p, err, ok := f.pages.get(key)
-	if !ok {
+	if !ok || err != nil && cachedFailure(ctx, f.pages, key) == nil {
+		caller := ctx
 		p, err = f.paging.Do(ctx, key, func(ctx context.Context) (importPage, error) {
-			p, err := f.askGoImports(ctx, path, to)
+			p, err := f.askGoImports(keepNoCache(ctx, caller), path, to)
 			if err == nil && p.size() <= maxPageKept || errors.As(err, new(notFound)) {
 				f.pages.put(key, p, err, min(f.opts.MissTTL, f.opts.DiscoveryTTL))
 			}

@@ -54,6 +54,7 @@ type Fetcher struct {
 	clients  map[networkPolicy]*clients
 	vcsRules vcsRules
 	limiter  hostLimiter
+	hosts    *hostHealth
 	work     *budget.Budget
 	idle     idleReaders
 	incoming *incoming
@@ -103,7 +104,7 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	f := &Fetcher{
 		dir: dir, opts: o, stop: stop,
-		clients:    newClients(&o),
+		hosts:      newHostHealth(o.DownTTL),
 		vcsRules:   rules,
 		limiter:    newHostLimiter(o.Concurrency),
 		work:       budget.New(o.MaxWorkBytes, o.MaxWorkSteps),
@@ -119,6 +120,7 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 		failures:   newTTLCache(ttlCacheBytes, noBytes),
 		repos:      make(map[string]*repo),
 	}
+	f.clients = newClients(&o, f.hosts)
 	f.incoming = &incoming{limit: o.MaxCacheBytes, trim: func() { f.trim(nil) }}
 	f.sweep()
 	return f, nil

@@ -53,6 +53,34 @@ func (f *Fetcher) goproxy(p *repoLocation, path string) (*goproxy, error) {
 
 // get opens a file of the GOPROXY protocol.
 func (g *goproxy) get(ctx context.Context, file string) (io.ReadCloser, error) {
+	for _, key := range []string{g.key(""), g.key(file)} {
+		if err := cachedFailure(ctx, g.f.failures, key); err != nil {
+			return nil, err
+		}
+	}
+	body, err := g.request(ctx, file)
+	if err != nil {
+		g.cacheFailure(ctx, file, err)
+	}
+	return body, err
+}
+
+// key is the cache key of failures to get a file, or any file if that is empty.
+func (g *goproxy) key(file string) string { return g.policy.String() + "mod " + g.name + " " + file }
+
+// cacheFailure caches why a file could not be read: for all files of the module if it
+// does not depend on the file.
+func (g *goproxy) cacheFailure(ctx context.Context, file string, err error) {
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		return // the caller has left
+	}
+	if refusesAll(err) {
+		file = ""
+	}
+	g.f.cacheFailure(g.key(file), err)
+}
+
+func (g *goproxy) request(ctx context.Context, file string) (io.ReadCloser, error) {
 	u := g.base.JoinPath(file)
 	release, err := g.f.limiter.acquire(ctx, u.Host)
 	if err != nil {
@@ -61,7 +89,7 @@ func (g *goproxy) get(ctx context.Context, file string) (io.ReadCloser, error) {
 	resp, err := g.f.get(ctx, g.f.pageClient(networkPolicy{private: g.policy.private}, u.Scheme), u, g.policy)
 	if err != nil {
 		release()
-		return nil, unavailable(g.name, cause(err))
+		return nil, sourceUnavailable(g.name, cause(err))
 	}
 	body := limitedBody{resp.Body, sync.OnceFunc(release)}
 	if resp.StatusCode != http.StatusOK {
@@ -84,7 +112,7 @@ func (p limitedBody) Close() error {
 
 // read returns a small file of the GOPROXY protocol.
 func (g *goproxy) read(ctx context.Context, file string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, g.f.opts.PageTimeout)
+	ctx, cancel := g.f.withPageTimeout(ctx, g.f.opts.PageTimeout)
 	defer cancel()
 	body, err := g.get(ctx, file)
 	if err != nil {
@@ -98,7 +126,11 @@ func (g *goproxy) read(ctx context.Context, file string) ([]byte, error) {
 	if int64(len(data)) > g.f.opts.MaxModBytes {
 		return nil, invalidf("%s/%s has more than %d bytes; Options.MaxModBytes sets this limit", g.name, file, g.f.opts.MaxModBytes)
 	}
-	return data, notText(g.name+"/"+file, data)
+	err = notText(g.name+"/"+file, data)
+	if err != nil {
+		g.cacheFailure(ctx, file, err)
+	}
+	return data, err
 }
 
 func (g *goproxy) readInfo(ctx context.Context, file string) (*athens.Info, error) {

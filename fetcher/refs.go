@@ -32,17 +32,18 @@ func (r *repo) refs(ctx context.Context, maxAge time.Duration) (*refSet, error) 
 	if known, ok := r.f.lists.Get(r.key); ok && time.Since(known.fetchedAt) <= maxAge {
 		return known, nil
 	}
-	if _, err, ok := r.f.failures.get(r.key); ok {
+	if err := cachedFailure(ctx, r.f.failures, r.key); err != nil {
 		return nil, err
 	}
+	caller := ctx
 	return r.f.listings.Do(ctx, r.key, func(ctx context.Context) (*refSet, error) {
-		rs, err := r.askRefs(ctx)
+		rs, err := r.askRefs(keepNoCache(ctx, caller))
 		if err != nil {
 			if errors.As(err, new(notFound)) || errors.As(err, new(invalid)) {
 				r.f.failures.put(r.key, struct{}{}, err, r.f.opts.MissTTL)
 			}
-			if ttl := r.f.failureTTL(err); ttl > 0 && ctx.Err() == nil {
-				r.f.failures.put(r.key, struct{}{}, err, ttl)
+			if ctx.Err() == nil {
+				r.f.cacheFailure(r.key, err)
 			}
 			return nil, err
 		}
@@ -63,14 +64,13 @@ const (
 // A list is filtered as it arrives. Large lists are read one at a time, to bound the
 // memory of all together.
 const (
-	largeList            = 1 << 20 // in bytes of memory
-	listFactor           = 16      // times Options.MaxRefsBytes may arrive in all
-	listFirstByteTimeout = 15 * time.Second
+	largeList  = 1 << 20 // in bytes of memory
+	listFactor = 16      // times Options.MaxRefsBytes may arrive in all
 )
 
 // askRefs lists the server's references.
 func (r *repo) askRefs(ctx context.Context) (*refSet, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.f.opts.PageTimeout)
+	ctx, cancel := r.f.withPageTimeout(ctx, r.f.opts.PageTimeout)
 	defer cancel()
 	release, err := r.f.limiter.acquire(ctx, r.host())
 	if err != nil {

@@ -160,7 +160,9 @@ func (r *repo) ensureCommit(ctx context.Context, rs *refSet, commit, tip string)
 	if ok, err := r.has(ctx, commit); ok || err != nil {
 		return err
 	}
+	caller := ctx
 	_, err := r.f.fetches.Do(ctx, r.key+" "+commit, func(ctx context.Context) (struct{}, error) {
+		ctx = keepNoCache(ctx, caller)
 		r.addWanted(commit, tip)
 		shared, err := r.fetchCommits(ctx, rs, commit, tip, true)
 		if err != nil && shared && ctx.Err() == nil {
@@ -272,8 +274,9 @@ func (r *repo) ensureHistory(ctx context.Context, rs *refSet, head bool) error {
 	if err := r.checkComplete(rs); err != nil {
 		return err
 	}
+	caller := ctx
 	_, err := r.f.fetches.Do(ctx, fmt.Sprint(r.key, " history ", head), func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, r.fetch(ctx, rs, func(h *repoState) (*fetchRequest, error) {
+		return struct{}{}, r.fetch(keepNoCache(ctx, caller), rs, func(h *repoState) (*fetchRequest, error) {
 			known := make(map[string]bool) // some repositories have 50,000 tags
 			for _, tip := range h.Complete {
 				known[tip] = true
@@ -340,9 +343,12 @@ func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*repoState) (*fe
 	if o == nil || err != nil {
 		return err
 	}
+	if err := r.cachedPackFailure(ctx, o); err != nil {
+		return err
+	}
 	start := time.Now()
 	bytes, err := r.receive(ctx, rs, o)
-	if err != nil && len(o.haves) > 0 && ctx.Err() == nil && !errors.As(err, new(invalid)) && !errors.As(err, new(*budget.BusyError)) {
+	if err != nil && len(o.haves) > 0 && ctx.Err() == nil && !errors.As(err, new(invalid)) && !errors.As(err, new(*budget.BusyError)) && !refusesAll(err) {
 		// Some servers mishandle haves; request everything.
 		bare := &fetchRequest{wants: o.wants, depth: o.depth, last: o.last}
 		bytes, err = r.receive(ctx, rs, bare)
@@ -351,7 +357,9 @@ func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*repoState) (*fe
 		"bytes", bytes, "ms", time.Since(start).Milliseconds(), "error", err)
 	if err != nil {
 		r.f.discard(r.dir)
-		return unavailable(r.name, cause(err))
+		err = unavailable(r.name, cause(err))
+		r.cachePackFailure(o, err)
+		return err
 	}
 	done(h, o)
 	if err := r.writeState(h); err != nil {

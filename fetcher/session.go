@@ -26,7 +26,7 @@ func (r *repo) client(ctx context.Context) (*gitwire.Client, error) {
 	}
 	c := &gitwire.Client{Limits: gitwire.Limits{
 		ListBytes: listFactor * r.f.opts.MaxRefsBytes, PackBytes: r.f.opts.MaxFetchBytes,
-		FirstByte: listFirstByteTimeout, Idle: r.f.opts.IdleTimeout,
+		FirstByte: firstByte, Idle: r.f.opts.IdleTimeout,
 	}}
 	switch to.scheme {
 	case "ssh":

@@ -20,8 +20,11 @@ func (r *repo) dialSSH(ctx context.Context, to *remote) (gitwire.Stream, error) 
 	if err != nil {
 		return nil, err
 	}
-	client, err := r.sshClient(ctx, conf, 0)
-	if err != nil {
+	var client *ssh.Client
+	if err := r.connect(ctx, "ssh", conf.address, func(ctx context.Context) (err error) {
+		client, err = r.sshClient(ctx, conf, 0)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	s, err := startUploadPack(ctx, client, to.path)

@@ -137,7 +137,7 @@ func TestSSHAcceptNewKeeps(t *testing.T) {
 			})
 			_, err := f.Versions(t.Context(), "git.test/simple")
 			require.NoError(t, err)
-			assert.Contains(t, log.String(), "ssh host is new")
+			assert.Contains(t, log.String(), "new ssh host is trusted")
 			_, port, err := net.SplitHostPort(other.addr)
 			require.NoError(t, err)
 			w.home.write("config", "Host code.test\n  HostName 127.0.0.1\n  Port "+port+"\n  StrictHostKeyChecking accept-new\n  HostKeyAlias code.test\n"+set)

@@ -61,7 +61,7 @@ func statusError(a response) error {
 		}
 		text = fmt.Errorf("%w: credentials are missing or insufficient; netrc or Options.Credentials provides them", text)
 	}
-	return &athens.UnavailableError{Source: a.url, RetryAfter: a.retryAfter, Err: sourceFailure{text}}
+	return &athens.UnavailableError{Source: a.url, RetryAfter: a.retryAfter, Err: sourceFailure{statusFailure{text, a.status}}}
 }
 
 // sourceFailure is a failure of a server, which an immediate retry would not mend, so
@@ -70,10 +70,33 @@ type sourceFailure struct{ error }
 
 func (e sourceFailure) Unwrap() error { return e.error }
 
+// statusFailure is a response whose status is no success.
+type statusFailure struct {
+	error
+	code int
+}
+
+func (e statusFailure) Unwrap() error { return e.error }
+
+// refusesAll reports whether a failure is a refusal that does not depend on what exactly
+// was requested: the server wants a login, or to be left alone.
+func refusesAll(err error) bool {
+	var status statusFailure
+	if !errors.As(err, &status) {
+		return false
+	}
+	switch status.code {
+	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusProxyAuthRequired,
+		http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return true
+	}
+	return false
+}
+
 // sourceUnavailable returns the outage for a failed request to a source, which is named
 // without credentials. It is cached.
 func sourceUnavailable(source string, err error) error {
-	if errors.As(err, new(queueError)) {
+	if errors.As(err, new(queueError)) || errors.As(err, new(hostDown)) {
 		return unavailable(source, err)
 	}
 	return unavailable(source, sourceFailure{err})
@@ -85,20 +108,11 @@ type queueError struct{ error }
 
 func (e queueError) Unwrap() error { return e.error }
 
-// failureTTL returns how long a failure is cached; zero if it is not.
-func (f *Fetcher) failureTTL(err error) time.Duration {
-	var outage *athens.UnavailableError
-	if !errors.As(err, new(sourceFailure)) || !errors.As(err, &outage) {
-		return 0
-	}
-	return max(outage.RetryAfter, f.opts.DownTTL)
-}
-
 // asUnavailable turns "not found" into an outage: a repository that has just listed its
 // references exists.
 func asUnavailable(source string, err error) error {
 	if missing := (notFound{}); errors.As(err, &missing) {
-		return &athens.UnavailableError{Source: source, Err: missing.error}
+		return &athens.UnavailableError{Source: source, Err: sourceFailure{statusFailure{missing.error, http.StatusNotFound}}}
 	}
 	return err
 }
@@ -124,7 +138,7 @@ func retryAfterOf(h http.Header, now time.Time) time.Duration {
 // a file of the GOPROXY protocol.
 func notText(source string, data []byte) error {
 	if data = bytes.TrimSpace(data); bytes.HasPrefix(data, []byte("<")) {
-		return unavailable(source, fmt.Errorf("the answer is an HTML page instead of a file of the GOPROXY protocol"))
+		return sourceUnavailable(source, errors.New("the answer is an HTML page instead of a file of the GOPROXY protocol"))
 	}
 	return nil
 }

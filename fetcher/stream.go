@@ -14,8 +14,12 @@ const gitPort = "9418"
 
 // dialGit connects to a server of git's own protocol.
 func (r *repo) dialGit(ctx context.Context, to *remote) (gitwire.Stream, error) {
-	conn, err := r.dialer()(ctx, "tcp", to.address(gitPort))
-	if err != nil {
+	address := to.address(gitPort)
+	var conn net.Conn
+	if err := r.connect(ctx, "git", address, func(ctx context.Context) (err error) {
+		conn, err = r.dialer()(ctx, "tcp", address)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	host := to.host
@@ -25,7 +29,7 @@ func (r *repo) dialGit(ctx context.Context, to *remote) (gitwire.Stream, error) 
 	// One write, because some servers expect the line in one packet.
 	line := gitwire.UploadPack + " " + to.path + "\x00host=" + host + "\x00\x00version=2\x00"
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	_, err = fmt.Fprintf(conn, "%04x%s", len(line)+4, line)
+	_, err := fmt.Fprintf(conn, "%04x%s", len(line)+4, line)
 	stop()
 	if err != nil {
 		conn.Close()

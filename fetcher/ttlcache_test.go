@@ -95,6 +95,6 @@ func TestHugeTagIsRefused(t *testing.T) {
 	} {
 		_, err := tag.location("https://a.test/m")
 		require.ErrorAs(t, err, new(notFound))
-		assert.EqualError(t, err, "https://a.test/m: the go-import tag has more than 4096 bytes")
+		assert.EqualError(t, err, "https://a.test/m: the go-import tag is larger than 4096 bytes")
 	}
 }

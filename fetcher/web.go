@@ -3,6 +3,7 @@ package fetcher
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/url"
 	"slices"
@@ -52,7 +53,7 @@ func (f *Fetcher) getPage(ctx context.Context, scheme string, u *url.URL, to net
 	if to.insecure && u.Scheme == "https" {
 		timeout = min(timeout, insecureTimeout)
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := f.withPageTimeout(ctx, timeout)
 	defer cancel()
 	release, err := f.limiter.acquire(ctx, u.Host)
 	if err != nil {
@@ -60,13 +61,20 @@ func (f *Fetcher) getPage(ctx context.Context, scheme string, u *url.URL, to net
 	}
 	defer release()
 
+	ctx, got, end := withFirstByte(ctx)
+	defer end()
 	resp, err := f.get(ctx, f.pageClient(to, u.Scheme), u, to)
 	if err != nil {
 		return nil, sourceUnavailable(redactedURL(u), cause(err))
 	}
+	got()
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, f.opts.MaxPageBytes))
-	return &httpPage{response: responseOf(u, resp), body: body, bodyErr: err}, nil
+	body, err := io.ReadAll(io.LimitReader(resp.Body, f.opts.MaxPageBytes+1))
+	page := &httpPage{response: responseOf(u, resp), body: body, bodyErr: err}
+	if int64(len(body)) > f.opts.MaxPageBytes {
+		page.body, page.bodyErr = body[:f.opts.MaxPageBytes], fmt.Errorf("the page has more than %d bytes; Options.MaxPageBytes sets this limit", f.opts.MaxPageBytes)
+	}
+	return page, nil
 }
 
 // cause removes the URL from an HTTP client's error. The caller adds it without

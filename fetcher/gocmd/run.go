@@ -119,7 +119,9 @@ func (f *Fetcher) execute(ctx context.Context, dir string, args []string) (stdou
 	defer cancel()
 	ctx, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
-	out := &limitedBuffer{max: f.opts.MaxOutputBytes, onFull: func() { kill(fmt.Errorf("the go command printed more than %d bytes, the limit that Options.MaxOutputBytes sets", f.opts.MaxOutputBytes)) }}
+	out := &limitedBuffer{max: f.opts.MaxOutputBytes, onFull: func() {
+		kill(fmt.Errorf("the go command printed more than %d bytes, the limit that Options.MaxOutputBytes sets", f.opts.MaxOutputBytes))
+	}}
 	problems := &limitedBuffer{max: maxStderr, onFull: func() {}}
 	cmd := exec.CommandContext(ctx, f.program, args...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = filepath.Join(dir, "work"), append(tempEnv(f.env, dir), goprivateVar(ctx)), out, problems, waitDelay

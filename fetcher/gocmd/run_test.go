@@ -234,7 +234,7 @@ func TestNew(t *testing.T) {
 	echo, err := exec.LookPath("echo")
 	require.NoError(t, err)
 	_, err = gocmd.New(&gocmd.Options{Go: echo, Dir: t.TempDir()})
-	assert.ErrorContains(t, err, "it is no go command")
+	assert.ErrorContains(t, err, "it is not a go command")
 	f, err := gocmd.New(nil)
 	require.NoError(t, err)
 	assert.NoError(t, f.Close())

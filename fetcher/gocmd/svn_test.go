@@ -49,7 +49,7 @@ func TestSvnGoMod(t *testing.T) {
 	_, err = modtest.FetchAll(t, f, "corp.test/m", info.Version)
 	var outage *athens.UnavailableError
 	assert.ErrorAs(t, err, &outage)
-	assert.ErrorContains(t, err, "the go.mod could not be read")
+	assert.ErrorContains(t, err, "svn could not read the go.mod")
 	got, err := modtest.FetchAll(t, f, "corp.test/plain", "v0.0.0-"+info.Time.Format("20060102150405")+"-000000000002")
 	assert.Error(t, err, "plain is younger: %+v", got)
 }
