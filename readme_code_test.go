@@ -2,7 +2,6 @@ package athens_test
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -74,10 +73,7 @@ func TestReadmeHidesPrivateModules(t *testing.T) {
 // startReadme runs the README's code, and returns where it serves and what ends it.
 func startReadme(t *testing.T, upstream string) (url string, stop func() error) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
+	addr := modtest.FreeAddr(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- serveModules(ctx, addr, t.TempDir(), upstream) }()

@@ -100,7 +100,7 @@ func (s *sshServer) add(path string, repo *modtest.Repo) {
 // requireClosed waits until clients have closed all connections.
 func (s *sshServer) requireClosed(t *testing.T) {
 	t.Helper()
-	require.Eventually(t, func() bool { return s.open.Load() == 0 }, 10*time.Second, time.Millisecond, "a connection stays open")
+	require.Eventually(t, func() bool { return s.open.Load() == 0 }, time.Minute, time.Millisecond, "a connection stays open")
 }
 
 func (s *sshServer) sessions() []string {

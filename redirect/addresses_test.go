@@ -6,16 +6,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/athens-go/athens/internal/modtest"
 )
 
 // An upstream that can't be reached is named as its URL names it: the address that was
 // dialed is not for clients.
 func TestErrorsNameNoAddress(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	_, port, err := net.SplitHostPort(modtest.FreeAddr(t))
 	require.NoError(t, err)
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
 	u, err := New("http://localhost:"+port, &Options{Tries: 1, Netrc: "none"})
 	require.NoError(t, err)
 	defer u.CloseIdleConnections()

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/modtest"
 	"github.com/athens-go/athens/redirect"
 )
 
@@ -328,22 +329,19 @@ func TestLocation(t *testing.T) {
 // it is there.
 func TestDeadPortAndRecovery(t *testing.T) {
 	src := &tree{}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
+	addr := modtest.FreeAddr(t)
 
 	// A check that opens a connection after each nanosecond, and is down for
 	// no longer, so that the test need not wait.
 	u := upstream(t, "http://"+addr, &redirect.Options{DownTTL: 1, CheckAfter: 1, Tries: 1})
-	_, err = u.Location(t.Context(), "example.com/m/@v/list")
+	_, err := u.Location(t.Context(), "example.com/m/@v/list")
 	var down *athens.UnavailableError
 	require.ErrorAs(t, err, &down)
 	assert.Equal(t, "http://"+addr, down.Source)
 	assert.Positive(t, down.RetryAfter)
 	assert.Contains(t, down.Error(), "refused")
 
-	l, err = net.Listen("tcp", addr)
+	l, err := net.Listen("tcp", addr)
 	require.NoError(t, err)
 	srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: src}}
 	srv.Start()

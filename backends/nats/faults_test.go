@@ -13,6 +13,7 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/backends/nats"
 	"github.com/athens-go/athens/backends/nats/embedded"
+	"github.com/athens-go/athens/internal/modtest"
 )
 
 // wire is a TCP proxy in front of a server that can lose requests, replies or both.
@@ -219,14 +220,11 @@ func TestOffline(t *testing.T) {
 // A queue can be made before its server runs, and works once it does.
 func TestServerComesLater(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := listener.Addr().String()
-	require.NoError(t, listener.Close())
+	addr := modtest.FreeAddr(t)
 	// A question that a starting server loses must not be waited for long.
 	w := newWorker(t, connect(t, "nats://"+addr), &nats.Options{LeaseTimeout: lease, RequestTimeout: time.Second}).run(nil)
 	require.ErrorIs(t, w.Schedule(t.Context(), whole(1), 0), nats.ErrOffline)
-	_, err = w.Status(t.Context())
+	_, err := w.Status(t.Context())
 	require.ErrorIs(t, err, nats.ErrOffline)
 
 	start(t, t.TempDir(), &embedded.Options{SyncInterval: time.Minute, Addr: addr})

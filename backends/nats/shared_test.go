@@ -3,7 +3,6 @@ package nats_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/backends/nats"
 	"github.com/athens-go/athens/backends/nats/embedded"
+	"github.com/athens-go/athens/internal/modtest"
 )
 
 // If the clients of two proxies ask for the same version at once, it is filled once.
@@ -84,10 +84,7 @@ func cluster(t *testing.T, n int) []*embedded.Server {
 
 func freeAddrs(t *testing.T, n int) (addrs []string) {
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
+		addrs = append(addrs, modtest.FreeAddr(t))
 	}
 	return addrs
 }

@@ -70,10 +70,7 @@ func TestDefaults(t *testing.T) {
 	v := sample(t)
 	up := modtest.NewGoProxy(t, v)
 	// The proxy's own address comes first, as after an earlier paste.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
+	addr := modtest.FreeAddr(t)
 	env := []string{"GOPROXY=http://" + addr + "," + up.URL + ",direct", "GOPRIVATE=corp.test", "GONOPROXY=none"}
 	p := start(t, internet, env, "-addr", addr)
 	assert.Equal(t, []string{"GOPROXY=http://" + addr, "GONOPROXY=none", "GONOSUMDB=corp.test"}, p.Env)

@@ -71,7 +71,7 @@ func TestForgottenVersion(t *testing.T) {
 			require.Eventually(t, func() bool {
 				left, err := os.ReadDir(dir)
 				return err == nil && len(left) <= most
-			}, 20*time.Second, 10*time.Millisecond)
+			}, time.Minute, 10*time.Millisecond)
 			packs := net.Packs("")
 			var zip bytes.Buffer
 			if name == "by size" { // with no time at all, it may be gone again each time

@@ -119,5 +119,5 @@ func TestNothingIsLeft(t *testing.T) {
 		_, _, err = get(client, "https://git.test/simple?go-get=1")
 		require.NoError(t, err)
 	})
-	assert.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, 10*time.Second, time.Millisecond)
+	assert.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, time.Minute, time.Millisecond)
 }

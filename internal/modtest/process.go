@@ -13,8 +13,8 @@ import (
 
 // Limits that only show when a server is broken.
 const (
-	startLimit = 30 * time.Second // until the first line is printed
-	stopLimit  = time.Minute      // until SIGTERM has ended it
+	startLimit = 2 * time.Minute // until the first line is printed
+	stopLimit  = time.Minute     // until SIGTERM has ended it
 )
 
 // Process is a running server of examples/.
@@ -80,7 +80,7 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Log returns what the server has written to stderr so far.
 func (p *Process) Log() string { return p.stderr.String() }
 
-// AwaitLog waits until the server has written text to stderr. After 30 seconds,
+// AwaitLog waits until the server has written text to stderr. After two minutes,
 // or when the server ends without, it fails the test.
 func (p *Process) AwaitLog(text string) {
 	p.t.Helper()
@@ -106,7 +106,7 @@ func (p *Process) Signal(sig syscall.Signal) {
 }
 
 // AwaitEnd waits until the server has ended by itself or by a signal, and
-// returns how. After 30 seconds it fails the test.
+// returns how. After two minutes it fails the test.
 func (p *Process) AwaitEnd() string {
 	p.t.Helper()
 	limit := time.NewTimer(awaitLimit)

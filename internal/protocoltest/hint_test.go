@@ -88,6 +88,6 @@ func TestInfoStaysAsItCame(t *testing.T) {
 		defer obj.Body.Close()
 		b, err := io.ReadAll(obj.Body)
 		return err == nil && string(b) == string(v.Info)
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	get(athenstest.InfoPath)
 }

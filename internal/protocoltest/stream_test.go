@@ -160,6 +160,6 @@ func TestFollowerLeavesOthersGoOn(t *testing.T) {
 			obj.Body.Close()
 		}
 		return err == nil
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	assert.Equal(t, 1, tap.Count("*.zip"))
 }

@@ -113,12 +113,12 @@ func (l left) more(than left) bool {
 	return l.goroutines > than.goroutines || l.files > than.files || l.locks > than.locks
 }
 
-// settled looks until there is not more than that, or for some seconds: the
+// settled looks until there is not more than that, or for a minute: the
 // goroutines of closed connections end by themselves.
 func settled(than left) (now left) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.Now().Add(5 * time.Second); time.Now().Before(limit); <-tick.C {
+	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); <-tick.C {
 		now = left{goroutines: runtime.NumGoroutine()}
 		files, _ := os.ReadDir("/proc/self/fd")
 		now.files = len(files)
