@@ -13,6 +13,7 @@ import (
 	"github.com/athens-go/athens/internal/flight"
 	"github.com/athens-go/athens/internal/limit"
 	"github.com/athens-go/athens/internal/modcheck"
+	"github.com/athens-go/athens/internal/spool"
 )
 
 // flightKey identifies the fetch that a request joins.
@@ -65,14 +66,13 @@ func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, m
 		return err
 	}
 	mf.content.Set(content, nil)
-	// An upstream's file goes to clients before it is stored, unless a checksum
-	// database must know it.
+	// Without a checksum database, clients get an upstream's file before it is stored.
 	mf.early = !src.vcs && h.opts.Checksums == nil
 	infoLater := part(ctx, mf, InfoFile, mf.info, func() (*Info, error) { return h.getInfo(ctx, src, content, m) })
 	modLater := part(ctx, mf, ModFile, mf.mod, func() ([]byte, error) {
 		mod, err := h.getMod(ctx, src, content, m)
 		if err == nil {
-			h.prefetch.follow(m, mod) // before the client can act on the answer
+			h.prefetch.Follow(m, mod) // before the client can act on the answer
 		}
 		return mod, err
 	})
@@ -213,12 +213,12 @@ func (h *Handler) fetchZip(ctx context.Context, src source, m module.Version, ch
 	if err != nil {
 		return &storeError{err}
 	}
-	sp := newSpool(stage)
-	defer sp.leave()
+	sp := spool.New(stage)
+	defer sp.Leave()
 	verdict := errCrashed
 	defer func() {
 		zf.fail(verdict, ZipFile)
-		sp.end(verdict)
+		sp.End(verdict)
 	}()
 	if !src.vcs { // a zip from version control is stored before it is served
 		zf.spool.Set(sp, nil)

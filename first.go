@@ -129,3 +129,17 @@ func agree(a, b *Info) bool {
 	}
 	return a.Origin == nil || b.Origin == nil || a.Origin.Hash == b.Origin.Hash
 }
+
+// firstWrite calls then before the first byte is written to w.
+type firstWrite struct {
+	w    io.Writer
+	then func()
+}
+
+func (f *firstWrite) Write(p []byte) (int, error) {
+	if f.then != nil {
+		f.then()
+		f.then = nil
+	}
+	return f.w.Write(p)
+}

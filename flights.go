@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/spool"
 )
 
 // metaFetch is the .info and .mod of a version on their way from a source to the
@@ -112,12 +113,12 @@ var errUnasked = errors.New("not asked for")
 // zipFetch is a zip on its way from a source into the store.
 type zipFetch struct {
 	failing
-	spool  *flight.Future[*spool] // to follow; nil without error: look into the store
+	spool  *flight.Future[*spool.Spool] // to follow; nil without error: look into the store
 	stored *flight.Future[struct{}]
 }
 
 func newZipFetch() *zipFetch {
-	return &zipFetch{spool: flight.NewFuture[*spool](), stored: flight.NewFuture[struct{}]()}
+	return &zipFetch{spool: flight.NewFuture[*spool.Spool](), stored: flight.NewFuture[struct{}]()}
 }
 
 // end sets what was not set yet.

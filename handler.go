@@ -15,7 +15,9 @@ import (
 
 	"github.com/athens-go/athens/internal/cache"
 	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/prefetch"
 	"github.com/athens-go/athens/internal/protocol"
+	"github.com/athens-go/athens/internal/quota"
 )
 
 // Handler serves the GOPROXY protocol. Make one with [NewHandler]. It expects
@@ -32,9 +34,9 @@ type Handler struct {
 	answers     *answers
 	sums        *sumDBs // nil: the store keeps nothing of checksum databases
 	fills       *scheduling
-	pseudo      *pseudoVersions // nil: there is no limit
+	pseudo      *quota.Quota // of pseudo-versions
 	background  *background
-	prefetch    *prefetcher // nil: nothing is fetched ahead
+	prefetch    *prefetch.Prefetcher // nil: nothing is prefetched
 
 	ctx       context.Context // of all work that requests share
 	cancel    context.CancelFunc
@@ -69,7 +71,7 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 		recent:      cache.New(recentBytes, func(m module.Version, _ struct{}) int64 { return int64(len(m.Path) + len(m.Version)) }),
 		answers:     newAnswers(ctx, &o),
 		fills:       newScheduling(ctx, &o),
-		pseudo:      newPseudoVersions(o.MaxPseudoVersions),
+		pseudo:      quota.New(o.MaxPseudoVersions),
 		background:  newBackground(ctx, o.MaxDetached),
 		ctx:         ctx,
 		cancel:      cancel,
@@ -78,7 +80,7 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 		return nil, err
 	}
 	if o.Prefetch > 0 {
-		h.prefetch = newPrefetcher(o.Prefetch, h.prefetchFile, h.readMod)
+		h.prefetch = prefetch.New(o.Prefetch, h.prefetchFile, h.readMod)
 	}
 	return h, nil
 }
@@ -116,7 +118,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	go func() {
 		defer close(done)
 		h.fills.calls.Wait()
-		h.prefetch.stop()
+		h.prefetch.Stop()
 		h.background.jobs.Wait() // each kind of work may still want the next
 		h.zipFetches.Wait()
 		h.metaFetches.Wait()

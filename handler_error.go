@@ -17,6 +17,7 @@ import (
 	"github.com/athens-go/athens/internal/flight"
 	"github.com/athens-go/athens/internal/netguard"
 	"github.com/athens-go/athens/internal/protocol"
+	"github.com/athens-go/athens/internal/quota"
 )
 
 // maxErrorBody is the longest error body in bytes: the go command hides longer
@@ -80,9 +81,8 @@ func Status(err error) (code int, retryAfter time.Duration) {
 	if err == nil {
 		return http.StatusOK, 0
 	}
-	var crowded *crowdedError
-	if errors.As(err, &crowded) {
-		return crowded.status(), crowded.retry
+	if exceeded, ok := errors.AsType[*quota.Error](err); ok {
+		return http.StatusTooManyRequests, exceeded.RetryAfter // not 404: clients must not go elsewhere
 	}
 	var request *requestError
 	if errors.As(err, &request) {

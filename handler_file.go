@@ -16,6 +16,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens/internal/protocol"
+	"github.com/athens-go/athens/internal/spool"
 )
 
 // forever is the Cache-Control of what never changes. Never "public": that would
@@ -43,7 +44,7 @@ func (x *exchange) serveFile() error {
 		return &BlockedError{Path: m.Path, Version: m.Version, Reason: x.route.Blocked}
 	}
 	held, err := x.serveHeld(m, f, forever)
-	x.h.prefetch.ask(m, f, held)
+	x.h.prefetch.Requested(m, x.req.Kind, held)
 	if held || err != nil {
 		return err
 	}
@@ -52,16 +53,16 @@ func (x *exchange) serveFile() error {
 		return err
 	}
 	x.source = src.name
-	crowded := x.h.pseudo.admit(m)
+	exceeded := x.h.pseudo.Admit(m)
 	// Nobody is sent elsewhere for what is blocked, nor is it filled: its .info and
 	// .mod are all there is to serve, and come from here.
 	if !src.vcs && !x.h.opts.MissFetch && x.route.Blocked == "" {
-		if done, err := x.redirect(m, f, crowded == nil); done || err != nil {
+		if done, err := x.redirect(m, f, exceeded == nil); done || err != nil {
 			return err
 		}
 	}
-	if crowded != nil {
-		return crowded
+	if exceeded != nil {
+		return exceeded
 	}
 	x.outcome = OutcomeFetch
 	return x.serveFetched(src, m, f)
@@ -328,8 +329,8 @@ func (x *exchange) serveZipInFlight(a *zipFetch) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if sp != nil && sp.use() {
-			defer sp.leave()
+		if sp != nil && sp.Use() {
+			defer sp.Leave()
 			err := x.serveSpool(sp)
 			if errors.Is(err, errCrashed) {
 				_, err = a.stored.Wait(ctx) // which knows how
@@ -344,9 +345,9 @@ func (x *exchange) serveZipInFlight(a *zipFetch) (bool, error) {
 // serveSpool answers with a zip that is still being fetched. There is no
 // Content-Length before the verdict, or the client would have a clean end
 // without it.
-func (x *exchange) serveSpool(sp *spool) error {
+func (x *exchange) serveSpool(sp *spool.Spool) error {
 	// Nothing is sent before there is something: an early error is an answer.
-	if _, _, err := sp.await(x.r.Context(), 0); err != nil {
+	if _, _, err := sp.Await(x.r.Context(), 0); err != nil {
 		return err
 	}
 	header := x.w.Header()
@@ -354,11 +355,15 @@ func (x *exchange) serveSpool(sp *spool) error {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", forever)
 	x.w.extend()
-	return sp.copyTo(x.r.Context(), &x.w, func() error {
+	err := sp.CopyTo(x.r.Context(), &x.w, func() error {
 		err := http.NewResponseController(&x.w).Flush()
 		if errors.Is(err, http.ErrNotSupported) {
-			err = nil // behind such a middleware a client waits for more at once
+			err = nil // behind such middleware a client waits for a larger part
 		}
 		return err
 	})
+	if unread, ok := errors.AsType[*spool.ReadError](err); ok {
+		err = &storeError{unread.Err}
+	}
+	return err
 }

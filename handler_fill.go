@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/prefetch"
 	"github.com/athens-go/athens/internal/protocol"
 )
 
@@ -94,41 +95,41 @@ func (h *Handler) fetchInfoMod(ctx context.Context, src source, m module.Version
 	return err
 }
 
-// prefetchFile makes the store hold a candidate of the prefetcher, unless it is
-// private or blocked: a .mod that anybody may have written must not make this server
-// go there. Its error is for the client that asks for the same.
-func (h *Handler) prefetchFile(c candidate) (fetched, ok bool) {
+// prefetchFile makes the store hold a candidate of the prefetcher, unless it is private
+// or blocked: anyone may have written the .mod that names it. A client that requests the
+// same file gets the error, if there is one.
+func (h *Handler) prefetchFile(c prefetch.Candidate) (fetched, ok bool) {
 	defer func() {
-		if v := recover(); v != nil { // of a hook or the store: there is no request to end
+		if v := recover(); v != nil { // in a hook or the store; no request fails with it
 			logPanic(h.opts.Logger, &flight.PanicError{Value: v, Stack: debug.Stack()})
 			ok = false
 		}
 	}()
-	route, err := h.route(h.ctx, c.module)
+	route, err := h.route(h.ctx, c.Module)
 	if err != nil || route.Private || route.Blocked != "" {
 		return false, false
 	}
-	src, err := h.sourceOf(h.ctx, c.module, route)
+	src, err := h.sourceOf(h.ctx, c.Module, route)
 	if err != nil {
 		return false, false
 	}
 	file := ModFile
-	if c.zip {
+	if c.Zip {
 		file = ZipFile
 	}
-	held, err := h.holds(h.ctx, c.module, file)
+	held, err := h.holds(h.ctx, c.Module, file)
 	switch {
 	case held || err != nil:
 		return false, err == nil
-	case c.zip:
-		err = h.storeZip(h.ctx, src, c.module)
+	case c.Zip:
+		err = h.storeZip(h.ctx, src, c.Module)
 	default:
-		err = h.fetchInfoMod(h.ctx, src, c.module)
+		err = h.fetchInfoMod(h.ctx, src, c.Module)
 	}
 	return true, err == nil
 }
 
-// readMod reads a .mod that is held, for the prefetcher.
+// readMod reads a stored .mod for the prefetcher.
 func (h *Handler) readMod(m module.Version) (mod []byte, err error) {
 	return flight.Try(func() ([]byte, error) { return h.read(h.ctx, m, ModFile, h.opts.MaxModBytes) })
 }

@@ -1,4 +1,4 @@
-package athens
+package prefetch
 
 import (
 	"strings"
@@ -9,28 +9,27 @@ import (
 	"github.com/athens-go/athens/internal/protocol"
 )
 
-// FuzzFollow reads ahead of .mod files of anybody's making: what is wished for are
-// versions that there can be, each once, no more than may be, and fewer of a pruned
-// graph.
+// FuzzFollow follows .mod files of any content: candidates are canonical versions, each
+// once, and no more than the bounds allow.
 func FuzzFollow(f *testing.F) {
 	f.Add([]byte("module example.com/m\n\nrequire (\n\texample.com/a v1.0.0\n\texample.com/A v1.0.0 // indirect\n)\n"))
 	f.Add([]byte("module m\ngo 1.17\nrequire " + strings.Repeat("a.test/x v1.0.0\nrequire ", 20)))
 	f.Add([]byte("go 1.99.x\nrequire example.com/../m v1\nrequire example.com/m v1.0.0-20200101000000-abcdefabcdef\nrequire corp.test/m master"))
 	f.Add([]byte("require (\x00\n\"a b\" `v1.0.0`\n)\nreplace a => ../../etc\n"))
 	f.Fuzz(func(t *testing.T, mod []byte) {
-		a := newPrefetcher(0, nil, nil)
+		p := New(0, nil, nil)
 		m := module.Version{Path: "example.com/m", Version: "v1.0.0"}
-		a.follow(m, mod)
-		a.follow(m, mod)
-		if len(a.queue) > maxRequires || a.credit < 0 || a.credit > maxCredit {
-			t.Errorf("%d candidates, credit %d", len(a.queue), a.credit)
+		p.Follow(m, mod)
+		p.Follow(m, mod)
+		if len(p.queue) > maxRequires || p.credit < 0 || p.credit > maxCredit {
+			t.Errorf("%d candidates, credit %d", len(p.queue), p.credit)
 		}
 		seen := map[module.Version]bool{}
-		for _, w := range a.queue {
-			if w.zip || !protocol.Canonical(w.module) || seen[w.module] {
-				t.Errorf("candidates for %+v", w)
+		for _, c := range p.queue {
+			if c.Zip || !protocol.Canonical(c.Module) || seen[c.Module] {
+				t.Errorf("candidate %+v", c)
 			}
-			seen[w.module] = true
+			seen[c.Module] = true
 		}
 	})
 }
