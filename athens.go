@@ -274,7 +274,7 @@ func (i *Info) Encode() ([]byte, error) {
 	if i.Raw != nil {
 		var said struct{ Version string }
 		if err := json.Unmarshal(i.Raw, &said); err != nil {
-			return nil, fmt.Errorf("the .info is no JSON of a version: %w", err)
+			return nil, fmt.Errorf("the .info is not the JSON of a version: %w", err)
 		}
 		if said.Version != i.Version {
 			return nil, fmt.Errorf("the .info names version %.80q, not %.80q", said.Version, i.Version)

@@ -163,7 +163,7 @@ func (o *Options) complete() error {
 		{"Recent", &o.Recent, 100},
 	} {
 		if *n.value < 0 {
-			return fmt.Errorf("fill: Options.%s is %d, less than zero", n.name, *n.value)
+			return fmt.Errorf("fill: Options.%s is %d; it must not be negative", n.name, *n.value)
 		}
 		if *n.value == 0 {
 			*n.value = n.zero
@@ -180,14 +180,14 @@ func (o *Options) complete() error {
 		{"GiveUpAfter", &o.GiveUpAfter, 24 * time.Hour},
 	} {
 		if *d.value < 0 {
-			return fmt.Errorf("fill: Options.%s is %v, less than zero", d.name, *d.value)
+			return fmt.Errorf("fill: Options.%s is %v; it must not be negative", d.name, *d.value)
 		}
 		if *d.value == 0 {
 			*d.value = d.zero
 		}
 	}
 	if o.MaxRetryDelay < o.MinRetryDelay {
-		return fmt.Errorf("fill: Options.MaxRetryDelay is %v, less than MinRetryDelay, %v", o.MaxRetryDelay, o.MinRetryDelay)
+		return fmt.Errorf("fill: Options.MaxRetryDelay is %v; it must be at least MinRetryDelay, which is %v", o.MaxRetryDelay, o.MinRetryDelay)
 	}
 	if o.GraceTimeout == 0 {
 		o.GraceTimeout = 10 * time.Second

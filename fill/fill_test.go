@@ -13,14 +13,14 @@ func TestNewSaysWhatCantBeRight(t *testing.T) {
 		opts Options
 		want string
 	}{
-		{Options{Workers: -1}, "fill: Options.Workers is -1, less than zero"},
-		{Options{Limit: -2}, "fill: Options.Limit is -2, less than zero"},
-		{Options{Recent: -1}, "fill: Options.Recent is -1, less than zero"},
-		{Options{Timeout: -time.Second}, "fill: Options.Timeout is -1s, less than zero"},
-		{Options{MinRetryDelay: -time.Second}, "fill: Options.MinRetryDelay is -1s, less than zero"},
-		{Options{GiveUpAfter: -time.Second}, "fill: Options.GiveUpAfter is -1s, less than zero"},
-		{Options{MinRetryDelay: 2, MaxRetryDelay: 1}, "fill: Options.MaxRetryDelay is 1ns, less than MinRetryDelay, 2ns"},
-		{Options{MaxRetryDelay: 1}, "fill: Options.MaxRetryDelay is 1ns, less than MinRetryDelay, 1s"},
+		{Options{Workers: -1}, "fill: Options.Workers is -1; it must not be negative"},
+		{Options{Limit: -2}, "fill: Options.Limit is -2; it must not be negative"},
+		{Options{Recent: -1}, "fill: Options.Recent is -1; it must not be negative"},
+		{Options{Timeout: -time.Second}, "fill: Options.Timeout is -1s; it must not be negative"},
+		{Options{MinRetryDelay: -time.Second}, "fill: Options.MinRetryDelay is -1s; it must not be negative"},
+		{Options{GiveUpAfter: -time.Second}, "fill: Options.GiveUpAfter is -1s; it must not be negative"},
+		{Options{MinRetryDelay: 2, MaxRetryDelay: 1}, "fill: Options.MaxRetryDelay is 1ns; it must be at least MinRetryDelay, which is 2ns"},
+		{Options{MaxRetryDelay: 1}, "fill: Options.MaxRetryDelay is 1ns; it must be at least MinRetryDelay, which is 1s"},
 	} {
 		_, err := New(&c.opts)
 		assert.EqualError(t, err, c.want)

@@ -323,7 +323,7 @@ func TestGarbageInTheFolder(t *testing.T) {
 	_, err := Open(filepath.Join(dir, "README"), nil)
 	assert.Error(t, err, "not a folder")
 	_, err = Open("", nil)
-	assert.EqualError(t, err, "fill: the name of the journal's folder is empty")
+	assert.EqualError(t, err, "fill: Open needs a folder; dir is empty")
 }
 
 // Between Run's end and Close a fill is for the next start.

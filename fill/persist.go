@@ -27,7 +27,7 @@ func Open(dir string, opts *Options) (*Queue, error) {
 // open is Open with other settings of the journal.
 func open(dir string, opts *Options, settings journal.Options) (*Queue, error) {
 	if dir == "" {
-		return nil, errors.New("fill: the name of the journal's folder is empty")
+		return nil, errors.New("fill: Open needs a folder; dir is empty")
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {

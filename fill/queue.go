@@ -199,7 +199,7 @@ func (q *Queue) settle(j *job, err error, cut bool) {
 	level := slog.LevelDebug
 	switch {
 	case outcome == "failed" && errors.Is(err, fs.ErrNotExist):
-		level = slog.LevelInfo // somebody asked for what does not exist
+		level = slog.LevelInfo // a client requested a version that does not exist
 	case outcome == "failed":
 		level = slog.LevelWarn
 	}

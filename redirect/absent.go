@@ -8,12 +8,12 @@ import (
 	"github.com/athens-go/athens/internal/cache"
 )
 
-// absentFor is how long it is remembered that a module has no list. A client
-// that asks for the list of a module asks for its @latest, too, and what has
-// neither would be asked for its list twice.
+// absentFor is how long the Upstream remembers that a module has no list. A client that requests
+// the list of a module also requests its @latest; without this, the list of a module that has
+// neither would be requested twice.
 const absentFor = 3 * time.Second
 
-// absentBytes bounds the memory that is spent on that.
+// absentBytes bounds the memory for this.
 const absentBytes = 1 << 20
 
 // absences remembers which modules have no list.
@@ -25,7 +25,7 @@ func newAbsences() absences {
 	})}
 }
 
-// get returns the "not found" that a module's list was answered with lately.
+// get returns a recent "not found" for a module's list.
 func (a absences) get(path string) error {
 	err, _ := a.Get(path)
 	return err

@@ -39,7 +39,7 @@ func (e *statusError) Timeout() bool { return e.code == http.StatusGatewayTimeou
 func (c *client) refusal(q question, resp *http.Response, body io.Reader) *failure {
 	if resp.StatusCode == http.StatusOK {
 		if coding := resp.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-			return &failure{err: q.invalid(errors.New("the answer is encoded although that was not asked for"))}
+			return &failure{err: q.invalid(errors.New("the answer has a Content-Encoding that was not requested"))}
 		}
 		return nil
 	}
@@ -103,7 +103,7 @@ const (
 
 // retryAfter reads a Retry-After header: seconds or a date.
 func retryAfter(header string, now time.Time) time.Duration {
-	const most = 24 * time.Hour // nobody remembers it for longer
+	const most = 24 * time.Hour // no caller remembers it for longer
 	if header == "" {
 		return 0
 	}
@@ -121,7 +121,7 @@ func retryAfter(header string, now time.Time) time.Duration {
 func (c *client) words(resp *http.Response, body io.Reader, q question) string {
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if kind != "" && kind != "text/plain" || resp.Header.Get("Content-Encoding") != "" {
-		return "" // a page for people, which nobody reads in a terminal
+		return "" // a page for browsers, not for a terminal
 	}
 	// An error while reading takes nothing away from the status.
 	b, _ := io.ReadAll(io.LimitReader(body, 8*maxText))

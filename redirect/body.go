@@ -24,7 +24,7 @@ func (e slowError) Error() string { return fmt.Sprintf("%s within %v", e.what, e
 // Timeout makes it a timeout, see [athens.UnavailableError].
 func (e slowError) Timeout() bool { return true }
 
-// writeError is one of the writer, which is not the server's fault.
+// writeError is an error of the writer, not of the server.
 type writeError struct{ err error }
 
 func (e writeError) Error() string { return e.err.Error() }

@@ -16,12 +16,12 @@ import (
 	"github.com/athens-go/athens/internal/cache"
 )
 
-// Checksums is a checksum database that is asked over HTTP, and whose every
-// answer is checked: that its signed trees are all one tree that only grows,
-// and that the record asked for is in it. Make one with [NewChecksums].
+// Checksums is a client of a checksum database over HTTP. It checks each answer: all signed
+// trees must be one tree that only grows, and it must contain the requested record. Make one with
+// [NewChecksums].
 //
-// The tree seen last is kept in memory, so a database that shows another past
-// is found out as long as the process lives.
+// It keeps the latest tree in memory, so it notices a database that shows another history as long
+// as the process runs.
 type Checksums struct {
 	name   string
 	vkey   string
@@ -40,13 +40,13 @@ var (
 	_ athens.SumDBKey  = (*Checksums)(nil)
 )
 
-// CloseIdleConnections closes the connections that no look-up is using, as that
-// of [Upstream] does.
+// CloseIdleConnections closes the connections that no lookup is using, like the method of
+// [Upstream].
 func (c *Checksums) CloseIdleConnections() { c.client.closeIdle() }
 
-// NewChecksums returns the database that spec names as GOSUMDB does: its
-// verifier key NAME+HASH+KEY, and after a space the URL where it is asked, if
-// that is not https://NAME. It asks nothing yet.
+// NewChecksums returns a client of the database that spec names, as GOSUMDB does: by its verifier
+// key NAME+HASH+KEY, followed by a space and its URL if that is not https://NAME. It makes no
+// request yet.
 func NewChecksums(spec string, o *Options) (*Checksums, error) {
 	fields := strings.Fields(spec)
 	if len(fields) == 0 || len(fields) > 2 {
@@ -155,7 +155,7 @@ func (l *lookup) ofProof(path string, err error) error {
 	var missing *athens.MissingError
 	switch {
 	case errors.As(err, &missing):
-		return l.db.client.unavailable(fmt.Errorf("it has no %s, or not yet", path), 0)
+		return l.db.client.unavailable(fmt.Errorf("it has no %s yet", path), 0)
 	case athens.Final(err):
 		return l.q.invalid(fmt.Errorf("%s: %s", path, err.Error()))
 	}

@@ -105,22 +105,25 @@ func parseBase(baseURL string) (*url.URL, error) {
 }
 
 func checkOptions(o Options) error {
-	for _, n := range []int64{
-		int64(o.MaxConns), int64(o.QueueTimeout), int64(o.Tries), int64(o.RetryDelay), int64(o.MaxRetryDelay), int64(o.AnswerTimeout), int64(o.IdleTimeout),
-		int64(o.Timeout), int64(o.ZipTimeout), o.MaxInfoBytes, o.MaxModBytes, o.MaxZipBytes, o.MaxListBytes, int64(o.MaxVersions), o.MaxSumDBAnswerBytes,
-		int64(o.DownTTL), int64(o.CheckAfter), int64(o.CheckTimeout), o.CacheBytes,
+	for name, n := range map[string]int64{
+		"MaxConns": int64(o.MaxConns), "QueueTimeout": int64(o.QueueTimeout), "Tries": int64(o.Tries), "RetryDelay": int64(o.RetryDelay),
+		"MaxRetryDelay": int64(o.MaxRetryDelay), "AnswerTimeout": int64(o.AnswerTimeout), "IdleTimeout": int64(o.IdleTimeout),
+		"Timeout": int64(o.Timeout), "ZipTimeout": int64(o.ZipTimeout), "MaxInfoBytes": o.MaxInfoBytes, "MaxModBytes": o.MaxModBytes,
+		"MaxZipBytes": o.MaxZipBytes, "MaxListBytes": o.MaxListBytes, "MaxVersions": int64(o.MaxVersions),
+		"MaxSumDBAnswerBytes": o.MaxSumDBAnswerBytes, "DownTTL": int64(o.DownTTL), "CheckAfter": int64(o.CheckAfter),
+		"CheckTimeout": int64(o.CheckTimeout), "CacheBytes": o.CacheBytes,
 	} {
 		if n < 0 {
-			return errors.New("a negative limit or time in the options")
+			return fmt.Errorf("Options.%s must not be negative", name)
 		}
 	}
 	return nil
 }
 
-// login returns the credentials for base: those of the URL, otherwise those that a
-// netrc file has for its host. As with the go command, the latter are for https
-// only, and there is no default entry: it would be sent to any server. A file that nobody
-// has named and that can't be read, as one of another user, is no reason not to start.
+// login returns the credentials for base: those of the URL, otherwise those in a netrc file. As in
+// the go command, a netrc file is used for https only, and its default entry is ignored, because
+// it would be sent to any server. If no option names the file, one that can't be read, such as
+// another user's, is a warning.
 func login(base *url.URL, opts Options) (*url.Userinfo, error) {
 	file := opts.Netrc
 	if base.User != nil || base.Scheme != "https" || file == "none" {
@@ -165,10 +168,9 @@ func credentials(u *url.Userinfo) (auth string, hidden *strings.Replacer) {
 	return "Basic " + coded, strings.NewReplacer(pairs...)
 }
 
-// connectTimeout bounds how long the default transport waits for a connection:
-// a host that does not answer at all is to be found out before clients give up.
-// pingAfter is how long a connection of HTTP/2 may be quiet before the server is asked
-// whether it is still there, and pingTimeout how long that may take.
+// connectTimeout bounds how long the default transport waits for a connection, so that it notices
+// a dead host before clients give up. pingAfter is how long an HTTP/2 connection may be silent
+// before the transport sends a ping, and pingTimeout how long the answer may take.
 const (
 	connectTimeout = 5 * time.Second
 	pingAfter      = 15 * time.Second
@@ -177,7 +179,7 @@ const (
 
 func newTransport(maxConns int) http.RoundTripper {
 	t, ok := http.DefaultTransport.(*http.Transport)
-	if !ok { // somebody's program replaced it
+	if !ok { // the program has replaced it
 		return http.DefaultTransport
 	}
 	t = t.Clone()
@@ -372,7 +374,7 @@ func (c *client) ended(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return c.unavailable(context.DeadlineExceeded, 0)
 	}
-	return fmt.Errorf("asking %s: %w", c.source, context.Cause(ctx))
+	return fmt.Errorf("request to %s: %w", c.source, context.Cause(ctx))
 }
 
 func (c *client) unavailable(err error, after time.Duration) error {

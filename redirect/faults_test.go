@@ -60,7 +60,7 @@ func TestBadBodies(t *testing.T) {
 		{"no HTTP", raw("SSH-2.0-server\r\n"), "malformed HTTP response", new(athens.UnavailableError), 0},
 		{"endless header", raw(ok + strings.Repeat("X-Header: "+strings.Repeat("x", 1000)+"\r\n", 20_000)), "server response headers exceeded", new(athens.UnavailableError), 0},
 		{"nothing", raw(""), "EOF", new(athens.UnavailableError), 0},
-		{"packed although not asked for", raw(ok + "Content-Encoding: gzip\r\nContent-Length: " + strconv.Itoa(packed.Len()) + "\r\n\r\n" + packed.String()), "encoded although that was not asked for", new(athens.InvalidError), 0},
+		{"packed although not asked for", raw(ok + "Content-Encoding: gzip\r\nContent-Length: " + strconv.Itoa(packed.Len()) + "\r\n\r\n" + packed.String()), "a Content-Encoding that was not requested", new(athens.InvalidError), 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u := upstream(t, serve(t, c.answer).URL, &redirect.Options{Tries: 1, MaxZipBytes: 1000, MaxModBytes: 1000})
@@ -140,14 +140,14 @@ func TestRedirects(t *testing.T) {
 	o := &redirect.Options{Transport: safe.Client().Transport}
 	for base, want := range map[string]string{
 		srv.URL + "/hop/10": "",
-		srv.URL + "/hop/11": "the server redirects to yet another place, too many times",
-		srv.URL + "/loop":   "the server redirects to yet another place, too many times",
-		srv.URL + "/file":   "the server redirects to something that is not on the web",
-		srv.URL + "/empty":  "the server redirects to something that is not on the web",
+		srv.URL + "/hop/11": "the server redirects to yet another URL, too many times",
+		srv.URL + "/loop":   "the server redirects to yet another URL, too many times",
+		srv.URL + "/file":   "the server redirects to a URL that is neither http nor https",
+		srv.URL + "/empty":  "the server redirects to a URL that is neither http nor https",
 		srv.URL + "/bad":    "the server redirects to a malformed URL",
 		srv.URL + "/down":   "",
 		safe.URL + "/hop/3": "",
-		safe.URL + "/down":  "the server redirects to http although it was asked by https",
+		safe.URL + "/down":  "the server redirects to http, although it was reached by https",
 	} {
 		u := upstream(t, base, o)
 		got, err := u.Versions(t.Context(), "example.com/m")

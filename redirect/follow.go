@@ -23,15 +23,14 @@ type refusedError string
 
 func (e refusedError) Error() string { return string(e) }
 
-// follow makes the request, and those that its redirects lead to. What the
-// standard client would do by itself is decided here: credentials stay with
-// the server they are for, the Via header goes to all, nobody is told where the
-// request comes from, and errors do not hold a URL, since that of a redirect
-// may be good for a download by whoever reads it.
+// follow sends the request and follows its redirects. It differs from the standard client:
+// credentials go only to the server that they are for, the Via header goes to all, no Referer is
+// sent, and errors contain no URL, because the URL of a redirect may allow anyone who reads it to
+// download the file.
 func (c *client) follow(ctx context.Context, q question) (*http.Response, error) {
 	at, err := url.Parse(c.url(q.path))
 	if err != nil {
-		return nil, refusedError("no URL can be made of it")
+		return nil, refusedError("the path does not make a valid URL")
 	}
 	auth, transport := c.auth, c.opts.Transport
 	first, inside := c.watch(ctx, at)
@@ -73,10 +72,9 @@ func (c *client) follow(ctx context.Context, q question) (*http.Response, error)
 	}
 }
 
-// watch returns a context for the first request, and after it whether the server is
-// at an address inside. Only such a server may redirect to others there: one on the
-// public internet could make this server ask what nobody outside can, and pass on
-// the answer.
+// watch returns a context for the first request, which records whether the server has a private
+// address. Only such a server may redirect to private addresses: otherwise a server on the public
+// internet could make this one request internal URLs and pass on the answers.
 func (c *client) watch(ctx context.Context, at *url.URL) (context.Context, *atomic.Bool) {
 	inside := new(atomic.Bool)
 	t, ok := c.opts.Transport.(*http.Transport)
@@ -107,11 +105,11 @@ func redirects(code int) bool {
 func followable(from, to *url.URL, hops int) error {
 	switch {
 	case hops >= maxRedirects:
-		return errors.New("yet another place, too many times")
+		return errors.New("yet another URL, too many times")
 	case from.Scheme == "https" && to.Scheme == "http":
-		return errors.New("http although it was asked by https")
+		return errors.New("http, although it was reached by https")
 	case to.Scheme != "http" && to.Scheme != "https" || to.Hostname() == "":
-		return errors.New("something that is not on the web")
+		return errors.New("a URL that is neither http nor https")
 	}
 	return nil
 }

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// sniffed is how much of an answer is looked at to see what it is, in bytes.
+// sniffed is how many bytes of an answer are read to recognize it.
 const sniffed = 512
 
-// pageError says that an answer is no content of a module: a page for people, such as
-// a sign-in or maintenance page, or something else that was not asked for. It is an
-// outage: the server, or somebody in front of it, has not answered the question.
+// pageError says that an answer is not the requested content: a page for people, such as a
+// sign-in or maintenance page, or other unexpected content. It is an outage: the server, or a
+// proxy in front of it, has not answered the question.
 type pageError struct {
 	what string
 	host string // that sent it; "" if it is the server's own
@@ -27,9 +27,9 @@ func (e pageError) Error() string {
 	return s + ", perhaps a sign-in or maintenance page"
 }
 
-// page returns what is wrong with an answer that is a page for people, by how it begins:
-// servers and the proxies in front of them name any Content-Type. No list, .info, .mod,
-// .zip or answer of a checksum database begins so.
+// page returns an error if an answer is a page for people. It judges by the first bytes, since
+// servers and proxies in front of them send any Content-Type. No list, .info, .mod, .zip or answer
+// of a checksum database begins like this.
 func (c *client) page(resp *http.Response, body *bufio.Reader) error {
 	// No more is waited for than is needed: the rest may come later.
 	if first, _ := body.Peek(1); len(first) == 0 || bytes.IndexByte([]byte("< \t\r\n\xef\xfe\xff"), first[0]) < 0 {
@@ -61,7 +61,7 @@ func isPage(start []byte) bool {
 	return false
 }
 
-// notAsked is the outage of a server that answered something else than was asked for.
+// notAsked returns the outage of a server that answered with unexpected content.
 func (c *client) notAsked(format string, args ...any) error {
 	return c.unavailable(pageError{what: fmt.Sprintf(format, args...)}, 0)
 }

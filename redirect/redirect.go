@@ -1,15 +1,12 @@
-// Package redirect sends a proxy's questions and clients to its upstream.
+// Package redirect connects a proxy to its upstream. It has two independent parts:
 //
-// It holds two things, which know nothing of each other:
+//   - [Upstream] is an [athens.Upstream] for a registry or any other GOPROXY server. It
+//     reads lists, versions and files from there, with retries. It also returns the URLs
+//     to which clients can be redirected, and tracks whether the server is up.
+//   - [Checksums] is a client of a checksum database.
 //
-//   - [Upstream] is the [athens.Upstream] that speaks the GOPROXY protocol to a
-//     registry, or to any other GOPROXY server. It reads lists, versions and
-//     files from there, with retries; it says where a client finds a file, and
-//     knows whether it is worth redirecting a client.
-//   - [Checksums] asks a checksum database what a version must hash to.
-//
-// Which modules are private, and which versions are blocked, is said by the rules of
-// package redirect/rules.
+// Package redirect/rules reads a file that says which modules are private and which
+// versions are blocked.
 //
 // # What an answer means
 //
@@ -22,19 +19,19 @@
 //	408 425 429 5xx  athens.UnavailableError  tried again, as Retry-After allows
 //	loop, bad content of another Athens server (502), 508
 //	                 athens.LoopError, athens.InvalidError
-//	anything else    athens.UnavailableError  not tried again
+//	any other        athens.UnavailableError  not tried again
 //
-// No connection, a cut one and a silent one are athens.UnavailableErrors too, and so is
-// a 200 with something else than was asked for: a page for people, a list whose lines
-// are mostly no versions, an .info that names none, a .mod without a module line.
-// An answer that is too large, of another version than the one asked for, or
-// encoded in a way that was not asked for is an athens.InvalidError.
+// A connection that fails, breaks or stays silent is an athens.UnavailableError too, and so
+// is a 200 with unexpected content: a page for people, a list in which most lines are no
+// versions, an .info that names no version, a .mod without a module line. An answer that is
+// too large, is of another version, or has a Content-Encoding that was not requested is an
+// athens.InvalidError.
 //
 // # Credentials
 //
-// A user name and password in the URL, or for its host in a netrc file, are sent
-// as Basic authentication to that host alone. No error, log or Location shows them, and words of the server
-// that repeat them are made unreadable.
+// A user name and password in the URL, or in a netrc file for its host, are sent to that
+// host only, as Basic authentication. No error, log or Location contains them, and they are
+// removed from quoted answers of the server.
 package redirect
 
 import (
@@ -61,11 +58,11 @@ type Options struct {
 	// [http.DefaultTransport] (proxies from the environment, HTTP/2) with at
 	// most MaxConns connections, each to be made within 10 seconds.
 	Transport http.RoundTripper
-	// MaxConns bounds how many requests to the server are under way at once,
-	// and the connections to one host when Transport is nil. Zero means 128.
+	// MaxConns bounds how many requests to the server run at once, and the
+	// connections to one host when Transport is nil. Zero means 128.
 	MaxConns int
-	// QueueTimeout is how long a question waits for one of these to end
-	// before it fails as unavailable. Zero means 10 seconds.
+	// QueueTimeout is how long a question waits for one of these slots before it
+	// fails as unavailable. Zero means 10 seconds.
 	QueueTimeout time.Duration
 	// UserAgent names this server. Empty means "athens".
 	UserAgent string
@@ -89,19 +86,18 @@ type Options struct {
 	// RetryDelay is the pause before the second try; it doubles with each, and
 	// up to half of it is left out by chance. Zero means 250 milliseconds.
 	RetryDelay time.Duration
-	// MaxRetryDelay is the longest pause between two tries, also when the server
-	// asks for one by Retry-After: what would take longer is reported at
-	// once. Zero means 2 seconds.
+	// MaxRetryDelay is the longest pause between two tries. If the server's
+	// Retry-After asks for a longer one, the failure is reported at once. Zero
+	// means 2 seconds.
 	MaxRetryDelay time.Duration
-	// AnswerTimeout is how long one try waits until an answer begins. A
-	// registry that holds nothing yet clones a repository in that time. A
-	// server that has answered nothing else meanwhile is then not waited for
-	// any longer: questions fail at once, but for one in DownTTL. Zero means
-	// one minute.
+	// AnswerTimeout is how long one try waits until an answer begins; an empty
+	// registry clones a repository in that time. If the server has answered nothing
+	// in that time, other questions fail at once, except for one in DownTTL. Zero
+	// means one minute.
 	AnswerTimeout time.Duration
 	// IdleTimeout is how long an answer may pause. Zero means 30 seconds.
 	IdleTimeout time.Duration
-	// Timeout bounds a question with all its tries, but for a zip. Zero means
+	// Timeout bounds a question with all its tries, except for a zip. Zero means
 	// 2 minutes.
 	Timeout time.Duration
 	// ZipTimeout bounds the same for a zip. Zero means 1 hour.
@@ -125,13 +121,12 @@ type Options struct {
 	// accepted, in bytes. Zero means 4 MiB.
 	MaxSumDBAnswerBytes int64
 
-	// NoRedirect says that clients cannot reach the upstream, so that they are
-	// never sent there.
+	// NoRedirect says that clients cannot reach the upstream, so they are never
+	// redirected there.
 	NoRedirect bool
-	// DownTTL is how long an upstream counts as down after no connection to it
-	// could be made, or nothing was heard on one, and how long one that answers
-	// 401, 407 or 429 is not asked. A Retry-After that says more is honored, up to
-	// an hour. Zero means 5 seconds.
+	// DownTTL is how long an upstream counts as down after a connection failed or
+	// stayed silent, and how long it is not asked after an answer of 401, 407 or
+	// 429. A longer Retry-After is obeyed, up to an hour. Zero means 5 seconds.
 	DownTTL time.Duration
 	// CheckAfter is how long the last answer of an upstream is a sign of life.
 	// When it is older, a client is sent there only after a connection could
@@ -233,9 +228,8 @@ func (u *Upstream) String() string { return u.client.source }
 // upstream is known to be down, or no connection to it can be made, the error
 // is an [*athens.UnavailableError].
 //
-// No answer is a sign of trouble here, 503 included: a registry gives it for
-// one module whose version control is down, and a client sent there reads the
-// reason.
+// Any answer, even a 503, counts as up: a registry answers 503 for one module whose
+// version control is down, and a redirected client reads the reason there.
 func (u *Upstream) Location(ctx context.Context, protocolPath string) (string, error) {
 	if u.opts.NoRedirect || u.client.auth != "" {
 		return "", nil

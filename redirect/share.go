@@ -9,14 +9,14 @@ import (
 	"github.com/athens-go/athens/internal/via"
 )
 
-// sharing makes one call of equal ones at the same time. It belongs to none of
-// those who wait, and ends early only when all of them have left.
+// sharing runs one call for all equal calls at the same time. The call depends on no single
+// caller, and is canceled only when all of them have left.
 type sharing struct {
 	mu    sync.Mutex
 	calls map[string]*call
 }
 
-// call is one that is under way.
+// A call is a running call.
 type call struct {
 	waiting int
 	cancel  context.CancelFunc
@@ -25,9 +25,8 @@ type call struct {
 
 func newSharing() *sharing { return &sharing{calls: make(map[string]*call)} }
 
-// do returns the answer of the call that is under way for key, or of fn. A
-// question that came through other servers does not join one that did not: it
-// may be that one's own echo.
+// do returns the answer of the running call for key, otherwise of fn. A question that came through
+// other servers does not join a call that did not: it may be caused by that very call.
 func (s *sharing) do(ctx context.Context, key string, fn func(context.Context) ([]byte, error)) ([]byte, error) {
 	chain := athens.Via(ctx)
 	key = chain + "\x00" + key
@@ -55,17 +54,17 @@ func (s *sharing) do(ctx context.Context, key string, fn func(context.Context) (
 	return c.answer.Wait(ctx)
 }
 
-// leave notes that somebody does not wait any longer.
+// leave records that a caller no longer waits.
 func (s *sharing) leave(key string, c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.waiting--; c.waiting == 0 {
-		s.remove(key, c) // in the same breath: nobody may join what is cancelled
+		s.remove(key, c) // under the same lock, so that no caller joins a canceled call
 		c.cancel()
 	}
 }
 
-// forget lets the next one who asks begin anew.
+// forget removes an ended call, so that the next caller starts a new one.
 func (s *sharing) forget(key string, c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

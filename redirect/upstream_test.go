@@ -180,8 +180,8 @@ func TestResolve(t *testing.T) {
 		{"a.test/gone", "latest", "a.test/gone@latest: not found: no such thing"},
 		{"a.test/gone", "v1", "a.test/gone@v1: not found: no such thing"},
 		{"a.test/m", "nobranch", "a.test/m@nobranch: not found: no such thing"},
-		{"a.test/m", "wrong", `a.test/m@wrong: invalid: the .info names "v2.0.0", which is no version of that module`},
-		{"a.test/m", "broken", "a.test/m@broken: invalid: the .info is no JSON of a version: unexpected end"},
+		{"a.test/m", "wrong", `a.test/m@wrong: invalid: the .info names "v2.0.0", which is not a version of that module`},
+		{"a.test/m", "broken", "a.test/m@broken: invalid: the .info is not the JSON of a version: unexpected end"},
 		{"a.test/m", "v1.2.0", "a.test/m@v1.2.0: invalid: the .info names v1.2.9"},
 		{"a.test/m", "feature/x", "a.test/m@feature/x: invalid: version \"feature/x\""},
 	} {
@@ -278,7 +278,7 @@ func TestAnswers(t *testing.T) {
 		{name: "for now", status: 502, header: "Retry-After: 1", body: from + "invalid: not a zip", want: "URL is unavailable", kind: new(athens.UnavailableError), retryAfter: time.Second},
 		{name: "loop", status: 502, body: "example.com/m@v1.0.0: .zip: " + (&athens.LoopError{Via: "1.1 a, 1.1 b"}).Error(), want: (&athens.LoopError{Via: "1.1 a, 1.1 b"}).Error(), kind: new(athens.LoopError)},
 		{name: "loop status", status: 508, body: "a b", want: "proxy loop: the servers a b ask each other", kind: new(athens.LoopError)},
-		{name: "packed", status: 200, header: "Content-Encoding: gzip", want: "example.com/m@v1.0.0: invalid: the answer is encoded although that was not asked for", kind: new(athens.InvalidError)},
+		{name: "packed", status: 200, header: "Content-Encoding: gzip", want: "example.com/m@v1.0.0: invalid: the answer has a Content-Encoding that was not requested", kind: new(athens.InvalidError)},
 		{name: "unprintable", status: 404, body: "a\x00\x1b[31mb\n\n\u202ec\xff", want: "example.com/m@v1.0.0: not found: a [31mb c\uFFFD", kind: new(athens.MissingError)},
 		{name: "long", status: 404, body: strings.Repeat("ü", 10_000), want: "example.com/m@v1.0.0: not found: " + strings.Repeat("ü", 254) + "…", kind: new(athens.MissingError)},
 	} {

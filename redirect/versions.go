@@ -45,7 +45,7 @@ func (u *Upstream) list(ctx context.Context, path string) (listing, error) {
 			return nil, err
 		}
 		body, err := u.client.get(shared, q)
-		u.absent.note(path, err) // before somebody can ask anew
+		u.absent.note(path, err) // before the next caller can ask
 		return body, err
 	})
 	if err != nil {
@@ -100,9 +100,9 @@ func parseList(path string, body []byte, most int) (listing, error) {
 	return l, nil
 }
 
-// highest returns the version of an ordered list that the go command would
-// take for a query: the highest release, else the highest pre-release, with
-// that prefix. It returns "" if there is none.
+// highest returns the version in an ordered list that the go command chooses for a query: the
+// highest release with that prefix, otherwise the highest pre-release. It returns "" if there is
+// none.
 func highest(versions []string, prefix string) string {
 	best := ""
 	for _, v := range slices.Backward(versions) {
@@ -197,7 +197,7 @@ func (u *Upstream) info(ctx context.Context, path, query string) (*athens.Info, 
 	return u.read(q, body)
 }
 
-// read is parseInfo of an answer of the upstream, which may be something else.
+// read is parseInfo for an answer of the upstream, which may have unexpected content.
 func (u *Upstream) read(q question, body []byte) (*athens.Info, error) {
 	var about struct{ Version *json.RawMessage }
 	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
@@ -213,12 +213,12 @@ func (u *Upstream) read(q question, body []byte) (*athens.Info, error) {
 func parseInfo(q question, body []byte) (*athens.Info, error) {
 	info := new(athens.Info)
 	if err := json.Unmarshal(body, info); err != nil {
-		return nil, q.invalid(fmt.Errorf("the .info is no JSON of a version: %.200s", err.Error()))
+		return nil, q.invalid(fmt.Errorf("the .info is not the JSON of a version: %.200s", err.Error()))
 	}
 	asked := module.Version{Path: q.module, Version: q.version}
 	got := module.Version{Path: q.module, Version: info.Version}
 	if !protocol.Canonical(got) {
-		return nil, q.invalid(fmt.Errorf("the .info names %.100q, which is no version of that module", info.Version))
+		return nil, q.invalid(fmt.Errorf("the .info names %.100q, which is not a version of that module", info.Version))
 	}
 	if got != asked && protocol.Canonical(asked) {
 		return nil, q.invalid(fmt.Errorf("the .info names %s", info.Version))

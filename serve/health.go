@@ -15,13 +15,12 @@ const (
 	readyTimeout  = 10 * time.Second // a check that takes longer has failed
 )
 
-// errStopping is why a service that drains is not ready.
+// errStopping is the reason why a stopping service is not ready.
 var errStopping = errors.New("stopping")
 
-// Health answers the probes of whatever watches a service: GET /healthz is 200 while
-// the process lives, GET /readyz is 200 while the service should get requests and 503
-// otherwise. It may be mounted where clients reach it: the body of /readyz does not say
-// what is wrong (the log does), and the check runs once a second at most.
+// Health answers health probes: GET /healthz is 200 while the process lives; GET /readyz is
+// 200 while the service should get requests, and 503 otherwise. Clients may reach it: the body of
+// /readyz does not say what is wrong (the log does), and the check runs at most once a second.
 type Health struct {
 	opts     HealthOptions
 	stopping atomic.Bool
@@ -125,7 +124,7 @@ func isQuestion(r *http.Request) bool {
 	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }
 
-// writeText answers with a short text that nobody keeps.
+// writeText answers with a short text that is not cached.
 func writeText(w http.ResponseWriter, status int, text string) {
 	header := w.Header()
 	header.Set("Content-Type", "text/plain; charset=utf-8")

@@ -67,7 +67,7 @@ type batch struct {
 	mu      sync.Mutex
 	lines   []byte
 	timer   *time.Timer // calls flush; made with the first line
-	waiting bool        // a flush is on its way
+	waiting bool        // a flush is scheduled
 }
 
 func (b *batch) buffer() *[]byte {

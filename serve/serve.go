@@ -64,7 +64,7 @@ type Options struct {
 	// CertFile and KeyFile make Addr serve TLS. Both empty means plain HTTP.
 	CertFile, KeyFile string
 	// Listening is called once Addr and OpsAddr listen, with the address of Addr, and
-	// before the first request is answered. If it is nil, nobody is told.
+	// before the first request is answered. It may be nil.
 	Listening func(addr net.Addr)
 
 	// What is served

@@ -19,7 +19,7 @@ func NotifyContext(ctx context.Context) (context.Context, context.CancelFunc) {
 		defer signal.Stop(signals)
 		select {
 		case s := <-signals:
-			signal.Stop(signals) // before anybody sees that ctx is done
+			signal.Stop(signals) // before ctx is done
 			cancel(fmt.Errorf("signal: %v", s))
 		case <-ctx.Done():
 		}

@@ -37,7 +37,7 @@ type versionCheck struct {
 var errEmpty = errors.New("is empty")
 
 // errRemoved is for a version of which the record alone is left.
-var errRemoved = errors.New("was held, and what takes its place must be what the record says; to forget the version remove its .record too")
+var errRemoved = errors.New("was stored, and its replacement must match the record; to forget the version, remove its .record too")
 
 // run looks at each file. Its error is of what could not be looked at, which says
 // nothing about a file.
@@ -164,12 +164,12 @@ func (c *versionCheck) checkInfo() error {
 	}
 	if data == nil {
 		if c.want.info != nil {
-			c.add(infoExt, ProblemMissing, errors.New("was held"))
+			c.add(infoExt, ProblemMissing, errors.New("was stored"))
 		}
 		return nil
 	}
 	if bad == nil && c.want.info != nil && string(data) != string(c.want.info) {
-		bad = errors.New("is not what was stored")
+		bad = errors.New("differs from what was stored")
 	}
 	if bad == nil && !isInfo(c.m, data) {
 		bad = errors.New("does not parse, or names another version")
@@ -191,7 +191,7 @@ func (c *versionCheck) checkHash() error {
 		c.said = parseHash(data)
 		switch {
 		case c.said == "":
-			bad = errors.New("is no hash")
+			bad = errors.New("is not a hash")
 		case c.want.zip != "" && c.said != c.want.zip:
 			bad = fmt.Errorf("is %s, not %s", c.said, c.want.zip)
 		}
@@ -211,7 +211,7 @@ func (c *versionCheck) checkZip() error {
 	}
 	if r == nil {
 		if c.want.zip != "" {
-			c.add(zipExt, ProblemMissing, errors.New("was held"))
+			c.add(zipExt, ProblemMissing, errors.New("was stored"))
 		}
 		return nil
 	}
@@ -230,11 +230,11 @@ func (c *versionCheck) checkZip() error {
 	}
 	c.held.zip, c.held.raw = h1, raw
 	if other != nil {
-		c.add(ext(athens.ModFile), ProblemDamaged, fmt.Errorf("there is no record of it, and %w", other))
+		c.add(ext(athens.ModFile), ProblemDamaged, fmt.Errorf("has no record, and %w", other))
 		c.held.mod, c.mod = "", nil
 	}
 	if c.said == "" && c.problem(hashExt) == nil {
-		c.add(hashExt, ProblemMissing, errors.New("there is a zip"))
+		c.add(hashExt, ProblemMissing, errors.New("is missing, and there is a zip"))
 	}
 	return nil
 }
@@ -333,7 +333,7 @@ func (r *reading) ReadAt(p []byte, off int64) (int, error) {
 		return 0, r.err
 	}
 	if off < 0 { // where a bad zip leads, which is no fault of the medium
-		return 0, errors.New("a part is said to be before its start")
+		return 0, errors.New("a part has a negative offset")
 	}
 	if err := r.c.pace.wait(r.c.ctx, len(p)); err != nil {
 		r.err = err

@@ -46,7 +46,7 @@ func TestVerifyForeignZip(t *testing.T) {
 		for c, err := range s.Verify(t.Context(), nil) {
 			require.NoError(t, err)
 			for _, p := range c.Problems {
-				assert.ErrorContains(t, p.Err, "no record of it")
+				assert.ErrorContains(t, p.Err, "has no record")
 			}
 		}
 	})

@@ -73,7 +73,7 @@ func (l *locks) lock(ctx context.Context, n int) (unlock func(), err error) {
 	}
 }
 
-// tryLock takes lock number n if it is free; else unlock is nil.
+// tryLock takes lock number n if it is free; otherwise unlock is nil.
 func (l *locks) tryLock(n int) (unlock func(), err error) {
 	select {
 	case l.here[n] <- struct{}{}:

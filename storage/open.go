@@ -28,7 +28,7 @@ func (s *Store) Open(ctx context.Context, m module.Version, f athens.File) (*ath
 		return nil, err
 	}
 	if ext(f) == "" {
-		return nil, fault("open", m, errors.New("no such kind of file"))
+		return nil, fault("open", m, errors.New("unknown kind of file"))
 	}
 	k, ok := s.known.Get(m)
 	if !ok {
@@ -128,7 +128,7 @@ func (s *Store) cut(m module.Version, base string, size int64) error {
 	if err != nil || was == "" || was == strconv.FormatInt(size, 10) {
 		return nil
 	}
-	return fmt.Errorf("%w: the zip held has %d bytes, not %s", syscall.EIO, size, was)
+	return fmt.Errorf("%w: the stored zip has %d bytes, not %s", syscall.EIO, size, was)
 }
 
 // etag makes a strong entity tag: a file under a name never changes, but a

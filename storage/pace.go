@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// pace bounds how many bytes are read in a second, by all who share it.
+// pace bounds how many bytes are read in a second by all of its users together.
 type pace struct {
-	rate int64 // zero: as many as there are
+	rate int64 // bytes a second; zero: no bound
 
 	mu   sync.Mutex
 	next time.Time // when the next may be read

@@ -286,7 +286,7 @@ func (p *put) compareMod() error {
 		return err
 	}
 	if rec, err := p.readRecord(p.m, p.base); err == nil && rec.mod != "" && rec.mod != heldHash {
-		return fmt.Errorf("the .mod held is damaged: its hash is %s, not %s", heldHash, rec.mod)
+		return fmt.Errorf("the stored .mod is damaged: its hash is %s, not %s", heldHash, rec.mod)
 	}
 	return p.conflict(athens.ModFile, heldHash, gotHash)
 }

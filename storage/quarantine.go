@@ -81,7 +81,7 @@ func (c *versionCheck) record() error {
 	return err
 }
 
-// repairable reports whether there is something for a source to mend.
+// repairable reports whether a source can repair something.
 func (c *versionCheck) repairable() bool {
 	checked := Checked{Problems: c.problems}
 	return checked.Damaged()

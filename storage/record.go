@@ -13,8 +13,8 @@ import (
 	"golang.org/x/mod/module"
 )
 
-// recordExt is the extension of the file that says what the others of a version
-// are to be, for bit rot would else be taken for content:
+// recordExt is the extension of the file with the checksums that a version's other files must
+// match. Without it, bit rot would be taken for content:
 //
 //	athens 1 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=
 //	example.com/mod v1.0.0
@@ -23,9 +23,8 @@ import (
 //	info
 //	{"Version":"v1.0.0",…
 //
-// The first line has the SHA-256 of what follows it. What is not known is left
-// out. A record outlives the files it is about: what was quarantined, or lost,
-// comes back as it was or not at all.
+// The first line has the SHA-256 of the lines after it. Unknown values are left out. A record
+// outlives its files: a file that was quarantined or lost is only replaced by the same content.
 const recordExt = ".record"
 
 // maxRecord bounds a record in bytes.
@@ -40,7 +39,7 @@ type record struct {
 }
 
 // errRecord says that there is a record and that it can't be relied upon.
-var errRecord = errors.New("the record is damaged, or of another version")
+var errRecord = errors.New("the record is damaged, or belongs to another version")
 
 // castagnoli is the checksum of a zip file: it finds any flipped bit, in what h1
 // does not cover too, and costs next to nothing.

@@ -59,7 +59,7 @@ func (c *versionCheck) has(file string) bool {
 	case hashExt:
 		return c.said != ""
 	}
-	return false // the record counts as mended once a source has confirmed it
+	return false // the record counts as repaired once a source has confirmed it
 }
 
 // fetch puts what the source has of the version, and commits its zip if there was
@@ -78,7 +78,7 @@ func (c *versionCheck) fetch(source athens.Fetcher) error {
 		return err
 	}
 	if info == nil || info.Version != c.m.Version {
-		return c.invalid(errors.New("the source's .info is of another version"))
+		return c.invalid(errors.New("the source's .info names another version"))
 	}
 	if err := modcheck.Mod(mod, 1<<30); err != nil {
 		return c.invalid(err)

@@ -60,7 +60,7 @@ func (f *smallFile) same(stat fs.FileInfo) bool {
 	return stat.Size() == f.stat.Size() && stat.ModTime().Equal(f.stat.ModTime()) && os.SameFile(stat, f.stat)
 }
 
-// object describes the file to who opens it.
+// object returns the file as Open returns it.
 func (f *smallFile) object() *athens.Object {
 	b := new(inMemory)
 	b.Reset(f.data)
@@ -95,7 +95,7 @@ func (s *Store) keep(k fileKey, stat fs.FileInfo, obj *athens.Object) *athens.Ob
 	}
 	data := make([]byte, obj.Size)
 	if _, err := io.ReadFull(obj.Body, data); err != nil {
-		_, _ = obj.Body.Seek(0, io.SeekStart) // who reads it sees what is wrong
+		_, _ = obj.Body.Seek(0, io.SeekStart) // a reader will see the error
 		return obj
 	}
 	f := &smallFile{stat: stat, etag: obj.ETag, data: data}

@@ -36,7 +36,7 @@ func (s *Store) Stage(ctx context.Context) (athens.Stage, error) {
 	return st, nil
 }
 
-// stage is a zip on its way in. On disk one open file serves the writer and the
+// A stage is a zip that is being written. On disk one open file serves the writer and the
 // readers. Elsewhere the readers have a second one, under a lock: the ReadAt of
 // afero's memory files moves the offset that Write and Read use.
 type stage struct {
@@ -156,7 +156,7 @@ func (st *stage) Commit(ctx context.Context, m module.Version, h1 string) error 
 	case err != nil:
 		return fault("commit", m, err)
 	case !isHash(h1):
-		return fault("commit", m, errors.New("the hash is none: "+h1))
+		return fault("commit", m, errors.New("not an h1 hash: "+h1))
 	case st.size == 0:
 		return fault("commit", m, errors.New("nothing was written"))
 	}

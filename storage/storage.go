@@ -6,15 +6,15 @@
 //	DIR/example.com/!mod/@v/v1.0.0.mod      go.mod; where it is, the version is held
 //	DIR/example.com/!mod/@v/v1.0.0.ziphash  the zip's h1
 //	DIR/example.com/!mod/@v/v1.0.0.zip      source
-//	DIR/example.com/!mod/@v/v1.0.0.record   what these files are to be
-//	DIR/sumdb/sum.example.com/…             what a checksum database said
-//	DIR/.athens/                            locks, files on their way in, and
-//	                                        in quarantine what was damaged
+//	DIR/example.com/!mod/@v/v1.0.0.record   checksums that these files must match
+//	DIR/sumdb/sum.example.com/…             answers of a checksum database
+//	DIR/.athens/                            locks, files that are being written,
+//	                                        and in quarantine damaged files
 //
-// [NewDisk] opens such a folder, [NewMemory] makes a store that is gone with
-// the process, and [New] works on any afero.Fs. Opening a store looks at
-// nothing that it holds, and listing a module at that module's folder only; a
-// walk over all of it ([Store.All]) reads a part of a folder at a time.
+// [NewDisk] opens such a folder, [NewMemory] makes a store in memory, and [New]
+// works on any afero.Fs. Opening a store reads none of its versions, and listing
+// a module reads that module's folder only. A walk over all versions
+// ([Store.All]) reads part of a folder at a time.
 //
 // # Life of a version
 //
@@ -22,40 +22,39 @@
 // its .mod has its name. A [Store.Stage] is a file in DIR/.athens that Commit
 // syncs and renames to the .zip, after the .ziphash. Each file is on the medium
 // before it gets its name, and its name before the next step, so a process that
-// is killed anywhere leaves a version absent, held without zip, or whole. The
-// record follows what it is about, so that nothing binds that was never held. The
-// list comes last. What a process that was killed, or a full disk, left of it is
-// brought up to date by the next New, and by the next write that succeeds (a note in
-// DIR/.athens/stage says where). After a power cut it can be one version short until
-// the next Put to the module, which matters to users of file:// only, and which Verify
-// calls outdated.
+// is killed at any time leaves a version absent, held without its zip, or complete.
+// The record is written after the files that it describes, so that it never binds a
+// version that was not held. The list is written last. If a kill or a full disk leaves
+// it outdated, the next New or the next successful write repairs it (a note in
+// DIR/.athens/stage says where). After a power cut it can lack one version until the
+// next Put to the module. This matters to users of file:// only; Verify reports the
+// list as outdated.
 //
 // # Bit rot
 //
-// [Store.Verify] compares each version with its record. What is damaged can be moved
-// to DIR/.athens/quarantine, under its path in the tree: it is not held from then on.
-// The record stays, so that Put and Commit bring back what it was, or fail with an
-// [athens.ConflictError]. Where a record that is damaged itself would have to say what
-// that was, they fail until it is in quarantine, too.
+// [Store.Verify] compares each version with its record. It can move damaged files to
+// DIR/.athens/quarantine, under their path in the tree; the version is then no longer
+// held. The record stays, so that Put and Commit accept the same content only, and
+// otherwise fail with an [athens.ConflictError]. If the record itself is damaged, they
+// fail until it is in quarantine too.
 //
 // # Several processes
 //
-// They may share a real folder: file locks (flock) guard a module while it
-// changes, and tell a dead process's files from a live one's. That holds on
-// Linux, macOS, the BSDs and illumos; elsewhere, and on any afero.Fs that is
-// not the operating system's, a folder belongs to one Store. On a network file
-// system it holds if flock does between its clients. Reading takes no lock.
+// Several processes can share a real folder: file locks (flock) guard a module while
+// it changes, and distinguish a dead process's files from a live one's. This works on
+// Linux, macOS, the BSDs and illumos. On other systems, and on any afero.Fs that is not
+// the operating system's, a folder belongs to one Store. On a network file system it
+// works if flock does between its clients. Reading takes no lock.
 //
 // # Adopting a module cache
 //
-// A copy of a go command's cache/download, or the very folder, can be opened.
-// What is there is served: a .mod without an .info is a version whose .info is
-// a miss until it is Put. The go command leaves it to the system when its files
-// reach the medium, so a power cut may have left some torn: an .info that does
-// not parse or names another version counts as none, and so do an empty .mod or
-// .zip (Versions, which looks at names, still lists the empty .mod) and a
-// .ziphash that is no hash. What it has of checksum databases in sumdb/ is found
-// under the same names. Files of other kinds are ignored.
+// A store can open a copy of a go command's cache/download, or that folder itself, and
+// serves its versions. A .mod without an .info is a version whose .info is a miss until
+// it is Put. The go command does not sync its files, so a power cut may have damaged
+// some. The store ignores an .info that does not parse or names another version, an
+// empty .mod or .zip (Versions, which reads names, still lists the empty .mod) and a
+// .ziphash that is not a hash. The answers of checksum databases in sumdb/ have the same
+// names. Files of other kinds are ignored.
 package storage
 
 import (
@@ -123,7 +122,7 @@ var (
 // it can be written is for [Store.Writable] to say.
 func NewDisk(dir string, opts *Options) (*Store, error) {
 	if dir == "" {
-		return nil, errors.New("storage: no folder")
+		return nil, errors.New("storage: the folder's name is empty")
 	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -147,10 +146,10 @@ func NewMemory() *Store {
 // unfinished is swept away.
 func New(fsys afero.Fs, dir string, opts *Options) (*Store, error) {
 	if fsys == nil {
-		return nil, errors.New("storage: no file system")
+		return nil, errors.New("storage: New needs a file system; it is nil")
 	}
 	if dir == "" {
-		return nil, errors.New("storage: no folder")
+		return nil, errors.New("storage: the folder's name is empty")
 	}
 	var o Options
 	if opts != nil {

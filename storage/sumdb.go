@@ -24,14 +24,14 @@ const (
 	maxSumData = 1 << 20
 )
 
-// sumBlock is what a file takes of the medium at least, in bytes.
+// sumBlock is the least space that a file takes on disk, in bytes.
 const sumBlock = 4096
 
-// countEvery is how long the store goes by its own count of what is kept before
-// it looks again: other processes add to it, too.
+// countEvery is how long the store uses its own count of the stored bytes before it counts again:
+// other processes store answers too.
 const countEvery = time.Hour
 
-// sums bounds what is kept of checksum databases.
+// sums bounds the stored answers of checksum databases.
 type sums struct {
 	most int64 // bytes; 0 keeps nothing
 
@@ -135,7 +135,7 @@ func (s *Store) reserve(file string, size int64) (undo func(), err error) {
 		more -= blocks(info.Size())
 	}
 	if more > 0 && s.sums.size+more > s.sums.most {
-		return nil, fmt.Errorf("what is kept of checksum databases would be more than %d bytes", s.sums.most)
+		return nil, fmt.Errorf("the stored answers of checksum databases would exceed MaxSumDBBytes, %d bytes", s.sums.most)
 	}
 	s.sums.size += more
 	return func() {

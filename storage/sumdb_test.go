@@ -83,7 +83,7 @@ func TestSumDBBound(t *testing.T) {
 			for i := range 8 {
 				require.NoError(t, put(i, 1))
 			}
-			require.ErrorContains(t, put(8, 3*4096), "more than 40960 bytes")
+			require.ErrorContains(t, put(8, 3*4096), "exceed MaxSumDBBytes, 40960 bytes")
 			require.NoError(t, put(8, 4097))
 			require.Error(t, put(9, 1))
 			require.NoError(t, put(8, 4096), "less than what was there")

@@ -12,13 +12,13 @@ import (
 	"github.com/spf13/afero"
 )
 
-// Files on their way in lie in the stage folder. A small one has the number of
-// a lock in front of its name, NN-…, and whoever made it has that lock for as
-// long as it lies there; a note (see listNote) may stay longer. A zip takes longer than a module may be locked: its
-// name begins with zipPrefix, and its writer has a lock on the file itself.
+// Files that are being written are in the stage folder. The name of a small file begins with the
+// number of a lock, NN-…, which its process holds as long as the file is there; a note (see
+// listNote) may stay longer. Writing a zip takes longer than a module may be locked: its name
+// begins with zipPrefix, and its writer locks the file itself.
 const zipPrefix = "zip-"
 
-// sweepEvery is how often a store that stages looks for what others left.
+// sweepEvery is how often a store that stages looks for files of dead processes.
 const sweepEvery = time.Hour
 
 // create makes a new file in the stage folder.
@@ -96,8 +96,8 @@ func (s *Store) own(f afero.File, name string) (bool, error) {
 	return err == nil, err
 }
 
-// sweep removes the files on their way in whose maker is dead. What can't be
-// removed stays for the next sweep: a store that may only be read opens too.
+// sweep removes the unfinished files of dead processes. A file that can't be removed stays for
+// the next sweep, so that a read-only store can be opened too.
 func (s *Store) sweep() {
 	s.swept.Store(time.Now().UnixNano())
 	names, err := s.names(s.inside(stageDir))
@@ -113,8 +113,8 @@ func (s *Store) sweep() {
 	}
 }
 
-// sweepLater sweeps again if the last time is long ago. Without locks nobody
-// else writes here, and the sweep when the store was opened found everything.
+// sweepLater sweeps again if the last sweep was long ago. Without locks no other process writes
+// here, and the sweep when the store was opened found everything.
 func (s *Store) sweepLater() {
 	was := s.swept.Load()
 	now := time.Now().UnixNano()
@@ -130,8 +130,8 @@ func lockIn(name string) (n int, ok bool) {
 	return n, ok && err == nil && n >= 0 && n < lockCount
 }
 
-// sweepSmall removes a small file whose maker is dead, and follows it if it is a note. It
-// reports whether the file is gone: not if its lock is taken.
+// sweepSmall removes a small file of a dead process; if it is a note, it first repairs the list.
+// It reports whether the file is gone, which it is not if its lock is taken.
 func (s *Store) sweepSmall(name string, n int) bool {
 	unlock, err := s.locks.tryLock(n)
 	if unlock == nil || err != nil {

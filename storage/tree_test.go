@@ -254,7 +254,7 @@ func TestBadArguments(t *testing.T) {
 	_, err := s.Versions(t.Context(), "not a path")
 	require.Error(t, err)
 	_, err = s.Open(t.Context(), a.Module, 0)
-	require.ErrorContains(t, err, "no such kind of file")
+	require.ErrorContains(t, err, "unknown kind of file")
 	require.Error(t, s.Put(t.Context(), a.Module, nil, a.Mod))
 	require.Error(t, s.Put(t.Context(), a.Module, a.Info, nil))
 	other := storagetest.NewSample("example.com/mod", "v1.0.1", "")

@@ -18,35 +18,32 @@ import (
 // VerifyOptions adjusts [Store.Verify]. A nil *VerifyOptions is the same as a zero
 // one, which changes nothing.
 type VerifyOptions struct {
-	// Quarantine moves what is damaged to DIR/.athens/quarantine, so that it
-	// is a miss from then on, for servers that run, too. What the version was
-	// is recorded, and binds what comes in its place. What the record itself
-	// can restore (.info, .ziphash) is restored, and so is the list.
+	// Quarantine moves damaged files to DIR/.athens/quarantine, so that the version is
+	// a miss from then on, also for running servers. Its replacement must match the
+	// record. Verify restores the files that the record contains (.info, .ziphash), and
+	// the list.
 	Quarantine bool
-	// Record writes a record for what has none and is sound as far as can be
-	// seen: from then on it is what it is now. That is for a module cache that
-	// was adopted, and for what was stored before there were records.
+	// Record writes a record for each version that has none and passes all other
+	// checks. This is for an adopted module cache, and for versions that were stored
+	// before there were records.
 	Record bool
-	// Source returns whom to ask for a version that is damaged, or nil if that
-	// is nobody: a private path must not be told to everyone. What it says is
-	// checked, compared with the record, and stored in place of what was
-	// damaged, which is moved to quarantine. A nil Source means that nothing is
-	// fetched.
+	// Source returns the Fetcher for a damaged version, or nil if there is none, as for
+	// a private path that must not leave. What it returns is checked and compared with
+	// the record. It then takes the place of the damaged file, which is moved to
+	// quarantine. A nil Source means that nothing is fetched.
 	Source func(m module.Version) athens.Fetcher
-	// Workers is how many versions are looked at at once. Zero means 2.
+	// Workers is how many versions are checked at once. Zero means 2.
 	Workers int
-	// Rate bounds how many bytes are read in a second. Zero means that there is
-	// no bound.
+	// Rate bounds how many bytes are read in a second. Zero means no bound.
 	Rate int64
 }
 
-// Checked is what [Store.Verify] has found of one version, or, if that is empty,
-// of a module's folder; without a path, of the store's own.
+// Checked is the result of [Store.Verify] for one version. With an empty version it is for a
+// module's folder, with an empty path for the store's own folder.
 type Checked struct {
 	Module module.Version
-	// Recorded says that a sound record tells what the files are to be. Without
-	// one a .mod or .info may be damaged in a way that can't be seen, and what
-	// a Source says is believed.
+	// Recorded says that there is a sound record. Without one, damage to a .mod or .info may
+	// go unnoticed, and a Source's answer can't be compared with the earlier content.
 	Recorded bool
 	Bytes    int64 // read
 	Problems []Problem
@@ -66,8 +63,8 @@ type Problem struct {
 	Kind     ProblemKind
 	Err      error  // what is wrong
 	Moved    string // where it is now, from the store's folder; empty if it was not moved
-	Repaired bool   // it is right again
-	Failed   error  // why it could not be mended; nil if nobody tried
+	Repaired bool   // it was repaired
+	Failed   error  // why the repair failed; nil if there was none
 }
 
 // ProblemKind says what is wrong with a file.
@@ -191,7 +188,7 @@ func (v *verifier) run() <-chan result {
 	return results
 }
 
-// jobs sends what is to be looked at in the folder of a module.
+// jobs sends the checks of a module's folder to send.
 func (v *verifier) jobs(modPath, dir string, names []string, send func(func() result) bool) bool {
 	versions, strays := sortNames(modPath, names)
 	for _, version := range versions {
@@ -203,8 +200,8 @@ func (v *verifier) jobs(modPath, dir string, names []string, send func(func() re
 	return send(func() result { return v.folder(modPath, dir, strays) })
 }
 
-// sortNames tells the versions that have files of these names, and which names
-// are nobody's.
+// sortNames returns the versions that have files with these names, and the names that belong to
+// no version.
 func sortNames(modPath string, names []string) (versions, strays []string) {
 	seen := map[string]bool{}
 	for _, name := range names {
@@ -238,7 +235,7 @@ func (v *verifier) folder(modPath, dir string, strays []string) result {
 	r := result{Checked: Checked{Module: module.Version{Path: modPath}}}
 	for _, name := range strays {
 		if v.there(dir, name) {
-			r.Problems = append(r.Problems, Problem{File: name, Kind: ProblemStray, Err: errors.New("no file of a version")})
+			r.Problems = append(r.Problems, Problem{File: name, Kind: ProblemStray, Err: errors.New("not a file of a version")})
 		}
 	}
 	same, _, err := v.listed(modPath, dir)
@@ -257,13 +254,13 @@ func (v *verifier) list(n int, modPath, dir string, c *Checked) error {
 	if same || err != nil {
 		return err
 	}
-	p := Problem{File: listName, Kind: ProblemDamaged, Err: errors.New("does not name the versions that are held")}
+	p := Problem{File: listName, Kind: ProblemDamaged, Err: errors.New("does not list the stored versions")}
 	list, err := v.readSmall(filepath.Join(dir, listName), int64(len(want)))
 	if err != nil && !isAbsent(err) {
 		return err
 	}
 	if outdated(list, want) {
-		p.Kind, p.Err = ProblemOutdated, errors.New("lacks versions that are held, as after a power cut; the next Put to the module repairs it")
+		p.Kind, p.Err = ProblemOutdated, errors.New("lacks stored versions, as after a power cut; the next Put to the module repairs it")
 	}
 	if v.writes() {
 		if p.Failed = v.writeFile(n, filepath.Join(dir, listName), want); p.Failed == nil {
@@ -274,7 +271,7 @@ func (v *verifier) list(n int, modPath, dir string, c *Checked) error {
 	return nil
 }
 
-// staged looks at what is on its way in: what the sweep does not know.
+// staged checks the stage folder for files that the sweep does not know.
 func (v *verifier) staged() result {
 	var r result
 	names, err := v.names(v.inside(stageDir))
@@ -283,7 +280,7 @@ func (v *verifier) staged() result {
 	}
 	for _, name := range names {
 		if _, small := lockIn(name); !small && !strings.HasPrefix(name, zipPrefix) && v.there(v.inside(stageDir), name) {
-			r.Problems = append(r.Problems, Problem{File: filepath.ToSlash(filepath.Join(hidden, stageDir, name)), Kind: ProblemStray, Err: errors.New("nothing of this store")})
+			r.Problems = append(r.Problems, Problem{File: filepath.ToSlash(filepath.Join(hidden, stageDir, name)), Kind: ProblemStray, Err: errors.New("not a file of this store")})
 		}
 	}
 	return r

@@ -82,7 +82,7 @@ func (s *Store) writeList(n int, path, dir string) (written bool, err error) {
 	return true, s.replaceFile(n, filepath.Join(dir, listName), data)
 }
 
-// listed returns what the list of a module is to be, and whether it is. As in the
+// listed returns what a module's list must contain, and whether it does. As in the
 // go command's own cache it names all versions held, pseudo-versions too: @latest
 // of file:// is found among them. A module without versions needs no list.
 func (s *Store) listed(path, dir string) (same bool, data []byte, err error) {

@@ -24,7 +24,7 @@ func (s *Store) Writable(ctx context.Context) error {
 		err = f.Sync()
 	}
 	err = errors.Join(err, f.Close())
-	if rerr := s.fs.Remove(name); !isAbsent(rerr) { // else another process swept it
+	if rerr := s.fs.Remove(name); !isAbsent(rerr) { // otherwise another process has removed it
 		err = errors.Join(err, rerr)
 	}
 	if err != nil {

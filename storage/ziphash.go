@@ -42,9 +42,8 @@ func (s *Store) verdict(ctx context.Context, m module.Version, base, h1 string) 
 	return durable.SyncDir(s.fs, filepath.Dir(base))
 }
 
-// heldHash returns the hash of the zip that m has: what its record says, or else
-// .ziphash, or else the zip itself. A .ziphash that says something else is
-// written anew.
+// heldHash returns the hash of m's zip: from its record, otherwise from .ziphash, otherwise from
+// the zip itself. It rewrites a .ziphash with another hash.
 func (s *Store) heldHash(ctx context.Context, m module.Version, base string) (string, error) {
 	said, err := s.readHash(base + hashExt)
 	if err != nil {
@@ -112,7 +111,7 @@ func (s *Store) hashZip(ctx context.Context, name string) (string, error) {
 	}
 	h1, err := zipHash(ctx, r, stat.Size(), modzip.MaxZipFile)
 	if err != nil && ctx.Err() == nil {
-		err = fmt.Errorf("the zip held is damaged: %s: %w", name, err)
+		err = fmt.Errorf("the stored zip is damaged: %s: %w", name, err)
 	}
 	return h1, err
 }

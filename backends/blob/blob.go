@@ -1,42 +1,40 @@
-// Package blob keeps module versions in an object store: S3 and whatever speaks
-// it, Google Cloud Storage, Azure, by way of gocloud.dev/blob.
+// Package blob keeps module versions in an object store: S3 and compatible services, Google
+// Cloud Storage, or Azure, by way of gocloud.dev/blob.
 //
-//	import _ "gocloud.dev/blob/s3blob" // or gcsblob, azureblob: who links one pays for it
+//	import _ "gocloud.dev/blob/s3blob" // or gcsblob, azureblob: link only the driver that you use
 //
 //	store, err := blob.OpenURL(ctx, "s3://modules?region=eu-central-1", nil)
 //	handler, err := athens.NewHandler(store, &athens.Options{…})
 //
-// Any number of processes may share a bucket. There is no lock and no index:
-// all that is asked of the service is that of several writers who create the same
-// object one wins and the others are told. [New] makes sure that it does so, and each
-// write does again: what was created is written once more, and the service must refuse
-// that. Writes of one process that end at the same time share that request. A service that has stopped doing so is an error, which says what is wrong.
+// Any number of processes can share a bucket. There is no lock and no index. The store needs one
+// promise of the service: of several writers that create the same object, one wins and the
+// others are told. [New] tests this promise, and so does each write: it writes the new object a
+// second time, and the service must refuse. Writes of one process that end at the same time
+// share that request. If the service breaks the promise, the write returns an error that says so.
 //
 // # The life of a version
 //
-// Put writes one object, if there is none of that name, that holds the .info as
-// its first line and the .mod as the rest: the two can't be seen apart.
+// Put creates one object with the .info as its first line and the .mod as the rest, so that
+// readers see both or neither.
 //
 //	mod/example.com/!mod/@v/v1.0.0       {"Version":"v1.0.0","Time":…}⏎module example.com/Mod⏎…
 //	zip/example.com/!mod/@v/v1.0.0.zip   the zip; its h1 is in the object's metadata
-//	.athens/probe                        what New tries conditional writes on
+//	.athens/probe                        the object with which New tries conditional writes
 //
-// Stage is a local temporary file, which readers follow and the check reads. Commit
-// uploads it in parts, if there is no zip yet: the object appears as a whole when
-// the last part has arrived. What was lost to another writer is compared with
-// what that one wrote: the same is success, anything else is the
-// [athens.ConflictError] that the contract promises.
+// Stage is a local temporary file, which readers follow and the check reads. Commit uploads it,
+// in parts if it is large, unless there is a zip already; the object appears as a whole with the
+// last part. If another writer was faster, the store compares: the same content is success,
+// other content is the [athens.ConflictError] that the contract promises.
 //
-// A request may fail although it happened, and the SDKs repeat requests that
-// failed; the second then meets the object that the first has made. So whatever the
-// error of a write, the store looks for what is there now, and compares.
+// A request may fail although it took effect, and the SDKs repeat failed requests; the second
+// one then meets the object of the first. So after any failed write, the store reads the object
+// and compares.
 //
 // # What is missing
 //
-// "No such object" is also what services say of a missing bucket, a wrong
-// region or, some of them, of missing permissions. Where the service does not
-// say plainly that it is the key which does not exist, a listing has to say so,
-// too. Anything else is a store that failed.
+// Services also answer "no such object" for a missing bucket, a wrong region or, some of them,
+// missing permissions. If the service does not say that the key itself is missing, a listing
+// must confirm it. Everything else is a failure of the store.
 package blob
 
 import (
@@ -56,13 +54,13 @@ type Options struct {
 	// TempDir is the folder for zips on their way in, which need room for all
 	// that arrive at once. Empty means the system's, see [os.TempDir].
 	TempDir string
-	// CacheBytes is how many bytes of memory the store spends on what it has
-	// seen to be held: each .info and .mod, and the size of zips. Zero means 32 MiB;
-	// a negative value means none.
+	// CacheBytes bounds the memory for versions that the store has seen: each
+	// .info and .mod, and the size of zips. Zero means 32 MiB; a negative value
+	// means none.
 	CacheBytes int64
-	// CacheTTL is how long that is believed without asking the service again.
-	// Versions don't change, so it matters to those only that somebody takes out of
-	// the bucket. Zero means 5 minutes.
+	// CacheTTL is how long the store uses these without asking the service again.
+	// Versions don't change, so it matters only for objects that somebody deletes.
+	// Zero means 5 minutes.
 	CacheTTL time.Duration
 	// MaxModBytes bounds a .mod in bytes, read or written; each is held in memory.
 	// Zero means 32 MiB, as in [athens.Options].
@@ -91,7 +89,7 @@ type Store struct {
 	proofs proofs
 
 	parts     chan struct{} // taken while conditions on parts are tried
-	partsSeen time.Time     // when they were last honoured
+	partsSeen time.Time     // when they were last honored
 }
 
 var (
@@ -109,7 +107,7 @@ var (
 // object.
 func New(ctx context.Context, bucket *blob.Bucket, opts *Options) (*Store, error) {
 	if bucket == nil {
-		return nil, errors.New("blob: no bucket")
+		return nil, errors.New("blob: New needs a bucket; bucket is nil")
 	}
 	var o Options
 	if opts != nil {
@@ -154,10 +152,15 @@ func (s *Store) Close() error {
 	return s.bucket.Close()
 }
 
-// withDefaults makes each zero its default, and refuses what can't be meant.
+// withDefaults sets the default for each zero, and refuses invalid values.
 func (o *Options) withDefaults() error {
-	if o.CacheTTL < 0 || o.MaxModBytes < 0 || o.Timeout < 0 || o.UploadTimeout < 0 || o.ZipURLTTL < 0 {
-		return errors.New("blob: an option is negative")
+	for name, n := range map[string]int64{
+		"CacheTTL": int64(o.CacheTTL), "MaxModBytes": o.MaxModBytes, "Timeout": int64(o.Timeout),
+		"UploadTimeout": int64(o.UploadTimeout), "ZipURLTTL": int64(o.ZipURLTTL),
+	} {
+		if n < 0 {
+			return fmt.Errorf("blob: Options.%s must not be negative", name)
+		}
 	}
 	const mostMod, mostURL = 1 << 30, 7 * 24 * time.Hour
 	if o.MaxModBytes > mostMod {

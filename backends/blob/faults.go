@@ -60,7 +60,7 @@ func within[T any](ctx context.Context, limit time.Duration, ask func(context.Co
 func unpanicked[T any](ctx context.Context, ask func(context.Context) (T, error)) (value T, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("the driver panicked, as on an answer that lacks a part: %v", r)
+			err = fmt.Errorf("the driver panicked, perhaps on an incomplete answer: %v", r)
 		}
 	}()
 	return ask(ctx)

@@ -38,7 +38,7 @@ func (s *Store) Open(ctx context.Context, m module.Version, f athens.File) (*ath
 	case athens.ZipFile:
 		return s.openZip(ctx, m)
 	}
-	return nil, fault(ctx, "open", m, errors.New("no such kind of file"))
+	return nil, fault(ctx, "open", m, errors.New("unknown kind of file"))
 }
 
 // inMemory is the content of a small file.
@@ -225,8 +225,7 @@ func (b *zipBody) request(ctx context.Context) error {
 	return nil
 }
 
-// failed forgets what was believed of the zip, so that who asks again hears what
-// is true now.
+// failed forgets what the store remembers of the zip, so that the next Open asks the service.
 func (b *zipBody) failed(err error) error {
 	b.s.seen.dropZip(b.m)
 	return fault(b.ctx, "read", b.m, err)

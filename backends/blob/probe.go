@@ -15,7 +15,7 @@ import (
 // errUnconditional is why a service is refused.
 var errUnconditional = errors.New("the service created an object that exists: it ignores the condition (If-None-Match) that keeps writers from replacing what others have stored")
 
-// probe makes sure that the service honours the condition of a write: of two
+// probe makes sure that the service honors the condition of a write: of two
 // that create the same object one at least must fail. The object is left there, so
 // that the next time one request is enough.
 func (s *Store) probe(ctx context.Context) error {
@@ -35,7 +35,7 @@ func (s *Store) probe(ctx context.Context) error {
 const largeProbe = 17 << 20
 
 // Check does what New does, and tries the condition also with an object that is
-// uploaded in parts, as large zips are: some services honour it for whole ones
+// uploaded in parts, as large zips are: some services honor it for whole ones
 // only. It sends 17 MiB, of which nothing stays; once for each new kind of service
 // is enough.
 func (s *Store) Check(ctx context.Context) error {
@@ -46,7 +46,7 @@ func (s *Store) Check(ctx context.Context) error {
 }
 
 // partsEvery is how long a store that uploads in parts believes that conditions on that
-// are honoured.
+// are honored.
 const partsEvery = time.Hour
 
 // probeParts is tryParts, once in partsEvery.

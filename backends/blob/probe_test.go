@@ -85,7 +85,7 @@ func TestOptions(t *testing.T) {
 	require.Error(t, err)
 }
 
-// A service that stops to honour conditions, on any key but the one that New tries, is
+// A service that stops to honor conditions, on any key but the one that New tries, is
 // found by the next write, and what is held stays what it is: of two servers that store
 // different content none is told that all went well unless the other is told that it did
 // not.
@@ -179,7 +179,7 @@ func TestOddListings(t *testing.T) {
 		"panicked":     page(entry(0, "")),
 		"1001 objects": page(many.String()),
 		"65537 bytes":  page(entry(0, date) + more(strings.Repeat("x", 64<<10+1))),
-		"not go on":    page(entry(0, date) + more("same")),
+		"not advance":  page(entry(0, date) + more("same")),
 	} {
 		t.Run(says, func(t *testing.T) {
 			defer server.Break("modules", modtest.Only(func(r *http.Request) bool { return r.URL.Query().Has("list-type") }, modtest.Body(body)))()

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// proofs lets writes share the proof that the service honours conditions: one request
+// proofs lets writes share the proof that the service honors conditions: one request
 // that creates what exists, and that the service must refuse. A proof counts for each
 // write that ended before the proof began, so a write that is alone makes its own, and
 // those that end while a proof is under way share the next.

@@ -11,7 +11,7 @@ import (
 )
 
 // Put stores .info and .mod, in one object. It asks first what is held, so that a service
-// that no longer honours conditions replaces nothing, and last makes sure that the
+// that no longer honors conditions replaces nothing, and last makes sure that the
 // service refuses to replace what was stored, see [proofs].
 func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mod []byte) error {
 	if err := ctx.Err(); err != nil {
@@ -69,7 +69,7 @@ func (s *Store) writeMeta(ctx context.Context, key string, object []byte) error 
 }
 
 // refused turns the error of a second, equal write of what was just created into whether
-// the service honoured the condition: then it has refused that write. One that has not may
+// the service honored the condition: then it has refused that write. One that has not may
 // have let this writer replace what another stored, or the other way around.
 func refused(err error) error {
 	switch {
@@ -78,5 +78,5 @@ func refused(err error) error {
 	case contended(err):
 		return nil
 	}
-	return fmt.Errorf("whether the service honours conditions can't be seen: %w", err)
+	return fmt.Errorf("can't tell whether the service honors conditions: %w", err)
 }

@@ -32,9 +32,9 @@ const atOnce = 1 << 20
 // partsFrom is the size in bytes above which a zip is uploaded in parts.
 const partsFrom = 16 << 20
 
-// Stage makes a file in the folder for temporary ones. Where the system lets it, the
-// file loses its name at once, so that nothing is left of it when the process
-// dies; on Windows it is left to whoever clears that folder.
+// Stage creates a file in the folder for temporary files. If the system allows it, Stage removes
+// the file's name at once, so that nothing is left when the process dies. On Windows the file
+// stays until somebody clears the folder.
 func (s *Store) Stage(ctx context.Context) (athens.Stage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (s *Store) Stage(ctx context.Context) (athens.Stage, error) {
 	return st, nil
 }
 
-// stage is a zip on its way in.
+// A stage is a zip that is being written.
 type stage struct {
 	s    *Store
 	f    *os.File
@@ -76,7 +76,7 @@ func (st *stage) Write(p []byte) (int, error) {
 
 func (st *stage) ReadAt(p []byte, off int64) (int, error) { return st.f.ReadAt(p, off) }
 
-// Close ends the stage. It waits for nobody: a ReadAt beside it fails.
+// Close ends the stage. It does not wait for readers: a concurrent ReadAt fails.
 func (st *stage) Close() (err error) {
 	st.closing.Do(func() {
 		st.fail = os.ErrClosed
@@ -98,7 +98,7 @@ func (st *stage) Commit(ctx context.Context, m module.Version, h1 string) error 
 	}
 	switch {
 	case !isHash(h1):
-		return fault(ctx, "commit", m, errors.New("the hash is none: "+h1))
+		return fault(ctx, "commit", m, errors.New("not an h1 hash: "+h1))
 	case st.size == 0:
 		return fault(ctx, "commit", m, errors.New("nothing was written"))
 	}
@@ -124,7 +124,7 @@ func (st *stage) Commit(ctx context.Context, m module.Version, h1 string) error 
 }
 
 // upload makes the file the zip of m, or returns the zip that m has. As [Store.Put] it
-// asks first what is held, and last makes sure that conditions are honoured.
+// asks first what is held, and last makes sure that conditions are honored.
 func (st *stage) upload(ctx context.Context, m module.Version, key, h1 string, put *meta) (held *zipObject, err error) {
 	s := st.s
 	if held, err := within(ctx, s.opts.Timeout, s.head(key)); err == nil {
@@ -177,7 +177,7 @@ func (z *zipObject) compare(m module.Version, h1 string) error {
 	case h1:
 		return nil
 	case "":
-		return errors.New("the object with the zip has no h1 in its metadata: it was not written by this package, or copied without")
+		return errors.New("the object with the zip has no h1 in its metadata: it was not written by this package, or was copied without its metadata")
 	}
 	return &athens.ConflictError{Module: m, File: athens.ZipFile, Held: z.h1, Got: h1}
 }

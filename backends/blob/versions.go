@@ -95,7 +95,7 @@ func (s *Store) walk(ctx context.Context, prefix string) iter.Seq2[module.Versio
 		for token := blob.FirstPageToken; len(token) > 0; {
 			objects, next, err := s.page(ctx, prefix, token, pageSize)
 			if err == nil && bytes.Equal(next, token) {
-				err = errors.New("the service's listing does not go on")
+				err = errors.New("the service's listing does not advance")
 			}
 			if err != nil {
 				yield(module.Version{}, err)

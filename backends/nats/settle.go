@@ -85,7 +85,7 @@ func (q *Queue) fail(j *job, err error) {
 	e.Ended, e.Reason = time.Now(), backoff.Reason(err)
 	level := slog.LevelWarn
 	if errors.Is(err, fs.ErrNotExist) {
-		level = slog.LevelInfo // somebody asked for what does not exist
+		level = slog.LevelInfo // a client requested a version that does not exist
 	}
 	q.log(level, "fill failed", j, err)
 	body, marshalErr := json.Marshal(e)

@@ -64,7 +64,7 @@ func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mo
 		if held, err := s.record(ctx, m); err == nil {
 			return held.same(m, info, mod)
 		}
-		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: fmt.Errorf("the .info is of %q", info.Version)}
+		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: fmt.Errorf("the .info names version %q", info.Version)}
 	}
 	file, err := info.Encode()
 	if err != nil {

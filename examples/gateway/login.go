@@ -12,13 +12,13 @@ import (
 	"strings"
 )
 
-// login is who may come in. A real service would ask its directory.
+// A login is the user name and password of the gateway. A real service would use its directory.
 type login struct {
 	dir            string // of the netrc file
 	user, password string
 }
 
-// newLogin takes the login from GATEWAY_LOGIN, as user:password, or makes one up.
+// newLogin takes the login from GATEWAY_LOGIN, as user:password, or generates one.
 func newLogin(dir string) (*login, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -29,12 +29,12 @@ func newLogin(dir string) (*login, error) {
 	}
 	user, password, ok := strings.Cut(given, ":")
 	if !ok || user == "" || strings.ContainsAny(given, " \t\r\n") {
-		return nil, errors.New("GATEWAY_LOGIN is not user:password without blanks")
+		return nil, errors.New("GATEWAY_LOGIN must be user:password, without blanks")
 	}
 	return &login{dir, user, password}, nil
 }
 
-// required lets nobody past without the login.
+// required refuses requests without the login.
 func (l *login) required(next http.Handler) http.Handler {
 	want := sha256.Sum256([]byte(l.user + ":" + l.password))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

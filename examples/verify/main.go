@@ -41,9 +41,9 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (damaged bool, err error) {
 	f := &server.Flags{FlagSet: flag.NewFlagSet("verify", flag.ContinueOnError), Name: "verify"}
 	var o storage.VerifyOptions
-	f.StringVar(&f.Dir, "dir", "", "check the store in this `folder`; empty is an error")
-	f.BoolVar(&o.Quarantine, "quarantine", false, "move what is damaged to .athens/quarantine in the folder; not set means that nothing is changed")
-	f.BoolVar(&o.Record, "record", false, "write a record for what has none and looks right, as in an adopted module cache; not set means that none is written")
+	f.StringVar(&f.Dir, "dir", "", "check the store in this `folder`; required")
+	f.BoolVar(&o.Quarantine, "quarantine", false, "move damaged files to .athens/quarantine in the folder; not set means that nothing is changed")
+	f.BoolVar(&o.Record, "record", false, "write a record for each version that has none and passes all other checks, as in an adopted module cache")
 	repair := f.String("repair", "", "repair what is damaged from this `URL` of a GOPROXY server, which implies -quarantine; empty means that nobody is asked")
 	f.StringVar(&f.Private, "private", "", "don't tell -repair of modules that match these `patterns` (as in GOPRIVATE);\nempty means none, not given means GOPRIVATE and GONOPROXY of the environment")
 	f.StringVar(&f.Rules, "rules", "", "read more of what is private from this `file` of a server's; empty means no rules")
@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (damaged 
 		return false, err
 	}
 	if info, err := os.Stat(f.Dir); err != nil || !info.IsDir() { // opening a store would make one
-		return false, fmt.Errorf("-dir: %q is no folder", f.Dir)
+		return false, fmt.Errorf("-dir: %q is not a folder", f.Dir)
 	}
 	store, err := storage.NewDisk(f.Dir, nil)
 	if err != nil {

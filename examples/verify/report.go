@@ -73,7 +73,7 @@ func (r *report) problem(c storage.Checked, p storage.Problem) {
 func (r *report) end() (damaged bool, err error) {
 	fmt.Fprintf(r.stdout, "%d versions, %d of them without a record; %d problems, %d of them repaired\n", r.versions, r.unrecorded, r.problems, r.mended)
 	if r.failed > 0 {
-		err = errors.New("not everything could be looked at")
+		err = errors.New("some files could not be checked")
 	}
 	return r.damaged, err
 }

@@ -1,13 +1,12 @@
 // Package cache keeps values in memory within a number of bytes.
 //
-// A [Cache] drops the value that was not used for the longest time when a new one
-// would exceed its bound, and a value whose time is over when it is asked for. A value
-// larger than the whole bound is not kept. The bound covers everything that the cache
-// makes the process hold: what the keys and values refer to, as the cost function
-// given to [New] counts it, and the cache's own entries and table, which the cache
-// adds itself.
+// When a new value would exceed the bound, a [Cache] drops the value that was not used for
+// the longest time. It drops an expired value when a caller asks for it. It does not keep a
+// value larger than the whole bound. The bound covers all memory that the cache keeps alive:
+// what the keys and values refer to, as the cost function given to [New] counts it, and the
+// cache's own entries and table, which the cache counts itself.
 //
-// There is no goroutine: time is read when a value with a time to live is asked for.
+// There is no goroutine: the cache reads the time when a caller asks for a value that expires.
 package cache
 
 import (
@@ -119,8 +118,7 @@ func (c *Cache[K, V]) Delete(key K) {
 	c.remove(c.byKey[key])
 }
 
-// Len returns the number of values, including those whose time is over and that
-// nobody asked for since.
+// Len returns the number of values, including expired ones that no caller has asked for since.
 func (c *Cache[K, V]) Len() int {
 	if c == nil {
 		return 0

@@ -20,7 +20,7 @@
 // caches, and a file system mounted without barriers, can lose it.
 //
 // BUG(durable): on macOS the os package asks for F_FULLFSYNC, but not every
-// external or network volume honours it.
+// external or network volume honors it.
 //
 // BUG(durable): a file system that refuses to fsync a folder (EINVAL, ENOTSUP:
 // some FUSE and SMB mounts), and Windows, which has no such call, are trusted
@@ -100,7 +100,7 @@ func Write[F File](fsys FS[F], f F, tmp, dst string, data []byte) error {
 }
 
 // Publish gives the file tmp, whose content is on the medium already, the name
-// dst. After an error dst may be there all the same.
+// dst. After an error, dst may exist or not.
 func Publish[F File](fsys FS[F], tmp, dst string) error {
 	if err := fsys.Rename(tmp, dst); err != nil {
 		return err
@@ -108,8 +108,7 @@ func Publish[F File](fsys FS[F], tmp, dst string) error {
 	return SyncDir(fsys, filepath.Dir(dst))
 }
 
-// SyncFile puts on the medium what was written to the file of that name,
-// whoever wrote it.
+// SyncFile puts the content of the named file on the medium, whichever process wrote it.
 func SyncFile[F File](fsys FS[F], name string) error {
 	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
@@ -119,7 +118,7 @@ func SyncFile[F File](fsys FS[F], name string) error {
 	return errors.Join(err, f.Close())
 }
 
-// SyncDir puts on the medium which names the folder dir has.
+// SyncDir puts the names in the folder dir on the medium.
 func SyncDir[F File](fsys FS[F], dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -131,10 +130,9 @@ func SyncDir[F File](fsys FS[F], dir string) error {
 	return err
 }
 
-// MkdirAll makes the folder dir with what it lacks of parents, and puts them
-// all on the medium from root down: a folder that is there already may be one
-// whose maker died before it was. Root itself must exist, and dir lie below it
-// or be it.
+// MkdirAll makes the folder dir and its missing parents, and puts all folders from root down on
+// the medium: the process that made an existing folder may have died before it was there. Root
+// must exist, and dir must be root or below it.
 func MkdirAll[F File](fsys FS[F], root, dir string) error {
 	if dir == root || len(dir) < len(root) {
 		return nil

@@ -150,8 +150,8 @@ func hostileAnswers(t *testing.T) map[string]hostileAnswer {
 		"length too short":     {".zip", answerText(statusOKLine + "Content-Length: 2\r\n\r\nPK and much more"), "not a zip"},
 		"two lengths":          {".mod", answerText(statusOKLine + "Content-Length: 21\r\nContent-Length: 20\r\n\r\nmodule example.com/m\n"), ""},
 		"length and chunks":    {".zip", answerText(statusOKLine + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"), ""},
-		"gzip not asked for":   {".mod", answerText(statusOKLine + "Content-Encoding: gzip\r\n\r\n" + gzipped(t, 1000)), "encoded although"},
-		"gzip bomb":            {".zip", answerText(statusOKLine + "Content-Encoding: gzip\r\n\r\n" + gzipped(t, 64<<20)), "encoded although"},
+		"gzip not asked for":   {".mod", answerText(statusOKLine + "Content-Encoding: gzip\r\n\r\n" + gzipped(t, 1000)), "a Content-Encoding that was not requested"},
+		"gzip bomb":            {".zip", answerText(statusOKLine + "Content-Encoding: gzip\r\n\r\n" + gzipped(t, 64<<20)), "a Content-Encoding that was not requested"},
 		"gzip twice":           {".info", answerText(statusOKLine + "Transfer-Encoding: gzip, chunked\r\n\r\n"), ""},
 		"header without end":   {".mod", answerEndlessly(statusOKLine, "X-Header: "+strings.Repeat("x", 1000)+"\r\n"), ""},
 		"line without end":     {".mod", answerEndlessly(statusOKLine+"X-Header: ", "x"), ""},
@@ -168,7 +168,7 @@ func hostileAnswers(t *testing.T) map[string]hostileAnswer {
 		"silence in a zip":     {".zip", answerAndHang(statusOKLine + "Content-Length: 100\r\n\r\nPK"), ""},
 		"drops":                {".mod", answerSlowly(statusOKLine + "Content-Length: 1000000\r\n\r\n"), "within"},
 		"loop":                 {".mod", answerText("HTTP/1.1 302 Found\r\nLocation: x.mod\r\nContent-Length: 0\r\n\r\n"), "too many times"},
-		"redirect to a file":   {".mod", answerText("HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n"), "not on the web"},
+		"redirect to a file":   {".mod", answerText("HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n"), "neither http nor https"},
 	}
 	return answers
 }

@@ -1,9 +1,8 @@
-// Package flight shares work between those who want it at the same time.
+// Package flight shares work between callers that want it at the same time.
 //
-// A flight belongs to nobody in particular: it runs on its group's context, not
-// on that of the caller who happened to come first, and it goes on when a
-// waiter leaves. Its parts are [Future]s, so that one waiter can go on with the
-// first part while another waits for the last.
+// A flight does not depend on the caller that started it: it runs on its group's
+// context, and continues when a waiter leaves. Its parts are [Future]s, so one
+// waiter can continue with the first part while another waits for the last.
 package flight
 
 import (
@@ -14,7 +13,7 @@ import (
 	"sync"
 )
 
-// Future is a value that will be there. Make one with [NewFuture].
+// Future is a value that is set later. Make one with [NewFuture].
 type Future[V any] struct {
 	once  sync.Once
 	done  chan struct{}
@@ -72,16 +71,16 @@ func Start[V any](fn func() (V, error)) *Future[V] {
 	return f
 }
 
-// errGone is what waiters get whose goroutine ended by [runtime.Goexit].
+// errGone is the result if the goroutine ended by [runtime.Goexit].
 var errGone = errors.New("internal error: the work ended without a result")
 
-// ErrClosed is what a flight fails with that was wanted after [Group.Wait].
+// ErrClosed is the error of a flight that a caller wants after [Group.Wait].
 var ErrClosed = errors.New("shutting down")
 
-// ErrFull is what a flight fails with that a bounded group has no room for.
-var ErrFull = errors.New("too many are under way")
+// ErrFull is the error of a flight that a bounded group has no room for.
+var ErrFull = errors.New("too many calls are running")
 
-// PanicError is what a waiter gets of a flight that panicked.
+// PanicError is the error of a flight that panicked.
 type PanicError struct {
 	Value any    // of the panic
 	Stack []byte // where it happened
@@ -89,7 +88,7 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("internal error: %v", e.Value) }
 
-// Group is a set of flights, at most one a key at any time.
+// Group is a set of flights, with at most one for each key at any time.
 type Group[K, T comparable] struct {
 	ctx     context.Context
 	mu      sync.Mutex

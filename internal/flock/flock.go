@@ -1,7 +1,7 @@
-// Package flock locks files against other processes, with flock(2). A lock
-// belongs to the open file, so that it also excludes another opening of the same
-// file in the same process, and ends with the process however that ends: whoever
-// can take it knows that its owner is dead.
+// Package flock locks files against other processes, with flock(2). A lock belongs
+// to the open file, so it also excludes a second open of the file in the same process.
+// It ends with the process, however that ends: a process that can take the lock knows
+// that the owner is dead.
 //
-// Where a system has no such locks, [Supported] is false and each is free.
+// On systems without such locks, [Supported] is false and every lock is free.
 package flock

@@ -7,7 +7,7 @@ import "os"
 // Supported says whether this system has locks on files.
 const Supported = false
 
-// Try reports true: here nobody else has a lock.
+// Try reports true: this system has no locks that another process could hold.
 func Try(*os.File) (bool, error) { return true, nil }
 
 // Release closes f.

@@ -12,9 +12,8 @@ import (
 // Supported says whether this system has locks on files.
 const Supported = true
 
-// Try takes the exclusive lock on an open file, if no other open file has it,
-// and reports whether. The lock ends when f is closed, by whatever end of the
-// process too.
+// Try takes the exclusive lock on an open file if no other open file has it, and reports
+// whether it did. The lock ends when f is closed, or with the process.
 func Try(f *os.File) (bool, error) {
 	conn, err := f.SyscallConn()
 	if err != nil {

@@ -3,12 +3,12 @@
 //
 //	go run ./internal/hometrap go test ./fetcher
 //
-// The home holds what programs look for in one: settings of git, ssh, the go command
-// and others, credentials, and caches, all of which would break who heeds them. So a
-// test that does not isolate itself (see modtest.Main) fails here, and not on the
-// machine of somebody who has such a file. Go's own settings and caches are passed on.
+// The home has the files that programs look for: settings of git, ssh, the go command and
+// others, credentials, and caches. Each of them breaks a program that uses it. So a test that
+// does not isolate itself (see modtest.Main) fails here, and not on the machine of a developer
+// who has such a file. Go's own settings and caches are passed on.
 //
-// On Linux it notices each file that is opened; elsewhere only what is changed.
+// On Linux the command notices each file that is opened, elsewhere only changed files.
 package main
 
 import (

@@ -107,9 +107,9 @@ func (l *reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Writer is a writer with a limit. It remembers by itself why a write failed, because
-// the caller that writes, often somebody else's code, may report something else. It
-// is not safe for concurrent use.
+// Writer is a writer with a limit. It remembers why a write failed, because the code that
+// writes may be in another library and report a different error. It is not safe for
+// concurrent use.
 type Writer struct {
 	w        io.Writer
 	budget   *Budget

@@ -71,9 +71,9 @@ func (s *Semaphore) Release() {
 func (s *Semaphore) Taken() int { return len(s.taken) }
 
 // Keyed has a number of slots for each key and one for all keys together. One key whose
-// slots are all taken, such as a host that hangs, takes no more from the others. It
-// remembers only the keys that are in use, of which there are no more than slots and
-// callers that wait. It is safe for concurrent use. Make one with [NewKeyed].
+// slots are all taken, such as a host that hangs, takes none from the others. It
+// remembers only the keys that are in use, at most one for each slot and waiting
+// caller. It is safe for concurrent use. Make one with [NewKeyed].
 type Keyed[K comparable] struct {
 	each  int
 	users int // that may have a slot or wait for one
@@ -147,7 +147,7 @@ func (k *Keyed[K]) enter(key K) *slots {
 	return s
 }
 
-// leave forgets a key that nobody uses.
+// leave forgets a key that no caller uses.
 func (k *Keyed[K]) leave(key K, s *slots) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package netguard connects to the public internet only: what somebody else's page,
-// redirect or name says must not lead this server to an address inside.
+// Package netguard connects to the public internet only: another party's page, redirect
+// or DNS name must not lead this server to a private address.
 package netguard
 
 import (
@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Forbidden is a refusal to connect to an address. It names the host that was
-// asked for and not its address, which is nobody's business outside.
+// Forbidden is a refusal to connect to an address. It names the requested host but not its
+// address, which clients must not learn.
 type Forbidden struct{ Host string }
 
 func (e Forbidden) Error() string {
@@ -29,9 +29,9 @@ const DialTimeout = 10 * time.Second
 // A DialFunc connects to an address as [net.Dialer.DialContext] does.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Dial connects to public addresses only. It judges each address that
-// the name resolved to, right before the connection, so that a name that
-// resolves differently the next time gains nothing. A nil resolver is Go's own.
+// Dial connects to public addresses only. It checks each resolved address right before the
+// connection, so a name that resolves differently the next time gains nothing. A nil resolver
+// means Go's own.
 func Dial(resolver *net.Resolver) DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		d := net.Dialer{
@@ -45,8 +45,8 @@ func Dial(resolver *net.Resolver) DialFunc {
 	}
 }
 
-// judge returns nil if resolved, an address and port that asked for resolved
-// to, is public.
+// judge returns nil if resolved is a public address with a port. Asked is the name that
+// resolved to it.
 func judge(asked, resolved string) error {
 	ip, err := netip.ParseAddrPort(resolved)
 	if err == nil && IsPublic(ip.Addr()) {
@@ -59,9 +59,8 @@ func judge(asked, resolved string) error {
 	return Forbidden{host}
 }
 
-// checked makes dial, which somebody else wrote, refuse addresses that are not
-// public. That is only known once the connection is there: it is closed then,
-// before anything was sent.
+// checked makes a dial function of the embedder refuse addresses that are not public. The address
+// is only known once the connection exists; it is then closed before anything is sent.
 func checked(dial DialFunc) DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)

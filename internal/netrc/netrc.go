@@ -165,9 +165,8 @@ func Load(name string) (*File, error) {
 	return Parse(string(data)), nil
 }
 
-// DefaultPath is where the go command looks: the file that NETRC names, else
-// .netrc (on Windows _netrc) in the home folder. It is empty if there is no
-// home folder.
+// DefaultPath returns the file that the go command reads: the one that NETRC names, otherwise
+// .netrc (on Windows _netrc) in the home folder. It returns "" if there is no home folder.
 func DefaultPath() string {
 	if name := os.Getenv("NETRC"); name != "" {
 		return name

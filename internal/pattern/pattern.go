@@ -113,8 +113,8 @@ func plain(path string) string {
 	return strings.Join(elements, "/")
 }
 
-// withoutEndings returns a path whose elements behind the host lack ".git" and
-// the like, and ".v2" and the like: what is at x.git is at x, too.
+// withoutEndings removes endings such as ".git" and ".v2" from the path's elements after the host:
+// a repository at x.git is also found at x.
 func withoutEndings(path string) string {
 	host, rest, _ := strings.Cut(path, "/")
 	if !strings.Contains(rest, ".") {

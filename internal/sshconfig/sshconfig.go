@@ -101,7 +101,7 @@ func (r *reader) file(f File, active bool, depth int) error {
 		number++
 		key, args, ok := split(line)
 		if !ok {
-			return fmt.Errorf("%s: line %d: a quote does not end", f.Name, number)
+			return fmt.Errorf("%s: line %d: unterminated quote", f.Name, number)
 		}
 		switch {
 		case key == "":
@@ -257,7 +257,7 @@ func (r *reader) path(name string) string {
 }
 
 // split takes a line apart into its keyword in lower case and its arguments,
-// which may stand in double quotes. It is not ok if a quote does not end.
+// which may stand in double quotes. It is not ok if unterminated quote.
 func split(line string) (key string, args []string, ok bool) {
 	line = strings.TrimSpace(line)
 	if line == "" || line[0] == '#' {

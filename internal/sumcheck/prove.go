@@ -13,7 +13,7 @@ import (
 	"github.com/athens-go/athens/internal/flight"
 )
 
-// claim is what is to be proved of a tree: each part that is not zero.
+// A claim is a statement about a tree that is proved. Zero parts claim nothing.
 type claim struct {
 	tree   tlog.Tree
 	older  tlog.Tree // has grown into tree
@@ -21,16 +21,14 @@ type claim struct {
 	tile   tlog.Tile // is one of its full tiles
 }
 
-// unproven says that a claim could be neither proved nor refuted, because a
-// tile could not be had.
+// unproven says that a claim could be neither proved nor refuted, because a tile is missing.
 type unproven struct{ err error }
 
 func (e *unproven) Error() string { return "not proved: " + e.err.Error() }
 func (e *unproven) Unwrap() error { return e.err }
 
-// prove checks a claim by tiles: kept ones where there are, else the
-// database's. One from the store may be broken, so if the claim seems wrong with
-// such a tile, the store does not count.
+// prove checks a claim with tiles from the store, otherwise from the database. A stored tile may
+// be damaged: if the claim is wrong with one, prove tries again without the store.
 func (d *Database) prove(ctx context.Context, c claim, head *Head, ask Ask) (*proof, error) {
 	p := &proof{ctx: ctx, db: d, head: head, ask: ask, tiles: make(map[tlog.Tile]*tile)}
 	err := p.check(c)
@@ -41,8 +39,8 @@ func (d *Database) prove(ctx context.Context, c claim, head *Head, ask Ask) (*pr
 	return p, err
 }
 
-// proof is a claim's proof on its way: it reads tiles, and once check has
-// returned nil all that were read are proved.
+// A proof reads the tiles for a claim. When check has returned nil, all tiles that it has read
+// are proved.
 type proof struct {
 	ctx     context.Context
 	db      *Database

@@ -17,15 +17,15 @@ const (
 	maxNote   = 16 << 10
 )
 
-// maxTree is the largest tree that is taken, in records: it keeps the arithmetic
-// of tlog far from overflow.
+// maxTree is the largest accepted tree, in records. It keeps the arithmetic of tlog far from
+// overflow.
 const maxTree = 1 << 48
 
-// Error says that what a database said can't be right. It is nobody's outage.
+// Error says that a database's answer is wrong. It is no outage.
 type Error struct {
 	// Err is what is wrong.
 	Err error
-	// Alarm is set if that contradicts something signed: somebody lies.
+	// Alarm is set if the answer contradicts a signed one, so that one of them is forged.
 	Alarm bool
 }
 

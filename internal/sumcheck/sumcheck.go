@@ -1,27 +1,27 @@
-// Package sumcheck decides which answers of a checksum database may be kept,
-// and answers from what is kept.
+// Package sumcheck proves the answers of a checksum database, stores the proved ones, and
+// answers from the store. A sumdb.Client of x/mod can't do this: it serves one go command,
+// and this package serves one consistent tree to many.
 //
 // A database is a log: a list of records, each the go.sum lines of a version,
 // under a Merkle tree whose root is signed (https://research.swtch.com/tlog).
 // An answer to a lookup is a record with a signed tree that has it; tiles hold
-// the tree's hashes. What is kept is
+// the tree's hashes. The store has
 //
 //	NAME/head                         one signed tree, and its right edge
 //	NAME/lookup/example.com/m@v1.0.0  records that are in it
 //	NAME/tile/8/0/x001/234            full tiles of it
 //
-// The tree is replaced only by one that it has grown into, by proof. All
-// answers to lookups are given with that one tree, whatever tree the database
-// sent them with: both are signed, and so whoever verifies one answer or all,
-// in any order, needs the same tiles, and those are kept. A tree that a client
-// was given earlier is a beginning of the present one, for which the same
-// holds: each step of the proof has read the older tree's edge.
+// A tree is replaced only by a later tree that is proved to contain it. All lookups are
+// answered with that one tree, even if the database sent another: both are signed. So a client
+// that verifies answers in any order needs the same tiles, and those are stored. An earlier
+// tree that a client got is a beginning of the present one, and its tiles are stored too: each
+// step of the proof has read the older tree's edge.
 //
-// Nothing is kept that has not been proved, and what is read from the store is
-// proved before it is used. Without the database's key a signature can't be
-// checked, and it is the first tree seen that the others must agree with.
+// Only proved answers are stored, and stored answers are proved again before they are used.
+// Without the database's key its signatures can't be checked; later trees must then agree with
+// the first one.
 //
-// A tree that is neither kept nor given to anyone is not compared with others.
+// A tree that is neither stored nor passed on is not compared with others.
 package sumcheck
 
 import (
@@ -43,20 +43,19 @@ type Store interface {
 	PutSumDB(ctx context.Context, name string, data []byte) error
 }
 
-// Memory keeps what was proved lately; it may forget anything. What it is given
-// and returns is not changed.
+// Memory keeps recently proved answers; it may forget any of them. Callers do not change what it
+// is given or returns.
 type Memory interface {
 	Get(path string) []byte
 	Put(path string, data []byte)
 }
 
-// Ask gets an answer of the database, by the path behind sumdb/NAME/. What it
-// returns is not changed.
+// Ask gets an answer of the database by its path after sumdb/NAME/. Callers do not change what it
+// returns.
 type Ask func(ctx context.Context, path string) ([]byte, error)
 
-// Database is what is kept of one checksum database. Its methods may be called
-// from many goroutines. Several of them, and several processes, may share a
-// Store: the worst that comes of it is that something is asked for again.
+// Database has the stored answers of one checksum database. It is safe for concurrent use.
+// Several Databases and processes may share a Store; at worst they ask for an answer twice.
 type Database struct {
 	name     string
 	folder   string // in the store
@@ -65,31 +64,31 @@ type Database struct {
 	memory   Memory
 	notKept  func(error)
 
-	turn chan struct{} // held by whoever moves the head
+	turn chan struct{} // taken while the head is replaced
 	mu   sync.Mutex
 	head *Head
 }
 
-// New returns the database of that name. Without a verifier signatures are not
-// checked. notKept is told when something can't be kept, which changes no
-// answer, or when what is kept is broken.
+// New returns the database of that name. Without a verifier, signatures are not checked. notKept
+// is called when an answer can't be stored, which changes no answer, or when a stored one is
+// damaged.
 func New(name string, verifier note.Verifier, store Store, memory Memory, notKept func(error)) *Database {
 	return &Database{name: name, folder: protocol.DBFolder(name), verifier: verifier, store: store, memory: memory, notKept: notKept, turn: make(chan struct{}, 1)}
 }
 
-// Head returns the kept tree, nil if there is none.
+// Head returns the stored tree, or nil if there is none.
 func (d *Database) Head(ctx context.Context) *Head {
 	d.mu.Lock()
 	head := d.head
 	d.mu.Unlock()
 	if head == nil {
-		head, _ = d.reload(ctx) // who can't read it knows of none
+		head, _ = d.reload(ctx) // a head that can't be read counts as none
 	}
 	return head
 }
 
-// reload looks into the store, where another process may have put a later tree.
-// The error says that it can't be read; what is broken counts as none.
+// reload reads the store, where another process may have put a later tree. The error says that
+// the store can't be read; a damaged tree counts as none.
 func (d *Database) reload(ctx context.Context) (*Head, error) {
 	d.mu.Lock()
 	ours := d.head
@@ -117,13 +116,12 @@ func (d *Database) reload(ctx context.Context) (*Head, error) {
 	return d.head, nil
 }
 
-// nobody is who is asked if only what is kept counts.
+// nobody answers "not found", for questions to the store alone.
 func nobody(context.Context, string) ([]byte, error) { return nil, fs.ErrNotExist }
 
-// Lookup answers a lookup of m, whose path is lookup/…. Held says that the
-// database was not asked. The error is an [*Error] if the database's answer is
-// wrong, else the one of ask. An answer that can't be proved for want of a tile
-// is passed on as it came.
+// Lookup answers a lookup of m, whose path is lookup/…. Held says that the database was not
+// asked. The error is an [*Error] if the database's answer is wrong, otherwise that of ask. An
+// answer that can't be proved because a tile is missing is passed on unchanged.
 func (d *Database) Lookup(ctx context.Context, m module.Version, path string, ask Ask) (body []byte, held bool, err error) {
 	if body := d.memory.Get(path); body != nil {
 		if r, err := ParseLookup(body, m); err == nil {
@@ -220,7 +218,7 @@ func (d *Database) move(ctx context.Context, tree tlog.Tree, signed []byte, r *R
 	if err != nil {
 		return nil, err
 	}
-	err = p.keep() // first, for whoever has the tree needs them
+	err = p.keep() // first, because clients with the tree need them
 	if err == nil {
 		head, err = d.reload(ctx)
 	}
@@ -242,7 +240,7 @@ func (d *Database) move(ctx context.Context, tree tlog.Tree, signed []byte, r *R
 }
 
 // Latest returns what to answer for latest, where the database has said signed:
-// the kept tree if that is as late, else the database's, which takes its place.
+// the stored tree if it is as late, otherwise the database's, which replaces it.
 // One that can't be proved for want of a tile is passed on. The error is an
 // [*Error].
 func (d *Database) Latest(ctx context.Context, signed []byte, ask Ask) ([]byte, error) {

@@ -34,7 +34,7 @@ func TestOneFolder(t *testing.T) {
 	s, err := embedded.New(dir, nil)
 	require.NoError(t, err)
 	_, err = embedded.New(dir, nil)
-	require.ErrorContains(t, err, "another server has this folder")
+	require.ErrorContains(t, err, "another server uses this folder")
 	publish(t, s.Conn(), true)
 	require.NoError(t, s.Close())
 	require.NoError(t, s.Close(), "a second Close")

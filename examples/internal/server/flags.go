@@ -51,30 +51,31 @@ func NewFlags(name, addr string) *Flags {
 	f.StringVar(&f.Dir, "dir", "", "keep modules in this `folder`, a GOPROXY tree; empty means one in the user's cache folder")
 	f.StringVar(&f.Private, "private", "", "fetch modules that match these `patterns` (as in GOPRIVATE) from version control only,\nand let only these be on private addresses; empty means none, not given means GOPRIVATE and GONOPROXY of the environment and of 'go env -w'")
 	f.StringVar(&f.Rules, "rules", "", "read private, public, block and allow rules from this `file`; empty means no rules")
-	f.StringVar(&f.SumDB, "sumdb", "off", "store public modules only if this `database` vouches for them: 'NAME+HASH+KEY [URL]', or the name alone if the\ngo command knows its key, as in GOSUMDB; off means none is asked")
-	f.StringVar(&f.VCS, "vcs", "git", "fetch from `git` repositories without any program, or let an installed 'go' command fetch\nwhat else there is (hg, svn, fossil, bzr)")
+	f.StringVar(&f.SumDB, "sumdb", "off", "store public modules only if this checksum `database` vouches for them: 'NAME+HASH+KEY [URL]', or the name alone\nif the go command knows its key, as in GOSUMDB; off means that no database is asked")
+	f.StringVar(&f.VCS, "vcs", "git", "fetch from `git` repositories in process, or let an installed 'go' command fetch\nother version control too (hg, svn, fossil, bzr)")
 	f.Int64Var(&f.CacheBytes, "max-cache-bytes", 0, "keep at most this many `bytes` of repositories, with what several fetches receive at once (a fetch that\nruns alone may exceed it); 0 means 20 GiB")
 	f.StringVar(&f.Ops, "ops", "", "serve operators on this `address`: /fills, /metrics, profiles, and /readyz with reasons; empty means nowhere")
-	f.StringVar(&f.logFormat, "log-format", "text", "write the log as key=value `text` or as 'json', an object a line")
+	f.StringVar(&f.logFormat, "log-format", "text", "write the log as key=value `text`, or as 'json' with one object per line")
 	f.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "write log lines of this `level` and above: debug, info, warn or error; with warn, no line for requests that succeed")
-	f.BoolVar(&f.version, "version", false, "print the version and do nothing else; not given means serve")
+	f.BoolVar(&f.version, "version", false, "print the version and exit")
 	f.DurationVar(&f.ttl.list, "list-ttl", time.Minute, "give an answer to list, @latest or a query again for this `duration` without asking its source; 0 means ask each time")
 	f.DurationVar(&f.ttl.stale, "stale-ttl", 15*time.Second, "after -list-ttl, give it for this `duration` at once while its source is asked again; 0 means that clients wait")
-	f.DurationVar(&f.ttl.patience, "stale-after", time.Second, "give an older answer, or what is held, after waiting for the source of list, @latest or a query for this `duration`;\n0 means wait until it answers or fails")
+	f.DurationVar(&f.ttl.patience, "stale-after", time.Second, "give an older answer, or what is stored, after waiting for the source of list, @latest or a query for this `duration`;\n0 means wait until it answers or fails")
 	f.IntVar(&f.pseudo, "max-pseudo-versions", 500, "store at most this `number` of new pseudo-versions of a module in an hour; 0 means no limit")
 	f.DurationVar(&f.ttl.missing, "missing-ttl", time.Minute, "remember \"not found\" for this `duration`; 0 means not at all")
 	f.DurationVar(&f.ttl.down, "down-ttl", 5*time.Second, "don't ask a source that has failed for this `duration`; 0 means ask each time")
 	return f
 }
 
-// check refuses values that make no sense.
+// check refuses invalid values. A program that defines some of the flags only, such as verify,
+// has no -log-format.
 func (f *Flags) check() error {
-	if f.logFormat != "text" && f.logFormat != "json" {
-		return fmt.Errorf("-log-format is text or json, not %q", f.logFormat)
+	if f.Lookup("log-format") != nil && f.logFormat != "text" && f.logFormat != "json" {
+		return fmt.Errorf("-log-format must be text or json, not %q", f.logFormat)
 	}
 	for name, d := range map[string]time.Duration{"list-ttl": f.ttl.list, "stale-ttl": f.ttl.stale, "stale-after": f.ttl.patience, "missing-ttl": f.ttl.missing, "down-ttl": f.ttl.down} {
 		if d < 0 {
-			return fmt.Errorf("-%s is %v, less than zero", name, d)
+			return fmt.Errorf("-%s is %v; it must not be negative", name, d)
 		}
 	}
 	return nil

@@ -6,9 +6,9 @@ import (
 	"os"
 )
 
-// gitDir makes the folder for repositories. Where the store can't be written, as
-// a module cache that somebody else fills or a full disk, what it holds is served
-// all the same: the repositories are in a temporary folder then.
+// gitDir makes the folder for repositories. If the store can't be written, as on a full disk or in
+// another program's module cache, the stored versions are still served: the repositories are then
+// in a temporary folder.
 func (p *Parts) gitDir() (string, error) {
 	dir, err := p.Flags.GitDir()
 	if err != nil {
@@ -20,7 +20,7 @@ func (p *Parts) gitDir() (string, error) {
 	if p.Store.Writable(context.Background()) == nil {
 		return "", fmt.Errorf("repositories: %w", err)
 	}
-	p.Log.Warn("the store can't be written: what it does not hold is not kept", "error", err)
+	p.Log.Warn("can't write to the store: fetched modules are served, but not stored", "error", err)
 	if dir, err = os.MkdirTemp("", "athens-git-"); err != nil {
 		return "", fmt.Errorf("repositories: %w", err)
 	}

@@ -39,7 +39,7 @@ func TestStoreThatCannotBeWritten(t *testing.T) {
 	parts, err := Open(flags, log)
 	require.NoError(t, err)
 	flush()
-	assert.Contains(t, said.String(), "the store can't be written")
+	assert.Contains(t, said.String(), "can't write to the store")
 	kept, err := os.ReadDir(temp)
 	require.NoError(t, err)
 	assert.Len(t, kept, 1)

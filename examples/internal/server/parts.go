@@ -100,7 +100,7 @@ func OpenOn(store Store, fills athens.FillScheduler, flags *Flags, log *slog.Log
 	return p, nil
 }
 
-// closes makes Serve's end the end of part, too: of its files and connections.
+// closes makes Serve close part, if it can be closed, when it ends.
 func (p *Parts) closes(part any) {
 	if c, ok := part.(io.Closer); ok {
 		p.closers = append(p.closers, func() {

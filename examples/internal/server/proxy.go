@@ -32,7 +32,7 @@ func (f *ProxyFlags) Check() error {
 	case *f.fill != "asked" && *f.fill != "whole":
 		return fmt.Errorf("-fill is asked or whole, not %q", *f.fill)
 	case *f.after < 0:
-		return fmt.Errorf("-fill-after is %v, less than zero", *f.after)
+		return fmt.Errorf("-fill-after is %v; it must not be negative", *f.after)
 	}
 	return nil
 }
