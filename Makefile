@@ -19,7 +19,8 @@ race:
 # The same tests again and again, with the race detector, in another order each time.
 soak:
 	go test -race -count=$(SOAK) -shuffle=on -timeout=6h work
-	ATHENS_FULL=1 go test -count=1 -timeout=1h ./fetcher/... ./internal/modtest/... ./internal/gosuite
+	.ci/run fidelity
+	ATHENS_FULL=1 .ci/run gosuite
 	ATHENS_SOAK=200 ATHENS_SEED=$$(date +%s) go test -run 'RandomRepositories|Memory' -timeout=2h ./fetcher
 	ATHENS_SOAK=1 go test -run 'ManyVersions|EverySystemCall' -v -timeout=1h ./storage
 	ATHENS_SOAK=1 go test -run 'ProcessesOneFolder|FillsSurviveKills|HostilePacks' -v -timeout=1h ./internal/e2e

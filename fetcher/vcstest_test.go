@@ -27,8 +27,11 @@ const vgotest1 = "github.com/rsc/vgotest1"
 // command makes of them; and with what its own tests expect.
 func TestGoCommandsRepositories(t *testing.T) {
 	src := vcstest.Open(t)
-	for _, name := range src.Names("git") {
+	for i, name := range src.Names("git") {
 		t.Run(path.Base(name), func(t *testing.T) {
+			if testing.Short() && i%4 > 0 {
+				t.Skip("-short compares a quarter of the repositories")
+			}
 			t.Parallel()
 			repo := src.Build(t, name)
 			if repo.VCS != "git" {

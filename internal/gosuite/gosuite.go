@@ -7,5 +7,8 @@
 // and has its module server call it: every request for a module then goes to an
 // Athens server, whose upstream is the original server.
 //
-//	ATHENS_FULL=1 go test ./internal/gosuite
+//	ATHENS_GOSUITE=1 go test ./internal/gosuite
+//
+// runs a part of the scripts, always the same, and with ATHENS_FULL=1 all of them.
+// ATHENS_SCRIPTS names others: a list of expressions, with commas between them.
 package gosuite

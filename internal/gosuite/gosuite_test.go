@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"hash/crc32"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,7 +43,7 @@ var (
 
 // varies names the scripts that pass or fail by what the scripts beside them have
 // asked the same server before.
-var varies = map[string]bool{"mod_get_nopkgs": true}
+var varies = map[string]bool{"mod_get_nopkgs": true, "mod_download_too_many_redirects": true}
 
 func TestRedirecting(t *testing.T) { run(t, whenRedirecting, "-miss", "redirect") }
 
@@ -49,11 +51,12 @@ func TestFetching(t *testing.T) { run(t, whenFetching, "-miss", "fetch") }
 
 // run runs the scripts and holds what fails against what is known to.
 func run(t *testing.T, known map[string]string, args ...string) {
-	if os.Getenv("ATHENS_FULL") == "" {
-		t.Skip("takes minutes: set ATHENS_FULL=1")
+	if os.Getenv("ATHENS_GOSUITE") == "" && !modtest.Full() {
+		t.Skip("takes minutes: set ATHENS_GOSUITE=1")
 	}
+	names, least := scripts(t)
 	suite := newSuite(t, append(args, "-addr", "127.0.0.1:0", "-private=", "-dir", t.TempDir(), "-fill-after", "0"))
-	passed, failed := suite.run(t, scripts(), "-overlay", suite.overlay)
+	passed, failed := suite.run(t, names, "-overlay", suite.overlay)
 	t.Logf("%d scripts passed, %d failed", len(passed), len(failed))
 	for name := range failed {
 		if known[name] != "" {
@@ -77,16 +80,33 @@ func run(t *testing.T, known map[string]string, args ...string) {
 	for _, name := range slices.Sorted(maps.Keys(failed)) {
 		t.Errorf("%s fails behind a proxy:\n%s", name, failed[name])
 	}
-	assert.Greater(t, len(passed), 250, "the suite ran")
+	assert.Greater(t, len(passed), least, "the suite ran")
 }
 
-// scripts are those to run: all about modules, or what ATHENS_SCRIPTS names, a list
-// of expressions.
-func scripts() []string {
+// telling says which scripts every run has: those in which a server between the go
+// command and its upstream makes a difference.
+var telling = regexp.MustCompile("proxy|sumdb|redirect|retract|download|latest|get_newcycle|badzip|bad_filenames|nopkgs|pkg_version|invalid_version|case|gonoproxy")
+
+// scripts are those to run, and more than how many pass: what ATHENS_SCRIPTS names, all
+// about modules with ATHENS_FULL, or the telling ones and an eighth of the others.
+func scripts(t *testing.T) (names []string, least int) {
 	if only := os.Getenv("ATHENS_SCRIPTS"); only != "" {
-		return strings.Split(only, ",")
+		return strings.Split(only, ","), 0
 	}
-	return []string{"mod_.*"}
+	if modtest.Full() {
+		return []string{"mod_.*"}, 250
+	}
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	require.NoError(t, err)
+	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(goroot)), "src/cmd/go/testdata/script/mod_*.txt"))
+	require.NoError(t, err)
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		if telling.MatchString(name) || crc32.ChecksumIEEE([]byte(name))%8 == 0 {
+			names = append(names, name)
+		}
+	}
+	return names, len(names) * 3 / 4
 }
 
 // suite is a prepared run of the go command's tests.
