@@ -1,4 +1,4 @@
-// These tests hold the pages against the programs that they are about.
+// These tests compare the pages with the programs that they describe.
 package examples_test
 
 import (
@@ -84,10 +84,18 @@ func help(t *testing.T) (texts map[string]string, flags map[string][]string) {
 	return texts, flags
 }
 
-// A default in a table of flags is the one that -h shows. A command that starts an
-// example gives it flags that it has, and a flag in the text is a flag of some example.
+// The table of a server's page has the flags that -h shows and no others, with their defaults.
+// A command that starts an example gives it flags that it has, and a flag in the text is a flag
+// of some example.
 func TestFlagsOnPages(t *testing.T) {
 	texts, flags := help(t)
+	t.Run("tables", func(t *testing.T) {
+		for _, name := range []string{"proxy", "registry"} {
+			page, err := os.ReadFile(filepath.Join(root, "docs", name+".md"))
+			require.NoError(t, err)
+			assert.ElementsMatch(t, flags[name], found("(?m)^\\| `-([a-z-]+)` \\|", string(page)), "docs/%s.md", name)
+		}
+	})
 	t.Run("defaults", func(t *testing.T) { checkDefaults(t, texts) })
 	t.Run("names", func(t *testing.T) { checkFlags(t, flags) })
 }

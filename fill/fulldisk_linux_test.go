@@ -18,7 +18,7 @@ import (
 func TestFullDisk(t *testing.T) {
 	disk := modtest.SmallDisk(t, "4m")
 	dir, ballast := filepath.Join(disk, "fills"), filepath.Join(disk, "ballast")
-	var log lockedBuffer
+	var log modtest.Log
 	opts := &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}
 	q := openQueue(t, dir, opts)
 	modtest.TakeRoom(t, ballast)

@@ -19,6 +19,7 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/fill/internal/journal"
 	"github.com/athens-go/athens/internal/flock"
+	"github.com/athens-go/athens/internal/modtest"
 )
 
 // openQueue opens a queue that ends with the test.
@@ -347,7 +348,7 @@ func TestScheduleAfterRun(t *testing.T) {
 // scheduled meanwhile is written down when it is back.
 func TestDiskThatHangs(t *testing.T) {
 	dir := t.TempDir()
-	var log lockedBuffer
+	var log modtest.Log
 	q := openQueue(t, dir, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	release := q.journal.Hang()
 	begin := time.Now()
@@ -373,7 +374,7 @@ func TestDiskThatHangs(t *testing.T) {
 func TestDiskThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "fills")
-		var log lockedBuffer
+		var log modtest.Log
 		q := openQueue(t, dir, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(t, q.Schedule(t.Context(), small(0), time.Hour))
 
@@ -405,24 +406,6 @@ func TestDiskThatFails(t *testing.T) {
 		assert.EqualValues(t, 2, q.Status().Counts.Pending)
 		require.NoError(t, q.Close())
 	})
-}
-
-// lockedBuffer is a log that may be read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // until waits for what no event tells of.

@@ -70,27 +70,9 @@ func ask(t *testing.T, method, url string) (status int, body string) {
 	return resp.StatusCode, string(b)
 }
 
-// logs is a log that can be read while it is written.
-type logs struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // What every service answers beside the protocol, and none of it is in the log.
 func TestProbesAndPage(t *testing.T) {
-	var said logs
+	var said modtest.Log
 	log, flush := NewLogger(&said, nil)
 	r := runService(t, newHandler(t, &athens.Options{Logger: log}), Options{Logger: log})
 	for _, path := range []string{"/healthz", "/readyz"} {
@@ -128,7 +110,7 @@ func TestProbesAreNoModules(t *testing.T) {
 
 // The reason is for operators and the log; clients learn that there is one.
 func TestReasonIsForOperators(t *testing.T) {
-	var said logs
+	var said modtest.Log
 	log, flush := NewLogger(&said, nil)
 	broken := errors.New("open /srv/modules: no space left on device")
 	health := NewHealth(&HealthOptions{Ready: func(context.Context) error { return broken }, Logger: log})

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -147,25 +146,7 @@ type privacyEnv struct {
 	fills    *fill.Queue
 	handler  *athens.Handler
 	server   *httptest.Server
-	log      lockedBuffer
-}
-
-// lockedBuffer is a buffer for many writers.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log      modtest.Log
 }
 
 // privateRepos are what there is of private modules.
