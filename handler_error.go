@@ -222,10 +222,11 @@ func (x *exchange) publicText(err error) string {
 		text = strings.ReplaceAll(text, path, hiddenPath)
 	}
 	text = localPath.ReplaceAllStringFunc(text, func(match string) string {
-		if path := strings.TrimLeft(match, "\t \"'(=[,;"); !strings.HasPrefix(path, "file:") && strings.Contains(x.r.URL.Path, path) {
+		path := strings.TrimLeft(match, "\t\n\f\r \"'(=[,;")
+		if !strings.HasPrefix(path, "file:") && strings.Contains(x.r.URL.Path, path) {
 			return match // the client's own words
 		}
-		return match[:strings.IndexAny(match, "/f")] + hiddenPath
+		return match[:len(match)-len(path)] + hiddenPath
 	})
 	return netguard.WithoutAddresses(errors.New(text)).Error()
 }
@@ -234,7 +235,12 @@ func (x *exchange) publicText(err error) string {
 const hiddenPath = "(a local file)"
 
 // localPath finds an absolute path in a text, whoever put it there; URLs stay whole.
-var localPath = regexp.MustCompile(`(?:^|[\s"'(=\[,;])(?:(?:/[^/\s"'():;,]+){2,}/?|file://[^\s"']+)`)
+// The last form is that of Windows, where names of folders have spaces.
+var localPath = regexp.MustCompile(`(?:^|[\s"'(=\[,;])(?:(?:/[^/\s"'():;,]+){2,}/?|file://[^\s"']+|` +
+	`(?:[A-Za-z]:[\\/]|\\\\)[^\s"'():;,]*(?: [^\s"'():;,\\]*\\[^\s"'():;,]*)*)`)
+
+// windowsRoot begins an absolute path on Windows.
+var windowsRoot = regexp.MustCompile(`^(?:[A-Za-z]:[\\/]|\\\\)`)
 
 // localPaths returns the paths that the errors of the os package in err are about.
 func localPaths(err error) []string {
@@ -257,7 +263,7 @@ func localPaths(err error) []string {
 	}
 	paths := all[:0]
 	for _, path := range all {
-		if len(path) > 1 && strings.HasPrefix(path, "/") {
+		if len(path) > 1 && strings.HasPrefix(path, "/") || windowsRoot.MatchString(path) {
 			paths = append(paths, path)
 		}
 	}

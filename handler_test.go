@@ -156,6 +156,9 @@ func TestOwnFaults(t *testing.T) {
 		"store":            {&storeError{file(syscall.EROFS)}, 503, "the store failed: open (a local file): read-only"},
 		"words of a tool":  {source(errors.New("git: cd /srv/cache/vcs/01: could not create '/srv/cache/x'")), 503, "git: cd (a local file): could not create '(a local file)'"},
 		"file URL":         {source(errors.New("get file:///srv/mirror/x: odd")), 503, "get (a local file) odd"},
+		"Windows":          {source(&fs.PathError{Op: "open", Path: `C:\Users\srv my\x.pack`, Err: syscall.EIO}), 503, "the disk of this server failed: "},
+		"a tool's":         {source(errors.New(`git: could not create 'D:\srv my\cache\x': odd`)), 503, "git: could not create '(a local file)': odd"},
+		"a share":          {&storeError{errors.New(`open \\srv\cache\x: odd`)}, 503, "the store failed: open (a local file): odd"},
 		"addresses":        {source(errors.New("lookup git.test on 10.1.2.3:53: no such host")), 503, "lookup git.test: no such host"},
 		"IPv6":             {&InvalidError{Err: errors.New("read tcp [fd00::1]:443: reset")}, 502, "reset"},
 		"URLs stay":        {source(errors.New(`Get "https://git.test/srv/a/b": odd`)), 503, "https://git.test/srv/a/b"},
@@ -170,7 +173,7 @@ func TestOwnFaults(t *testing.T) {
 			x.fail(c.err)
 			assert.Equal(t, c.status, w.Code)
 			assert.Contains(t, w.Body.String(), c.body)
-			for _, secret := range []string{"/srv/my", "/srv/cache", "/srv/mirror", "10.1.2.3", "fd00"} {
+			for _, secret := range []string{"/srv/my", "/srv/cache", "/srv/mirror", "10.1.2.3", "fd00", "srv my", `srv\cache`} {
 				assert.NotContains(t, w.Body.String(), secret)
 			}
 			assert.Equal(t, printable(x.describe(c.err.Error()), 600), x.failure, "the log has the whole")

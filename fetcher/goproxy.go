@@ -297,7 +297,7 @@ func (c *proxyContent) Zip(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return c.toAthensError(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.f.opts.FetchTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.f.opts.FetchTimeout, slowError{c.f.opts.FetchTimeout, "FetchTimeout"})
 	defer cancel()
 	body, err := c.get(ctx, file)
 	if err != nil {

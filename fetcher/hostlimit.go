@@ -3,6 +3,7 @@ package fetcher
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"time"
 
@@ -29,7 +30,7 @@ func newHostLimiter(each int) hostLimiter {
 func (p hostLimiter) acquire(ctx context.Context, host string) (release func(), err error) {
 	release, err = p.Acquire(ctx, host, queueTime)
 	if errors.Is(err, limit.ErrBusy) {
-		return nil, &athens.UnavailableError{Source: host, RetryAfter: retryAfter, Err: err}
+		return nil, &athens.UnavailableError{Source: host, RetryAfter: retryAfter, Err: fmt.Errorf("%w for a slot; Options.Concurrency sets how many run at once", err)}
 	}
 	return release, err
 }

@@ -322,7 +322,7 @@ func newest(list []string, n int) []string { return list[max(0, len(list)-n):] }
 // fetch adds what plan requests to the bare repository, one fetch at a time, and
 // records it. plan returns nil if nothing is missing any more.
 func (r *repo) fetch(ctx context.Context, rs *refSet, plan func(*repoState) (*fetchRequest, error), done func(*repoState, *fetchRequest)) error {
-	ctx, cancel := context.WithTimeout(ctx, r.f.opts.FetchTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, r.f.opts.FetchTimeout, slowError{r.f.opts.FetchTimeout, "FetchTimeout"})
 	defer cancel()
 	select {
 	case r.fetching <- struct{}{}:

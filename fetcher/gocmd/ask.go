@@ -104,7 +104,9 @@ func (f *Fetcher) stat(ctx context.Context, dir string, m module.Version) (info 
 
 // refusal returns the error for an error text of the go command.
 func (f *Fetcher) refusal(ctx context.Context, dir string, m module.Version, p moduleJSON) error {
-	words := errors.New(sanitize(trimSubject(m.Path, string(p.Error)), dir))
+	text := trimSubject(m.Path, string(p.Error))
+	words := errors.New(sanitize(text, dir))
+	f.opts.Logger.InfoContext(ctx, "go command failed", "module", m.Path, "version", m.Version, "error", sanitizeForLog(text, dir))
 	missing := &athens.MissingError{Path: m.Path, Query: m.Version, Err: words}
 	switch classify(m.Path, string(p.Error)) {
 	case notFound:

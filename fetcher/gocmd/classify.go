@@ -104,6 +104,14 @@ var phrases = []struct {
 	{notFound, whole(`(` + unrecognized + `)?(no modules on example\.net|rsc\.io is not a module|".*" not allowed in import path)`)},
 	{notFound, whole(`(` + unrecognized + `)?(invalid version control suffix in \S+ path|unknown version control system ".*")`)},
 
+	// A go-import tag of a GOPROXY server whose URL no client can use: proxy.go.
+	{notFound, whole(`invalid (file:// )?proxy URL( scheme \(must be https, http, file\)| missing scheme| with non-path elements): .*`)},
+	{notFound, whole(`git remote \(.*\) must not be local directory.*`)},
+	{notFound, whole(unrecognized + `cannot expand \.\.\. in ".*"`)},
+
+	// What a checksum database or a go.sum contradicts stays wrong: fetch.go.
+	{invalid, regexp.MustCompile(`^(\S+@\S+: )?verifying (module|go\.mod|\S+@\S+): checksum mismatch\n`)},
+
 	// This server's own settings: gover/toolchain.go, vcs.go.
 	{tooNew, whole(`\S+ requires go >= \S+ \(running go \S+(; GOTOOLCHAIN=\S+)?\)`)},
 	{disallowed, whole(`(` + unrecognized + `)?GOVCS disallows using \S+ for (public|private) \S+; see 'go help vcs'`)},

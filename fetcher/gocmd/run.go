@@ -83,6 +83,7 @@ func (f *Fetcher) run(ctx context.Context, dir, path string, want int, args ...s
 	case bad == nil:
 		return list, nil
 	case err != nil:
+		f.opts.Logger.InfoContext(ctx, "go command failed", "args", args, "error", sanitizeForLog(string(stderr), dir))
 		return nil, fmt.Errorf("%w: %s", err, sanitize(string(stderr), dir))
 	}
 	return nil, fmt.Errorf("unexpected answer of the go command: %w", bad)

@@ -51,14 +51,14 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("its content needs more than %d %s; %s sets this limit", e.Limit, e.unit, e.Option)
+	return fmt.Sprintf("its content needs more than %d %s; Options.%s sets this limit", e.Limit, e.unit, e.Option)
 }
 
 // A BusyError says that other jobs used all of the memory for too long.
 type BusyError struct{ Limit int64 }
 
 func (e *BusyError) Error() string {
-	return fmt.Sprintf("other fetches use the %d bytes of memory for all of them; MaxWorkBytes sets this limit", e.Limit)
+	return fmt.Sprintf("other fetches use the %d bytes of memory for all of them; Options.MaxWorkBytes sets this limit", e.Limit)
 }
 
 // A Job is one fetch, archive or walk. It is used by one goroutine at a time. A

@@ -14,5 +14,5 @@ func Example() {
 	fmt.Println(job.Grow(1 << 30))
 	// Output:
 	// <nil> <nil>
-	// its content needs more than 45298484 bytes of memory; MaxWorkBytes sets this limit
+	// its content needs more than 45298484 bytes of memory; Options.MaxWorkBytes sets this limit
 }
