@@ -232,10 +232,12 @@ func (f *Fetcher) toAthensError(ctx context.Context, path string, err error) err
 	var (
 		missing *athens.MissingError
 		invalid *athens.InvalidError
+		blocked *athens.BlockedError
 		down    *athens.UnavailableError
 	)
 	switch {
-	case err == nil, ctx.Err() != nil, errors.As(err, &missing), errors.As(err, &invalid), errors.As(err, &down):
+	case err == nil, ctx.Err() != nil, errors.As(err, &missing), errors.As(err, &invalid),
+		errors.As(err, &blocked), errors.As(err, &down):
 		return err
 	}
 	return &athens.UnavailableError{Source: "version control of " + path, Err: err}

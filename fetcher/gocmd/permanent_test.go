@@ -52,34 +52,36 @@ func TestHopelessIsFinal(t *testing.T) {
 	})
 	f := newFetcher(t, net, func(o *gocmd.Options) { o.GOVCS = "corp.test/hg:git,*:all" })
 	missing, invalid, blocked := new(*athens.MissingError), new(*athens.InvalidError), new(*athens.BlockedError)
-	for _, c := range []struct {
-		path, version string
-		kind          any
-		says          string
-	}{
-		{"corp.test/no", "v1.0.0", invalid, "Options.Go"},
-		{"corp.test/no", "v1.1.0", missing, "missing module path"},
-		{"corp.test/no", "v1.2.0", invalid, "malformed file path"},
-		{"corp.test/no", "v1.3.0", invalid, "lowercase"},
-		{"corp.test/no", "v2.0.0+incompatible", missing, "go.mod"},
-		{"corp.test/no/v2", "v2.0.0", missing, "go.mod"},
-		{"corp.test/no/v1", "v1.0.0", missing, "malformed module path"},
-		{"corp.test/scheme", "v1.0.0", missing, "invalid proxy URL scheme"},
-		{"corp.test/rel", "v1.0.0", missing, "no scheme"},
-		{"corp.test/file", "v1.0.0", missing, "file scheme"},
-		{"corp.test/hg", "v1.0.0", blocked, "GOVCS"},
-	} {
-		t.Run(c.path+"@"+c.version, func(t *testing.T) {
-			t.Parallel()
-			content, err := f.Fetch(t.Context(), module.Version{Path: c.path, Version: c.version})
-			if err == nil {
-				err = content.Zip(t.Context(), io.Discard)
-			}
-			assert.ErrorAs(t, err, c.kind)
-			assert.True(t, athens.Final(err), "%v", err)
-			assert.ErrorContains(t, err, c.says)
-		})
-	}
+	t.Run("kinds", func(t *testing.T) {
+		for _, c := range []struct {
+			path, version string
+			kind          any
+			says          string
+		}{
+			{"corp.test/no", "v1.0.0", invalid, "Options.Go"},
+			{"corp.test/no", "v1.1.0", missing, "missing module path"},
+			{"corp.test/no", "v1.2.0", invalid, "malformed file path"},
+			{"corp.test/no", "v1.3.0", invalid, "lowercase"},
+			{"corp.test/no", "v2.0.0+incompatible", missing, "go.mod"},
+			{"corp.test/no/v2", "v2.0.0", missing, "go.mod"},
+			{"corp.test/no/v1", "v1.0.0", missing, "malformed module path"},
+			{"corp.test/scheme", "v1.0.0", missing, "invalid proxy URL scheme"},
+			{"corp.test/rel", "v1.0.0", missing, "no scheme"},
+			{"corp.test/file", "v1.0.0", missing, "file scheme"},
+			{"corp.test/hg", "v1.0.0", blocked, "GOVCS"},
+		} {
+			t.Run(c.path+"@"+c.version, func(t *testing.T) {
+				t.Parallel()
+				content, err := f.Fetch(t.Context(), module.Version{Path: c.path, Version: c.version})
+				if err == nil {
+					err = content.Zip(t.Context(), io.Discard)
+				}
+				assert.ErrorAs(t, err, c.kind)
+				assert.True(t, athens.Final(err), "%v", err)
+				assert.ErrorContains(t, err, c.says)
+			})
+		}
+	})
 	net.Break("corp.test/no/info/refs", modtest.Status(http.StatusBadGateway))
 	_, err := f.Resolve(t.Context(), "corp.test/no", "v1.0.1")
 	assert.False(t, athens.Final(err), "%v", err)
