@@ -1,8 +1,8 @@
-// Package gitconfig reads what git's configuration says of servers: which URLs
-// stand for which others, and which HTTP headers a URL gets.
+// Package gitconfig reads the parts of git's configuration that concern servers: URL
+// rewriting, and the HTTP headers and the proxy of a URL.
 //
-// It reads the files that git reads outside of any repository, and what the
-// environment adds. Of include directives those without a condition count:
+// It reads the files that git reads outside a repository, and the
+// environment. It follows include directives without a condition;
 // includeIf depends on a repository, and there is none.
 //
 // See git-config(1).
@@ -41,7 +41,7 @@ type Config struct {
 // environment, whose variables getenv returns: GIT_CONFIG_SYSTEM,
 // GIT_CONFIG_NOSYSTEM, GIT_CONFIG_GLOBAL, XDG_CONFIG_HOME, HOME,
 // GIT_CONFIG_COUNT and the GIT_CONFIG_KEY_n and GIT_CONFIG_VALUE_n it counts.
-// Files that are not there are empty. So are those that can't be read: they are
+// Missing files count as empty. So do files that can't be read, which are
 // reported to warn.
 func Load(getenv func(string) string, warn homefile.Warn) (*Config, error) {
 	c := &Config{home: getenv("HOME"), warn: warn}
@@ -62,8 +62,8 @@ func Load(getenv func(string) string, warn homefile.Warn) (*Config, error) {
 	return c, c.readEnv(getenv)
 }
 
-// LoadFile reads one file, which must be there, and what it includes: included files
-// that can't be read are reported to warn.
+// LoadFile reads one file, which must exist, and the files that it includes. Included
+// files that can't be read are reported to warn.
 func LoadFile(name string, warn homefile.Warn) (*Config, error) {
 	if _, err := homefile.Read(name, MaxSize); err != nil {
 		return nil, err
@@ -99,7 +99,8 @@ func isTrue(value string) bool {
 	return true
 }
 
-// read adds a file's variables, and in their place those of included files.
+// read adds a file's variables and, at the position of each include, those of the
+// included file.
 func (c *Config) read(name string, depth int) error {
 	if c.files++; c.files > MaxFiles || depth > MaxDepth {
 		return fmt.Errorf("%s: more than %d files, or more than %d that include each other", name, MaxFiles, MaxDepth)
@@ -132,9 +133,9 @@ func (c *Config) add(v Variable, dir string, depth int) error {
 	case home && c.home != "":
 		name = filepath.Join(c.home, rest)
 	case home, strings.HasPrefix(name, "~"):
-		return fmt.Errorf("include.path: the home folder in %q is not known", v.Value)
+		return fmt.Errorf("include.path: unknown home folder in %q", v.Value)
 	case !filepath.IsAbs(name) && dir == "":
-		return fmt.Errorf("include.path: %q of the environment is not absolute", v.Value)
+		return fmt.Errorf("include.path: %q from the environment is not absolute", v.Value)
 	case !filepath.IsAbs(name):
 		name = filepath.Join(dir, name)
 	}

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// A Variable is one line of a configuration. Section and Name are in lower
-// case, for they have no other; a Subsection may hold anything.
+// A Variable is one variable of a configuration. Section and Name are not case-sensitive
+// and in lower case; a Subsection may contain any text.
 type Variable struct {
 	Section, Subsection, Name string
 	Value                     string // empty also if there is no "="
 }
 
-// Parse reads a file's text by the grammar of git-config(1). As git does, it
-// refuses a text with an error in it: the error names the line.
+// Parse parses a file's text by the grammar of git-config(1). Like git, it
+// refuses a text with a syntax error; the error names the line.
 func Parse(text string) ([]Variable, error) {
 	s := scanner{rest: strings.TrimPrefix(text, "\ufeff"), line: 1}
 	var (
@@ -148,8 +148,8 @@ func (s *scanner) variable(c byte) (name, value string, ok bool) {
 	return "", "", false
 }
 
-// value reads what is behind the "=", to the end of the line: quotes and
-// escapes are undone, space around it and comments do not count.
+// value reads the text after the "=" to the end of the line. It resolves quotes and
+// escapes, and drops surrounding space and comments.
 func (s *scanner) value() (string, bool) {
 	var b strings.Builder
 	quoted := false
@@ -191,7 +191,7 @@ func (s *scanner) value() (string, bool) {
 	}
 }
 
-// escape reads the character behind a backslash.
+// escape reads the character after a backslash.
 func (s *scanner) escape(b *strings.Builder) bool {
 	switch c, _ := s.next(); c {
 	case '\n': // the value goes on in the next line

@@ -30,9 +30,9 @@ func (c *Config) Rewrite(rawURL string) string {
 
 func (v Variable) isInsteadOf() bool { return v.Section == "url" && v.Name == "insteadof" }
 
-// HTTP returns the values of http.<url>.<name>, and of http.<name>, that count
-// for u, in order: a value that fits u less well than one before it does not. As
-// git does with lists, an empty value forgets those before it.
+// HTTP returns the values of http.<url>.<name> and of http.<name> that apply
+// to u, in order. A value that fits u less well than an earlier one is skipped. As
+// in git's lists, an empty value drops those before it.
 func (c *Config) HTTP(u *url.URL, name string) []string {
 	var list []string
 	for _, v := range c.fitting(u, name) {
@@ -45,8 +45,8 @@ func (c *Config) HTTP(u *url.URL, name string) []string {
 	return list
 }
 
-// HTTPLast returns the last value of HTTP, for what is no list: there an empty
-// value is one like any other.
+// HTTPLast returns the last value, for variables that are not lists. There an empty
+// value has no special meaning.
 func (c *Config) HTTPLast(u *url.URL, name string) (value string, ok bool) {
 	values := c.fitting(u, name)
 	if len(values) == 0 {

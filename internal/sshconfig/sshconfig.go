@@ -1,9 +1,9 @@
-// Package sshconfig reads how to reach a host from the files ssh_config(5)
-// describes.
+// Package sshconfig reads ssh configuration files, as ssh_config(5) describes them, to
+// find out how to reach a host.
 //
-// It knows Host, Include and of Match the criteria all, host, originalhost,
-// user and localuser. Others never match, for they depend on commands or on a
-// connection that is not there; so no command is ever run.
+// It supports Host, Include, and Match with the criteria all, host, originalhost,
+// user and localuser. Other criteria never match, because they depend on commands or on
+// an existing connection; no command is ever run.
 package sshconfig
 
 import (
@@ -22,8 +22,7 @@ const (
 	MaxDepth = 16      // of files that include others
 )
 
-// A Host is what a configuration says of one host. A field that is empty was
-// not set.
+// A Host has the settings for one host. An empty field was not set.
 type Host struct {
 	HostName       string // to connect to
 	Port           string
@@ -45,18 +44,18 @@ type Host struct {
 // is in Dir.
 type File struct{ Name, Dir string }
 
-// A Question is what a configuration is asked for.
+// A Question says for which host to read the configuration.
 type Question struct {
 	Host      string // as it was given
 	User      string // as it was given; may be empty
-	LocalUser string // who asks
+	LocalUser string // name of the local user
 	Home      string // folder that ~ stands for
-	// Warn is told about files that are there and can't be read.
+	// Warn receives files that exist but can't be read.
 	Warn homefile.Warn
 }
 
-// Lookup asks the files, of which the first that sets something counts. Files
-// that are not there, or can't be read, are empty.
+// Lookup reads the settings for a host from files. The first file that sets something
+// takes precedence. Missing and unreadable files count as empty.
 func Lookup(q Question, files ...File) (*Host, error) {
 	q.Host = strings.ToLower(q.Host)
 	r := reader{q: q, seen: make(map[string]bool)}
@@ -139,7 +138,7 @@ func (r *reader) include(f File, pattern string, active bool, depth int) error {
 	return nil
 }
 
-// set takes over a setting, unless it was set before. Files of keys add up.
+// set applies a setting unless it was set before. Key files accumulate.
 func (r *reader) set(key string, args []string) {
 	switch key {
 	case "identityfile":

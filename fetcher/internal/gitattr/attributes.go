@@ -13,15 +13,15 @@ import (
 // File is the name of the files that hold attributes.
 const File = ".gitattributes"
 
-// MaxFileBytes is the size from which on git ignores such a file.
+// MaxFileBytes is the size from which git ignores such a file.
 const MaxFileBytes = 100 << 20
 
-// maxAttributeLine is the length from which on git ignores a line.
+// maxAttributeLine is the length from which git ignores a line.
 const maxAttributeLine = 2048
 
-// Attributes are what a commit's .gitattributes files say, by gitattributes(5).
-// Those of the machine and of its user do not count. What is kept, and the work
-// of matching, is charged to a job.
+// Attributes are the attributes in a commit's .gitattributes files; see
+// gitattributes(5). Those of the machine and its user are ignored. A job is charged for
+// the memory and for the work of matching.
 type Attributes struct {
 	job    *budget.Job
 	parsed map[string][]attributeRule // by the file's name as an object: folders often share one
@@ -29,7 +29,7 @@ type Attributes struct {
 	macros map[string][]assignment
 }
 
-// What a job's memory is charged for each folder, rule and assignment, beside
+// The memory charged to a job for each folder, rule and assignment, beside
 // their text.
 const (
 	folderBytes = 128
@@ -57,7 +57,7 @@ type attributeValue struct {
 	value string
 }
 
-// New returns attributes that say nothing yet.
+// New returns an empty set of attributes.
 func New(job *budget.Job) *Attributes {
 	return &Attributes{
 		job:    job,
@@ -69,8 +69,8 @@ func New(job *budget.Job) *Attributes {
 	}
 }
 
-// Add takes over the file of one folder; "" is the root. blob is the file's name
-// as an object, and read reads it, unless a file of that name is known.
+// Add adds the attributes file of one folder; "" is the root. blob is the file's hash.
+// read opens it; it is not called if a file with that hash is known.
 func (a *Attributes) Add(folder, blob string, read func() (io.ReadCloser, error)) error {
 	if _, ok := a.rules[folder]; ok {
 		return nil
@@ -78,7 +78,7 @@ func (a *Attributes) Add(folder, blob string, read func() (io.ReadCloser, error)
 	if err := a.job.Grow(folderBytes + int64(len(folder))); err != nil {
 		return err
 	}
-	// Only the root's file may define macros, so that it is read by itself.
+	// Only the root's file may define macros, so its parsed form is not shared.
 	if rules, ok := a.parsed[blob]; ok && folder != "" {
 		a.rules[folder] = rules
 		return nil
@@ -96,7 +96,7 @@ func (a *Attributes) Add(folder, blob string, read func() (io.ReadCloser, error)
 	return nil
 }
 
-// parse reads a file line by line. Where git's own reading ends, so does this.
+// parse parses a file line by line. It stops where git stops.
 func (a *Attributes) parse(rd io.Reader, root bool) ([]attributeRule, error) {
 	rules := []attributeRule{}
 	lines := bufio.NewReaderSize(rd, 2*maxAttributeLine)
@@ -146,7 +146,7 @@ const (
 )
 
 // parseAttributeLine parses a line into a rule, or into a macro's definition if
-// macro is its name. Of a line that git would not accept, ok is false.
+// macro is its name. ok is false for a line that git would not accept.
 func parseAttributeLine(line string) (rule attributeRule, macro string, ok bool) {
 	line = strings.TrimLeft(line, attributeBlanks)
 	if line == "" || line[0] == '#' {
@@ -185,7 +185,7 @@ func parseAttributeLine(line string) (rule attributeRule, macro string, ok bool)
 	return rule, macro, true
 }
 
-// setPattern takes over a pattern. One that is negated is not allowed, and one
+// setPattern sets a rule's pattern. A negated pattern is not allowed, and one
 // for folders matches no file.
 func (r *attributeRule) setPattern(pattern string) bool {
 	if strings.HasPrefix(pattern, "!") || strings.HasSuffix(pattern, "/") {
@@ -296,8 +296,8 @@ const matchSteps = 8
 // maxMacroDepth bounds macros in macros.
 const maxMacroDepth = 100
 
-// fill takes over what is not decided yet, the last assignment first. A macro
-// that is set brings its own. It returns how many there were to look at.
+// fill applies assignments, the last one first, to attributes that are still unset. A
+// macro applies its own assignments. It returns the number of assignments examined.
 func (a *Attributes) fill(found map[string]attributeValue, sets []assignment, depth int) (steps int) {
 	for i := len(sets) - 1; i >= 0; i-- {
 		set := sets[i]
@@ -321,8 +321,8 @@ func (r *attributeRule) matches(folder, file string) (bool, int) {
 	if folder != "" {
 		file = strings.TrimPrefix(file, folder+"/")
 	}
-	// What a pattern begins with before the first special character is compared
-	// by itself: the rest is then matched as if nothing came before it.
+	// Like git, compare the literal beginning of a pattern first, and then match the
+	// rest as if nothing came before it.
 	n := strings.IndexAny(r.pattern, `*?[\`)
 	if n < 0 {
 		return file == r.pattern, 2

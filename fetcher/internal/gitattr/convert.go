@@ -10,22 +10,22 @@ import (
 	"github.com/athens-go/athens/fetcher/internal/budget"
 )
 
-// A Conversion is what git does to a file's bytes on the way out of a
-// repository, by the file's attributes. Its zero value changes nothing.
+// A Conversion is what git does to a file's bytes on checkout, according to
+// the file's attributes. Its zero value changes nothing.
 type Conversion struct {
 	ident    bool   // "$Id$" is expanded
 	crlf     bool   // lines end in CR LF
 	auto     bool   // … but only if it looks like text with plain line ends
 	encoding string // working-tree-encoding; empty is UTF-8
-	Refused  bool   // git makes no archive that has the file
+	Refused  bool   // git refuses to archive the file
 }
 
 // None reports whether nothing changes.
 func (c Conversion) None() bool { return c == Conversion{} }
 
-// Conversion returns what happens to a file, given by its path. The go command
-// asks git for line ends as they are stored, so that only an explicit eol=crlf
-// changes them.
+// Conversion returns the conversion of a file, given its path. The go command
+// runs git with core.autocrlf=input, so only an explicit eol=crlf
+// changes line ends.
 func (a *Attributes) Conversion(file string) (Conversion, error) {
 	if len(a.rules) == 0 {
 		return Conversion{}, nil
@@ -74,11 +74,11 @@ func textAction(v attributeValue) int {
 }
 
 // A Source opens a file's content as it is stored. It is called more than once
-// where the whole content decides what happens to it.
+// if the conversion depends on the whole content.
 type Source func() (io.ReadCloser, error)
 
-// Open returns a file's converted content, which is made as it is read; blob is
-// the file's name as an object. Its work and memory are charged to job.
+// Open returns a reader that converts a file's content; blob is
+// the file's hash. Its work and memory are charged to job.
 func (c Conversion) Open(job *budget.Job, open Source, blob string) (io.ReadCloser, error) {
 	stages := make([]stage, 0, 3)
 	if c.ident {
@@ -112,7 +112,7 @@ func (c Conversion) Open(job *budget.Job, open Source, blob string) (io.ReadClos
 	}{through(job, rd, stages), rd}, nil
 }
 
-// A stage changes what is read.
+// A stage converts what it reads.
 type stage func(io.Reader) io.Reader
 
 func through(job *budget.Job, r io.Reader, stages []stage) io.Reader {
@@ -139,7 +139,7 @@ func (s *steppingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// scan shows what stages make of a file to look, until that returns false.
+// scan passes the output of stages to look until look returns false.
 func scan(job *budget.Job, open Source, stages []stage, look func([]byte) bool) error {
 	rd, err := open()
 	if err != nil {
@@ -162,8 +162,8 @@ func scan(job *budget.Job, open Source, stages []stage, look func([]byte) bool) 
 	}
 }
 
-// encoder returns the stage that turns UTF-8 into an encoding. Where the text
-// does not fit, git keeps it as it is; an encoding that is not known here is an
+// encoder returns the stage that converts UTF-8 to an encoding. Text that the encoding
+// can't represent is left unchanged, as git does. An unknown encoding is an
 // error.
 func (c Conversion) encoder(job *budget.Job, open Source, stages []stage) (stage, error) {
 	unit, ok := encodings[c.encoding]
@@ -194,7 +194,7 @@ func (c Conversion) encoder(job *budget.Job, open Source, stages []stage) (stage
 	return func(r io.Reader) io.Reader { return &encodeReader{r: r, unit: unit} }, nil
 }
 
-// shown is as much of a name as belongs into an error.
+// shown returns a name, shortened for an error.
 func shown(name string) string {
 	if len(name) > 40 {
 		return strings.ToValidUTF8(name[:40], "") + "…"

@@ -9,7 +9,7 @@ import (
 	"github.com/athens-go/athens/fetcher/internal/budget"
 )
 
-// textStats is what decides whether line ends are to be changed.
+// textStats are the counts that decide whether line ends are converted.
 type textStats struct {
 	bareLF, crlf, bareCR, nul, printable, other int
 	last                                        byte
@@ -55,7 +55,7 @@ func (s textStats) wantsCRLF(auto bool) bool {
 		s.bareCR++
 	}
 	if s.any && s.last == 0x1a {
-		s.other-- // an end-of-file mark of old is no hint
+		s.other-- // a trailing Ctrl-Z, DOS's end-of-file mark, does not count
 	}
 	if s.bareLF == 0 {
 		return false
@@ -196,7 +196,7 @@ func (i *identReader) more() error {
 	} else {
 		copy(i.buf, i.in)
 	}
-	// All of it, so that a long text is looked at once for each doubling.
+	// Examine all of it, so that a long text is examined only once for each doubling.
 	n, err := io.ReadFull(i.r, i.buf[rest:])
 	i.in = i.buf[:rest+n]
 	if err == io.ErrUnexpectedEOF {

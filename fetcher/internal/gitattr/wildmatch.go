@@ -12,8 +12,8 @@ func wildmatch(pattern, text string, isPath bool) (matches bool, steps int) {
 	return matches, maxMatchSteps - m.steps + 2
 }
 
-// maxMatchSteps bounds the work of one match; patterns that need more are
-// there to keep a server busy, and match nothing.
+// maxMatchSteps bounds the work of one match. Only hostile patterns need more; they
+// match nothing.
 const maxMatchSteps = 100_000
 
 type matcher struct {

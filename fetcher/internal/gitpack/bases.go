@@ -8,7 +8,7 @@ import (
 	"github.com/athens-go/athens/fetcher/internal/budget"
 )
 
-// A baseContent is the content of an object of which deltas are made.
+// A baseContent is the content of a delta's base.
 type baseContent struct {
 	kind    plumbing.ObjectType
 	data    []byte
@@ -20,8 +20,8 @@ type baseKey struct {
 	offset int64
 }
 
-// A baseCache keeps the bases that were used last, since one is often needed for
-// many objects. What it keeps is charged to the job that reads.
+// A baseCache keeps the bases used most recently, since one is often needed for
+// many objects. Their memory is charged to the job that reads.
 type baseCache struct {
 	known map[baseKey]*list.Element
 	order list.List // of *cachedBase, the last one used first
@@ -49,7 +49,7 @@ func (c *baseCache) get(p *storedPack, offset int64) *baseContent {
 	return e.Value.(*cachedBase).base
 }
 
-// add keeps a base if there is memory for it.
+// add caches a base if there is memory for it.
 func (c *baseCache) add(job *budget.Job, p *storedPack, offset int64, base *baseContent) {
 	key, cost := baseKey{p, offset}, base.cost()
 	if c.known[key] != nil || cost > cacheBytes/2 {

@@ -6,8 +6,7 @@ import (
 	"os"
 )
 
-// A packContent is an object's content at hand: in memory, or in a temporary
-// file.
+// A packContent is an object's content in memory or in a temporary file.
 type packContent struct {
 	memory []byte
 	file   *os.File
@@ -36,11 +35,11 @@ func (c *packContent) Write(p []byte) (int, error) {
 	return c.file.Write(p)
 }
 
-// modestBytes is the size up to which a content is always in memory.
+// modestBytes is the size up to which content is always kept in memory.
 const modestBytes = 64 << 10
 
-// newContent makes the place for an object's content: in memory where that is
-// free, and otherwise in a file, so that no job that holds memory waits for more.
+// newContent allocates an object's content: in memory if enough is free, and otherwise
+// in a file, so that no job that holds memory waits for more.
 func (u *unpacker) newContent(size int64) (*packContent, error) {
 	c := &packContent{size: size}
 	if size <= modestBytes || size <= u.limits.LargeBytes && u.fits(size) {
@@ -90,7 +89,7 @@ func (u *unpacker) release(c *packContent) {
 	}
 }
 
-// fill reads the content of an object that is no delta.
+// fill reads the content of an object that is not a delta.
 func (u *unpacker) fill(rd io.Reader, size int64) (*packContent, error) {
 	c, err := u.newContent(size)
 	if err != nil {

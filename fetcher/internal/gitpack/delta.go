@@ -8,13 +8,13 @@ import (
 	"github.com/athens-go/athens/fetcher/internal/budget"
 )
 
-// A packDelta is an object given as a difference to its base.
+// A packDelta is an object stored as a delta to its base.
 type packDelta struct {
 	r              *bufio.Reader
 	baseSize, size int64
 }
 
-var errDelta error = &Error{errors.New("a delta in the pack makes no sense")}
+var errDelta error = &Error{errors.New("the pack contains a malformed delta")}
 
 func newPackDelta(r *bufio.Reader) (*packDelta, error) {
 	d := &packDelta{r: r}

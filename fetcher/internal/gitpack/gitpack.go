@@ -1,19 +1,19 @@
 // Package gitpack does what "git index-pack" and "git cat-file" do: it checks a
-// pack that a server sent, finds the names of its objects, makes the pack's
-// index, and reads the objects. It works from files, so that its memory depends
-// on the number of objects and not on their sizes, and all that it does is
-// counted by a [budget.Job].
+// pack that a server sent, computes the hashes of its objects, writes the pack's
+// index, and reads the objects. It works on files, so its memory depends
+// on the number of objects and not on their sizes. A [budget.Job] counts all its
+// work.
 //
 // It is written by hand because go-git's packfile parser keeps whole objects in
 // memory: 831 MB for a file of 150 MB and a delta of it, where this package
 // takes 20 MB. go-git's reader keeps a pack's index in memory too, and neither
 // can be stopped.
 //
-//   - unpack.go reads a pack once from its beginning to its end (scan.go) and
-//     names the objects that are stored whole;
-//   - resolve.go goes through the deltas (delta.go), each chain to its end;
-//   - index.go writes the index of what stays in the pack;
-//   - store.go finds objects in packs (lookup.go) and in files of their own, and
+//   - unpack.go reads a pack once from start to end (scan.go) and
+//     hashes the objects that are not deltas;
+//   - resolve.go resolves the deltas (delta.go), one chain after the other;
+//   - index.go writes the index of the objects that stay in the pack;
+//   - store.go finds objects in packs (lookup.go) and loose ones, and
 //     object.go reads them.
 package gitpack
 
@@ -28,8 +28,8 @@ import (
 	"github.com/athens-go/athens/fetcher/internal/budget"
 )
 
-// An Error says what is wrong with a pack. No other copy of the same pack would
-// be accepted.
+// An Error says what is wrong with a pack. Fetching the same pack again does not
+// help.
 type Error struct{ Err error }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -38,15 +38,15 @@ func (e *Error) Unwrap() error { return e.Err }
 
 func errorf(format string, args ...any) error { return &Error{fmt.Errorf(format, args...)} }
 
-// ErrBase is wrapped by an error about a base that [Bases] returned: it is not
-// the pack that is damaged.
+// ErrBase is wrapped by errors about a base that [Bases] returned: the base is damaged
+// and not the pack.
 var ErrBase = errors.New("a delta's base can't be read")
 
-// Bases are the objects that are held already. A thin pack has deltas against
+// Bases are objects fetched earlier. A thin pack has deltas against
 // them.
 type Bases interface {
-	// Base opens an object. If it is not held, the error is
-	// [plumbing.ErrObjectNotFound]. The caller closes content.
+	// Base opens an object. If there is none, the error is
+	// [plumbing.ErrObjectNotFound]. The caller must close content.
 	Base(hash plumbing.Hash) (kind plumbing.ObjectType, size int64, content io.ReadCloser, err error)
 }
 
@@ -56,8 +56,8 @@ type Limits struct {
 	MemoryBytes int64 // of the bases of deltas that are kept in memory
 	LargeBytes  int64 // objects with more than these are never held in memory
 	ChainBytes  int64 // of all objects that a delta is made from, one after the other
-	// Disk is told of bytes that are written beside the pack, and with a
-	// negative number of those that are removed. Nil means no limit.
+	// Disk is called with the number of bytes written beside the pack, or with a
+	// negative number when they are removed. Nil means no limit.
 	Disk func(n int64) error
 }
 
@@ -70,7 +70,7 @@ func DefaultLimits() Limits {
 // and of the largest base.
 const largeBytes = 8 << 20
 
-// What a job's steps and memory are charged for work that is not measured in
+// The steps and the memory charged to a job for work that is not measured in
 // bytes.
 const (
 	objectSteps = 4 << 10  // for each object that is looked at: it is found and inflated
@@ -85,7 +85,7 @@ const (
 // nothing deflated.
 const minObjectBytes = 9
 
-// A Pack is a pack whose objects are all known.
+// A Pack is a checked pack whose objects are all hashed.
 type Pack struct{ u *unpacker }
 
 // Unpack checks a pack of size bytes, as a part of job, which is also charged

@@ -13,7 +13,7 @@ import (
 )
 
 // writePackIndex writes the index, version 2, of those objects of a pack that
-// are not kept one by one beside it.
+// are not stored as loose ones beside it.
 func writePackIndex(name string, list []packEntry, packSum []byte) error {
 	order := make([]int32, 0, len(list))
 	for i := range list {

@@ -11,8 +11,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// A storedPack is a pack with its index, which is read from its file where it is
-// needed: an index in memory would have 28 bytes for each object.
+// A storedPack is a pack with its index. The index is read from its file when
+// needed; in memory it would take 28 bytes for each object.
 type storedPack struct {
 	name   string // without .pack and .idx
 	index  *os.File
@@ -85,7 +85,7 @@ func (p *storedPack) name20(i int64) (name plumbing.Hash, err error) {
 	return name, err
 }
 
-// search returns the first object whose name is not before one.
+// search returns the first object whose name is not less than the given one.
 func (p *storedPack) search(name plumbing.Hash) (int64, error) {
 	from, to := p.bucket(name[0])
 	for from < to {

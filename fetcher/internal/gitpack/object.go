@@ -15,8 +15,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// An Object is an object that is being read. Its content is an error where it is
-// not as long as Size.
+// An Object is an object that is being read. Reading fails if the content is not
+// exactly Size bytes long.
 type Object struct {
 	Kind plumbing.ObjectType
 	Size int64
@@ -48,7 +48,7 @@ func (o *Object) Close() error {
 	return nil
 }
 
-// Object opens an object. If it is not there, the error is
+// Object opens an object. If there is none, the error is
 // [plumbing.ErrObjectNotFound].
 func (s *Store) Object(name plumbing.Hash) (*Object, error) {
 	if err := s.job.Step(objectSteps); err != nil {
@@ -64,7 +64,7 @@ func (s *Store) Object(name plumbing.Hash) (*Object, error) {
 	return s.packed(p, offset)
 }
 
-// Size says how long an object is.
+// Size returns the size of an object.
 func (s *Store) Size(name plumbing.Hash) (int64, error) {
 	if err := s.job.Step(objectSteps); err != nil {
 		return 0, err
@@ -97,7 +97,7 @@ func (s *Store) Size(name plumbing.Hash) (int64, error) {
 	return d.size, nil
 }
 
-// loose opens an object that has a file of its own.
+// loose opens a loose object.
 func (s *Store) loose(name plumbing.Hash) (*Object, error) {
 	f, err := os.Open(s.loosePath(name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -161,7 +161,7 @@ func (s *Store) put(scan *packScanner) {
 	}
 }
 
-// at goes to an object of a pack.
+// at seeks to an object of a pack.
 func (s *Store) at(scan *packScanner, p *storedPack, offset int64) (packHead, error) {
 	if err := s.ready(p); err != nil {
 		return packHead{}, err
@@ -173,8 +173,8 @@ func (s *Store) at(scan *packScanner, p *storedPack, offset int64) (packHead, er
 	return scan.head()
 }
 
-// packed opens an object of a pack: as it comes if it is there as a whole, and
-// made in memory if it is a delta.
+// packed opens an object of a pack. It streams the object if it is not a delta;
+// otherwise it reconstructs it in memory.
 func (s *Store) packed(p *storedPack, offset int64) (*Object, error) {
 	scan := s.scanner()
 	h, err := s.at(scan, p, offset)
@@ -192,7 +192,7 @@ func (s *Store) packed(p *storedPack, offset int64) (*Object, error) {
 	return &Object{Kind: h.kind, Size: h.size, store: s, r: content, left: h.size, close: func() { s.put(scan) }}, nil
 }
 
-// made makes an object of its deltas.
+// made reconstructs an object from its deltas.
 func (s *Store) made(p *storedPack, offset int64) (*Object, error) {
 	chain := []int64{} // deltas, the last one first
 	var base *baseContent
@@ -240,14 +240,14 @@ func (s *Store) made(p *storedPack, offset int64) (*Object, error) {
 	}, nil
 }
 
-// free gives back what the job is charged for a base.
+// free returns a base's memory to the job.
 func (s *Store) free(b *baseContent) {
 	s.job.Shrink(b.charged)
 	b.charged = 0
 }
 
-// follow returns where a delta's base is in the pack, or -1 if it has a name; of
-// what is no delta it returns the content.
+// follow returns the offset of a delta's base in the pack, or -1 if the base is given by
+// name. For an object that is not a delta it returns the content.
 func (s *Store) follow(p *storedPack, at int64) (next int64, whole *baseContent, err error) {
 	scan := s.scanner()
 	defer s.put(scan)
@@ -304,7 +304,7 @@ func (s *Store) read(o *Object) (*baseContent, error) {
 	return b, nil
 }
 
-// patch makes an object of a delta and its base.
+// patch applies a delta to its base.
 func (s *Store) patch(p *storedPack, at int64, base *baseContent) (*baseContent, error) {
 	scan := s.scanner()
 	defer s.put(scan)

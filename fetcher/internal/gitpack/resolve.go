@@ -8,11 +8,11 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// maxChain bounds how many deltas lead to an object. Git makes no longer ones.
+// maxChain bounds the length of a chain of deltas. Git does not make longer ones.
 const maxChain = 4096
 
-// A link is an object on the way from a whole object to a delta of a delta of
-// it. Its deltas are resolved one after the other.
+// A link is an object in the chain from a whole object to a delta that is based on it
+// indirectly. Its own deltas are resolved one after the other.
 type link struct {
 	entry   int32        // -1 if it is not in the pack
 	content *packContent // nil while it is dropped
@@ -48,7 +48,7 @@ func (u *unpacker) next(l *link) (i int32, ok bool) {
 	return 0, false
 }
 
-// resolve finds out what all deltas are that lead to a whole object.
+// resolve resolves all deltas whose chains begin with a whole object of the pack.
 func (u *unpacker) resolve(root int32) error {
 	l := u.newLink(root, nil, 0)
 	if l.done() {
@@ -65,7 +65,7 @@ func (u *unpacker) resolve(root int32) error {
 	return u.chain(l, e.kind, e.single || e.size > u.limits.LargeBytes)
 }
 
-// resolveHeld does so for whole objects that are not in the pack.
+// resolveHeld resolves those whose chains begin with an object that is not in the pack.
 func (u *unpacker) resolveHeld() error {
 	for progress := u.thin; progress; {
 		progress = false
@@ -87,7 +87,7 @@ func (u *unpacker) resolveHeld() error {
 	return nil
 }
 
-// resolveBase resolves the deltas of a base that is held, if it is.
+// resolveBase resolves the deltas of a base that is not in the pack, if Bases has it.
 func (u *unpacker) resolveBase(l *link) (found bool, err error) {
 	if err := u.job.Step(objectSteps); err != nil {
 		return false, err
@@ -107,7 +107,7 @@ func (u *unpacker) resolveBase(l *link) (found bool, err error) {
 	return true, u.chain(l, kind, true)
 }
 
-// whole reads the content of an object that is no delta.
+// whole reads the content of an object that is not a delta.
 func (u *unpacker) whole(i int32) (*packContent, error) {
 	rd, err := u.open(i)
 	if err != nil {
@@ -116,8 +116,7 @@ func (u *unpacker) whole(i int32) (*packContent, error) {
 	return u.fill(rd, u.list[i].size)
 }
 
-// chain goes through all deltas behind one whole object, to the end of each
-// chain first.
+// chain resolves all deltas that are based on one whole object, depth first.
 func (u *unpacker) chain(root *link, kind plumbing.ObjectType, single bool) error {
 	links := []*link{root}
 	defer func() {
@@ -158,8 +157,8 @@ func (u *unpacker) chain(root *link, kind plumbing.ObjectType, single bool) erro
 	return nil
 }
 
-// spare drops the contents nearest to the beginning of a chain until the rest
-// fits into memory. They can be made again, but for one that is not in the pack.
+// spare drops contents from the beginning of a chain until the rest
+// fits into memory. They can be reconstructed, except one that is not in the pack.
 func (u *unpacker) spare(links []*link) error {
 	drop := func(l *link) {
 		if l.content != nil && l.entry >= 0 {
@@ -183,7 +182,7 @@ func (u *unpacker) spare(links []*link) error {
 	return u.job.Step(int64(last) * opSteps)
 }
 
-// crowded reports whether more contents are at hand than should be.
+// crowded reports whether contents take more memory or files than they should.
 func (u *unpacker) crowded() bool {
 	return u.files > maxBaseFiles || u.memory > min(u.limits.MemoryBytes, u.granted)
 }
@@ -191,7 +190,7 @@ func (u *unpacker) crowded() bool {
 // maxBaseFiles bounds how many contents of a chain are kept in files.
 const maxBaseFiles = 2
 
-// regain makes the content of the last link again.
+// regain reconstructs the content of the last link.
 func (u *unpacker) regain(links []*link) error {
 	last := len(links) - 1
 	from := last
@@ -220,7 +219,7 @@ func (u *unpacker) regain(links []*link) error {
 	return nil
 }
 
-// make finds out what a delta of a link is, and returns its content.
+// make resolves a delta of a link and returns its content.
 func (u *unpacker) make(i int32, base *link, kind plumbing.ObjectType) (*packContent, error) {
 	size, err := u.resultSize(i)
 	if err != nil {
@@ -266,7 +265,7 @@ func (u *unpacker) resultSize(i int32) (int64, error) {
 	return d.size, nil
 }
 
-// patch makes a delta's object of its base, and writes it to w too.
+// patch applies a delta to its base and also writes the result to w.
 func (u *unpacker) patch(i int32, base *packContent, w io.Writer) (*packContent, error) {
 	if err := u.job.Step(objectSteps); err != nil {
 		return nil, err

@@ -10,8 +10,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// A packScanner reads a pack byte by byte, so that whoever inflates from it
-// takes no byte too many. It keeps the checksums of what was read.
+// A packScanner reads a pack byte by byte, so that inflating an object
+// reads no byte beyond it. It computes the checksums of what was read.
 type packScanner struct {
 	r            io.Reader
 	buf          []byte
@@ -103,7 +103,7 @@ func (s *packScanner) inflate() (io.Reader, error) {
 	return rd, nil
 }
 
-// count reads a pack's head and returns how many objects it says to have.
+// count reads a pack's header and returns the number of objects in it.
 func (s *packScanner) count() (uint32, error) {
 	var head [12]byte
 	if _, err := io.ReadFull(s, head[:]); err != nil {
@@ -116,7 +116,7 @@ func (s *packScanner) count() (uint32, error) {
 	return binary.BigEndian.Uint32(head[8:]), nil
 }
 
-// A packHead is what stands before the content of an object in a pack.
+// A packHead is the header of an object in a pack.
 type packHead struct {
 	kind plumbing.ObjectType
 	size int64         // of the content when it is inflated

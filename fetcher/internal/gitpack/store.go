@@ -14,8 +14,8 @@ import (
 	"github.com/athens-go/athens/fetcher/internal/budget"
 )
 
-// A Store reads the objects of an objects folder that Unpack made: those that
-// were there when it was opened. It has one user at a time.
+// A Store reads the objects that an objects folder had when it was opened. It is not
+// safe for concurrent use.
 type Store struct {
 	dir    string
 	packs  []*storedPack
@@ -42,10 +42,10 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
-// Use charges job for what is read from now on, until Release.
+// Use charges job for all reading until Release.
 func (s *Store) Use(job *budget.Job) { s.job = job }
 
-// Release gives back what the job was charged for, before it ends.
+// Release returns the memory charged to the job. It must be called before the job ends.
 func (s *Store) Release() {
 	s.bases.clear(s.job)
 	s.job, s.spare = nil, nil
@@ -62,7 +62,7 @@ func (s *Store) Close() {
 // Files returns how many files are open.
 func (s *Store) Files() int { return 2 * s.open }
 
-// Bytes returns how large the packs are together.
+// Bytes returns the total size of the packs.
 func (s *Store) Bytes() (n int64) {
 	for _, p := range s.packs {
 		if info, err := os.Stat(p.name + ".pack"); err == nil {
@@ -112,7 +112,7 @@ func (s *Store) find(name plumbing.Hash) (*storedPack, int64, error) {
 	return nil, 0, nil
 }
 
-// Has reports whether an object is there.
+// Has reports whether the store has an object.
 func (s *Store) Has(name plumbing.Hash) (bool, error) {
 	p, _, err := s.find(name)
 	if p != nil || err != nil {

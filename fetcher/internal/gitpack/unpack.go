@@ -18,9 +18,9 @@ import (
 	"github.com/athens-go/athens/fetcher/internal/budget"
 )
 
-// An unpacker checks a pack, finds what its objects are called, and makes its
-// index. Its memory is a packEntry for each object, and the bases of the deltas
-// that are being resolved.
+// An unpacker checks a pack, hashes its objects, and makes its
+// index. It needs memory for a packEntry of each object, and for the bases of the deltas
+// that it is resolving.
 type unpacker struct {
 	job    *budget.Job
 	limits Limits
@@ -52,7 +52,7 @@ type refDelta struct {
 // startBytes of memory are for contents from the beginning.
 const startBytes = 256 << 10
 
-// run does all of the work. What was written stays in dir.
+// run does all of the work. Files that it has written stay in dir, even if it fails.
 func (u *unpacker) run() error {
 	if err := u.job.Grow(startBytes); err != nil {
 		return err
@@ -195,7 +195,7 @@ func (u *unpacker) copy(w io.Writer, content io.Reader, size int64) (n int64, er
 	return n, nil
 }
 
-// add takes over an object, and says who its base is.
+// add records an object and its base.
 func (u *unpacker) add(e packEntry, h packHead) error {
 	self := int32(len(u.list))
 	switch h.kind {
@@ -268,7 +268,7 @@ func (u *unpacker) space(n int64) error {
 	return u.limits.Disk(n)
 }
 
-// An objectWriter finds an object's name, and keeps it on its own if wanted.
+// An objectWriter hashes an object and, if requested, stores it as a loose one.
 type objectWriter struct {
 	plumbing.Hasher
 	u    *unpacker
@@ -327,7 +327,7 @@ func (w *objectWriter) done() (plumbing.Hash, error) {
 	return hash, os.Rename(tmp, filepath.Join(folder, name[2:]))
 }
 
-// drop removes what is not done.
+// drop removes an unfinished file.
 func (w *objectWriter) drop() {
 	if w.file != nil {
 		w.file.Close()

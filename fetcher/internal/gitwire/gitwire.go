@@ -2,14 +2,14 @@
 // fetches packs, in the versions 0, 1 and 2, over smart HTTP and over streams such as
 // ssh.
 //
-// A [Client] asks one repository through a [Link]. It asks for version 2, in which the
-// server leaves out the references that nobody wants, and takes what the server
-// answers. Its requests announce what git announces, because some servers answer
-// nothing else.
+// A [Client] talks to one repository through a [Link]. It requests version 2, in which
+// the server can leave out unwanted references, and accepts the version that the server
+// uses. Its requests announce the same capabilities as git's, because some servers
+// refuse others.
 //
-// What a server sends is never kept as a whole: references are given to a function one
-// by one, and a pack is read as it comes. [Limits] bound the bytes and the waiting.
-// Errors never repeat what a server sent, except for a [RemoteError], which its user
+// A response is never kept in memory as a whole: references are passed to a function one
+// by one, and a pack is streamed. [Limits] bound the bytes and the waiting.
+// Errors never repeat what a server sent, except for a [RemoteError], which the caller
 // must make printable.
 package gitwire
 
@@ -43,20 +43,20 @@ const (
 	hexLengthSHA256 = 64
 )
 
-// Agent is the name under which requests are made. Some servers answer only what looks
-// like git.
+// Agent is the User-Agent of requests. Some servers answer only clients that look like
+// git.
 const Agent = "git/2.45.2"
 
-// Errors that say what is at the other end instead of a server for SHA-1 repositories.
+// Errors for servers that are not git servers of SHA-1 repositories.
 var (
 	ErrSHA256 = errors.New("the repository has SHA-256 hashes")
-	ErrDumb   = errors.New("the repository is served as files, not by a git server")
+	ErrDumb   = errors.New("the repository is served by git's dumb http protocol")
 	ErrNotGit = errors.New("the server does not speak git's protocol")
-	// ErrSilent says that a server sent nothing for as long as [Limits] allow.
+	// ErrSilent means that a server sent nothing for as long as [Limits] allow.
 	ErrSilent = errors.New("the server stays silent")
 )
 
-// RemoteError is what a server says in its own words instead of an answer.
+// RemoteError is an error message of the server.
 type RemoteError struct{ Words string }
 
 func (e *RemoteError) Error() string { return "the server says: " + e.Words }
@@ -76,7 +76,7 @@ type Limits struct {
 // maxTalk bounds what a server says before a pack, in bytes.
 const maxTalk = 16 << 20
 
-// TooLarge says that an answer exceeds a limit.
+// TooLarge means that an answer exceeds a limit.
 type TooLarge struct{ What string }
 
 func (e *TooLarge) Error() string { return e.What + " is too large" }
@@ -85,26 +85,26 @@ func (e *TooLarge) Error() string { return e.What + " is too large" }
 type Ref struct {
 	Name   []byte // valid until the function that got it returns
 	Target ID     // the object that it names, such as an annotated tag
-	Peeled ID     // the object that this one is about in the end; Target if it is no tag
+	Peeled ID     // the object that Target leads to if it is a tag; otherwise Target
 }
 
 // A Link reaches the git-upload-pack of one repository.
 type Link interface {
 	// Open begins a conversation by asking for the server's advertisement.
 	Open(ctx context.Context) (Conversation, error)
-	// Resume begins one in which the advertisement is known. It may be sent again
-	// all the same.
+	// Resume begins a conversation after an earlier advertisement. The server may
+	// send it again.
 	Resume(ctx context.Context) (Conversation, error)
 }
 
 // A Conversation is one exchange with a server. It ends with its context.
 type Conversation interface {
-	// Advertisement is what the server says first; nil if it says nothing.
+	// Advertisement returns the server's first message; nil if it sends none.
 	Advertisement() io.Reader
 	// Ask sends a request, made for a version of the protocol, and returns the answer,
 	// or nil if that follows the advertisement.
 	Ask(version int, request []byte) (io.Reader, error)
-	// Explain adds to an error what the server said beside the protocol.
+	// Explain adds the server's messages outside the protocol to an error.
 	Explain(err error) error
 	Close() error
 }
@@ -115,8 +115,8 @@ type Client struct {
 	Limits Limits
 }
 
-// Server is what a repository's server can do, as it said when it listed its
-// references.
+// Server has the capabilities of a repository's server, as it announced them when it
+// listed its references.
 type Server struct {
 	Version  int  // of the protocol
 	Empty    bool // there are no references at all
@@ -127,9 +127,9 @@ type Server struct {
 	features string // of version 2's fetch
 }
 
-// List gives each reference of the repository to visit, in the order in which the
-// server sends them, and ends with the first error of visit. The prefixes are what is
-// wanted; what a server sends beyond them is read and dropped.
+// List calls visit for each reference of the repository with one of the prefixes, in
+// the order in which the server sends them, until visit returns an error. Other
+// references that a server sends are read and dropped.
 func (c *Client) List(ctx context.Context, prefixes []string, visit func(Ref) error) (*Server, error) {
 	ctx, idle := newIdleTimer(ctx, c.Limits)
 	defer idle.end()
@@ -165,7 +165,7 @@ const (
 	talkWords = "what the server says before its pack"
 )
 
-// wantedBy leaves out what has none of the prefixes.
+// wantedBy returns a function that calls visit only for references with a prefix.
 func wantedBy(prefixes []string, visit func(Ref) error) func(Ref) error {
 	return func(r Ref) error {
 		for _, p := range prefixes {
@@ -177,20 +177,20 @@ func wantedBy(prefixes []string, visit func(Ref) error) func(Ref) error {
 	}
 }
 
-// Request is what one fetch asks a server for.
+// Request says what to fetch.
 type Request struct {
 	Wants    []ID
 	Haves    []ID // need not be sent again
 	Shallows []ID // are held without their history
 	Depth    int  // of the history that is sent; zero is all of it
-	Thin     bool // the pack may hold differences to what is held
+	Thin     bool // the pack may contain deltas to the haves
 }
 
-// Pack is a pack on its way. It must be closed.
+// Pack is a pack that is being received. It must be closed.
 type Pack struct {
 	io.Reader
-	// Cut says that the server left history out although the request did not ask for
-	// that: it does not have it itself.
+	// Cut means that the server left history out although the request did not ask for
+	// that: its own repository is shallow.
 	Cut   bool
 	close func()
 }
@@ -204,7 +204,7 @@ func (p *Pack) Close() error {
 // Fetch asks for a pack. The context must live until the pack is closed.
 func (s *Server) Fetch(ctx context.Context, req *Request) (*Pack, error) {
 	limits := s.client.Limits
-	// A server may have to look for what it sends before its first byte.
+	// A server may take long to prepare a pack before its first byte.
 	limits.FirstByte = max(limits.FirstByte, limits.Idle)
 	ctx, idle := newIdleTimer(ctx, limits)
 	conv, err := s.client.Link.Resume(ctx)

@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// idle ends a conversation, by its context, when the server sends nothing for too
-// long.
+// An idleTimer cancels a conversation if the server sends nothing for too long.
 type idleTimer struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -18,7 +17,7 @@ type idleTimer struct {
 	heard  bool
 }
 
-// newIdleTimer begins to wait for the first byte.
+// newIdleTimer starts the timer for the first byte.
 func newIdleTimer(ctx context.Context, limits Limits) (context.Context, *idleTimer) {
 	p := &idleTimer{idle: limits.Idle}
 	ctx, p.cancel = context.WithCancelCause(ctx)
@@ -31,7 +30,7 @@ func newIdleTimer(ctx context.Context, limits Limits) (context.Context, *idleTim
 
 func silentFor(d time.Duration) error { return fmt.Errorf("%w for %v", ErrSilent, d) }
 
-// end frees what waiting takes.
+// end releases the timer.
 func (p *idleTimer) end() {
 	if p.timer != nil {
 		p.timer.Stop()
@@ -39,7 +38,7 @@ func (p *idleTimer) end() {
 	p.cancel(context.Canceled)
 }
 
-// explain returns why waiting ended, where that is what caused an error.
+// explain returns the cause of an error that is due to the timer or the context.
 func (p *idleTimer) explain(err error) error {
 	if cause := context.Cause(p.ctx); errors.Is(cause, ErrSilent) || cause != nil && errors.Is(err, context.Canceled) {
 		return cause
@@ -50,7 +49,7 @@ func (p *idleTimer) explain(err error) error {
 	return err
 }
 
-// wait begins to wait for a byte. It ends when the function that it returns is called.
+// wait starts the timer for the next byte. The returned function stops it.
 func (p *idleTimer) wait() (got func()) {
 	if !p.heard || p.idle <= 0 {
 		return func() {}
@@ -81,8 +80,8 @@ func (p *idleTimer) prepare() (done func()) {
 	return func() { timer.Stop() }
 }
 
-// paced returns r, a pack, which must not trickle: the time that a server has left is
-// used up by waiting and grows with each byte, to the time that it may be idle.
+// paced returns a reader of r, a pack, that fails if the pack trickles: waiting uses up
+// the time that a server has left, and each byte adds to it, up to the idle limit.
 func (p *idleTimer) paced(r io.Reader) io.Reader {
 	if p.idle <= 0 {
 		return r
@@ -108,7 +107,7 @@ func (p *idleTimer) reader(r io.Reader, most int64, what string) *meter {
 		if p.ctx.Err() != nil {
 			return 0, context.Cause(p.ctx)
 		}
-		got := p.wait() // for bytes only: whoever reads may take its time
+		got := p.wait() // for bytes only: the reader may be slow
 		n, err := r.Read(b)
 		got()
 		if n > 0 && !p.heard {
@@ -123,7 +122,7 @@ func (p *idleTimer) reader(r io.Reader, most int64, what string) *meter {
 	return m
 }
 
-// A meter is a reader that fails where there are more bytes than are left.
+// A meter is a reader that fails when its limit of bytes is exceeded.
 type meter struct {
 	r    io.Reader
 	left int64

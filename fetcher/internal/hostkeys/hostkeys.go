@@ -1,14 +1,14 @@
-// Package hostkeys decides which keys an ssh server may show, by known_hosts files
+// Package hostkeys checks the keys of ssh servers against known_hosts files
 // as sshd(8) describes them.
 //
-// A line that can't be understood is skipped, as OpenSSH skips it: one of the
-// protocol's first version, one with a type of key or a marker of the future, or one
-// that was damaged. It vouches for no host, and all other lines count. [Load] reports
-// the numbers of such lines.
+// Like OpenSSH, it skips a line that it can't parse: one of version 1 of the
+// protocol, one with an unknown key type or marker, or a
+// damaged one. All other lines are used. [Load] reports
+// the numbers of skipped lines.
 //
 //   - load.go reads the files;
-//   - hostkeys.go judges a server's key or certificate;
-//   - add.go writes the key of a host that is seen for the first time.
+//   - hostkeys.go checks a server's key or certificate;
+//   - add.go writes the key of a new host.
 package hostkeys
 
 import (
@@ -22,11 +22,11 @@ import (
 )
 
 var (
-	// ErrUnknown says that no line names the host.
+	// ErrUnknown means that no line names the host.
 	ErrUnknown = errors.New("the host's key is not in known_hosts")
-	// ErrChanged says that the lines that name the host have other keys.
+	// ErrChanged means that the lines that name the host have other keys.
 	ErrChanged = errors.New("the host's key is not the one in known_hosts")
-	// ErrRevoked says that a line with @revoked has the host's key.
+	// ErrRevoked means that a line with @revoked has the host's key.
 	ErrRevoked = errors.New("the host's key is revoked by known_hosts")
 )
 
@@ -124,7 +124,7 @@ func (db *DB) Algorithms(h Host, welcome bool) []string {
 	return list
 }
 
-// Check judges the key that a host shows.
+// Check checks the key that a host presents.
 func (db *DB) Check(h Host, key ssh.PublicKey) error {
 	keys, authorities, exact := db.lookup(h)
 	if cert, ok := key.(*ssh.Certificate); ok {
