@@ -206,6 +206,7 @@ func (x *exchange) sourceList(spare func() bool) ([]string, error) {
 		op := x.h.opts.begin(x.h.onward(ctx, src, x.chainTo(src)), OpList, src.name, m)
 		defer func() { op.end(err) }()
 		a.versions, err = src.Versions(op.ctx, m.Path)
+		x.h.seenList(op.ctx, m.Path, a.versions)
 		if err == nil && len(a.versions) == 0 && src.vcs {
 			// No tags: a module all the same, or no module at all?
 			_, latestErr := src.Resolve(op.ctx, m.Path, "latest")
@@ -238,6 +239,9 @@ func (x *exchange) resolve(op, query string, spare func() bool) (*Info, error) {
 			if invalid := checkInfo(a.info, src.vcs); invalid != nil {
 				err = &InvalidError{m.Path, query, invalid}
 			}
+		}
+		if err == nil {
+			x.h.seen(span.ctx, m.Path, *a.info)
 		}
 		return a, err
 	})

@@ -34,6 +34,8 @@ type BlockedError struct {
 	Path    string // module path
 	Version string // version or query; empty if the whole module is blocked
 	Reason  string // shown to the user
+	// Until is when the version may be served, for Retry-After; zero means never.
+	Until time.Time
 }
 
 func (e *BlockedError) Error() string {

@@ -154,7 +154,11 @@ func (h *Handler) storeVerified(ctx context.Context, src source, content Content
 	if err := h.storeMeta(ctx, src, m, info, mod, false); err != nil || src.Blocked != "" {
 		return err // of a blocked version, only .info and .mod may be served
 	}
-	return h.commitZip(ctx, stage, size, m, h1)
+	err = h.commitZip(ctx, stage, size, m, h1)
+	if _, refused := outermost(err).(*BlockedError); refused {
+		return nil // by Options.Admit: the .mod is served all the same
+	}
+	return err
 }
 
 // scheduleZip schedules the zip of a version from version control, although no client
@@ -220,7 +224,7 @@ func (h *Handler) fetchZip(ctx context.Context, src source, m module.Version, ch
 		zf.fail(verdict, ZipFile)
 		sp.End(verdict)
 	}()
-	if !src.vcs { // a zip from version control is stored before it is served
+	if !src.vcs && h.opts.Admit == nil { // what is checked further is stored before it is served
 		zf.spool.Set(sp, nil)
 	}
 	size, err := h.getZip(ctx, src, content, m, &firstWrite{w: sp, then: metaStored.start})
@@ -310,6 +314,7 @@ func (h *Handler) getInfo(ctx context.Context, src source, content Content, m mo
 	if err := checkInfo(info, src.vcs); err != nil {
 		return nil, &InvalidError{m.Path, m.Version, err}
 	}
+	h.seen(op.ctx, m.Path, *info)
 	return info, nil
 }
 
@@ -375,14 +380,6 @@ func (h *Handler) put(ctx context.Context, m module.Version, info *Info, mod []b
 	defer func() { op.end(err) }()
 	op.event.Bytes = int64(len(mod))
 	return h.noteConflict(m, h.storage.Put(op.ctx, m, info, mod))
-}
-
-// commitZip stores a staged zip that was checked.
-func (h *Handler) commitZip(ctx context.Context, stage Stage, size int64, m module.Version, h1 string) (err error) {
-	op := h.opts.begin(ctx, OpCommit, SourceStore, m)
-	defer func() { op.end(err) }()
-	op.event.Bytes = size
-	return h.noteConflict(m, stage.Commit(op.ctx, m, h1))
 }
 
 // noteConflict raises an alarm if err is that a source offered other content than is

@@ -92,7 +92,10 @@ func Status(err error) (code int, retryAfter time.Duration) {
 	case *MissingError:
 		return http.StatusNotFound, 0
 	case *BlockedError:
-		return http.StatusForbidden, 0
+		if e.Until.IsZero() {
+			return http.StatusForbidden, 0
+		}
+		return http.StatusForbidden, max(time.Until(e.Until), time.Second)
 	case *InvalidError, *ConflictError, *LoopError:
 		return http.StatusBadGateway, 0
 	case *UnavailableError:

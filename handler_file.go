@@ -40,8 +40,8 @@ func file(kind protocol.Kind) File {
 // serveFile answers for a file of a canonical version.
 func (x *exchange) serveFile() error {
 	m, f := x.req.Module, file(x.req.Kind)
-	if x.route.Blocked != "" && f == ZipFile {
-		return &BlockedError{Path: m.Path, Version: m.Version, Reason: x.route.Blocked}
+	if err := x.refusal(m, f); err != nil {
+		return err
 	}
 	held, err := x.serveHeld(m, f, forever)
 	x.h.prefetch.Requested(m, x.req.Kind, held)
@@ -56,7 +56,7 @@ func (x *exchange) serveFile() error {
 	exceeded := x.h.pseudo.Admit(m)
 	// Nobody is sent elsewhere for what is blocked, nor is it filled: its .info and
 	// .mod are all there is to serve, and come from here.
-	if !src.vcs && !x.h.opts.MissFetch && x.route.Blocked == "" {
+	if !src.vcs && !x.h.opts.MissFetch && x.route.Blocked == "" && (f != ZipFile || x.h.opts.Admit == nil) {
 		if done, err := x.redirect(m, f, exceeded == nil); done || err != nil {
 			return err
 		}

@@ -79,8 +79,8 @@ func (x *exchange) held() ([]string, error) {
 func (x *exchange) blocked(version string) error {
 	m := module.Version{Path: x.req.Module.Path, Version: version}
 	route, err := x.h.route(x.r.Context(), m)
-	if err == nil && route.Blocked != "" {
-		return &BlockedError{Path: m.Path, Version: version, Reason: route.Blocked}
+	if err == nil {
+		err = route.refusal(m)
 	}
 	return err
 }
@@ -126,26 +126,29 @@ func (x *exchange) serveLatest() error {
 	}
 	if err := x.blocked(info.Version); err != nil {
 		if blocked, ok := outermost(err).(*BlockedError); ok {
-			return x.serveHighestLeft(info.Version, blocked.Reason)
+			return x.serveHighestLeft(info.Version, "", blocked)
 		}
 		return err
 	}
 	return x.serveVersion(info.Version, info)
 }
 
-// serveHighestLeft answers @latest when the latest version is blocked. What that
-// retracts is not chosen in its place.
-func (x *exchange) serveHighestLeft(latest, reason string) error {
+// serveHighestLeft answers @latest when the latest version is blocked, or a query for a
+// prefix when the latest version with it is too young. What that retracts is not chosen in its place.
+func (x *exchange) serveHighestLeft(latest, prefix string, blocked *BlockedError) error {
 	listed, err := x.list()
 	if err != nil {
 		return err
 	}
 	retracted := x.retractions(append(slices.Clone(listed), latest), true)
-	best := highest(listed, func(v string) bool { return !retracted.Include(v) })
-	if best == "" {
-		return x.serveNoUpgrade(reason)
+	best := highest(listed, func(v string) bool { return strings.HasPrefix(v, prefix) && !retracted.Include(v) })
+	switch {
+	case best != "":
+		return x.serveVersion(best, nil)
+	case !blocked.Until.IsZero(): // the lowest version is too young as well
+		return blocked
 	}
-	return x.serveVersion(best, nil)
+	return x.serveNoUpgrade(blocked.Reason)
 }
 
 // serveNoUpgrade answers @latest of a module of which no version may be served: with
@@ -213,6 +216,9 @@ func (x *exchange) serveQuery() error {
 		}
 	}
 	if err := x.blocked(version); err != nil {
+		if blocked, ok := outermost(err).(*BlockedError); ok && !blocked.Until.IsZero() && isPrefix(m.Version) {
+			return x.serveHighestLeft(version, m.Version+".", blocked)
+		}
 		return err
 	}
 	return x.serveVersion(version, info)

@@ -121,7 +121,7 @@ func TestErrorsSayWhat(t *testing.T) {
 	}{
 		{&MissingError{Path: m.Path, Query: m.Version, Err: errors.New("no such tag")}, "example.com/m@v1.0.0: not found: no such tag"},
 		{&MissingError{Path: m.Path}, "example.com/m: not found"},
-		{&BlockedError{m.Path, m.Version, "CVE-1"}, "example.com/m@v1.0.0: blocked: CVE-1"},
+		{&BlockedError{m.Path, m.Version, "CVE-1", time.Time{}}, "example.com/m@v1.0.0: blocked: CVE-1"},
 		{&BlockedError{Path: m.Path}, "example.com/m: blocked"},
 		{&InvalidError{m.Path, m.Version, errors.New("bad zip")}, "example.com/m@v1.0.0: invalid: bad zip"},
 		{&ConflictError{m, ZipFile, "h1:a", "h1:b"}, "example.com/m@v1.0.0: conflict: the .zip held is h1:a, the source now has h1:b"},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -65,6 +66,19 @@ type Options struct {
 	// asked then. If it is nil, modules are public unless Private matches, and none
 	// is blocked.
 	Route func(ctx context.Context, m module.Version) (Route, error)
+	// Named is told which versions of a module a source has just named: in a list, as
+	// the answer to a query, or with the .info of a version. Of a listed one only
+	// Version is set. It is called before Route is asked about them, so that a policy
+	// knows since when they exist. What is served from the store or from memory is not
+	// told again. If it is nil, nobody is told.
+	Named func(ctx context.Context, path string, versions []Info)
+	// Admit has the last look at a zip that has passed every other check, before it is
+	// stored and before a client gets any of it: for a virus scanner, or a check of
+	// licences. The zip has size bytes. A [*BlockedError] refuses it with 403, any
+	// other error with 503; nothing is stored then, and the next request fetches the
+	// zip and asks again. Clients are redirected for no zip. If it is nil, what
+	// passes the checks is stored.
+	Admit func(ctx context.Context, m module.Version, zip io.ReaderAt, size int64) error
 	// Allow decides whether a request may be answered at all, before anything is
 	// looked up. m is zero for a request that names no module (a checksum database
 	// tile); m.Version may be empty or a query. An error that is or wraps an

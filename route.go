@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/mod/module"
 
@@ -26,6 +27,18 @@ type Route struct {
 	// if it may. Its .mod and .info are served all the same, because module
 	// graphs mention versions that nobody selects, and its .zip is not.
 	Blocked string
+	// Until says of a Blocked version that it is only too young, and when it may be
+	// served. Its .info is then refused as its .zip is, so that nobody selects it.
+	// The zero time means that the version stays blocked.
+	Until time.Time
+}
+
+// refusal returns why m may not be served, nil if it may.
+func (r Route) refusal(m module.Version) error {
+	if r.Blocked == "" {
+		return nil
+	}
+	return &BlockedError{Path: m.Path, Version: m.Version, Reason: r.Blocked, Until: r.Until}
 }
 
 // route asks Options.Private and Options.Route. An empty version means the module
@@ -33,15 +46,15 @@ type Route struct {
 func (h *Handler) route(ctx context.Context, m module.Version) (r Route, err error) {
 	if h.opts.Route != nil {
 		r, err = h.opts.Route(ctx, m)
-		switch outermost(err).(type) {
-		case *BlockedError, *UnavailableError:
-			return r, err
-		}
-		if err != nil {
-			return r, &UnavailableError{Source: "the routing policy", Err: err}
-		}
 	}
 	r.Private = r.Private || h.opts.Private.Match(m.Path)
+	switch outermost(err).(type) {
+	case *BlockedError, *UnavailableError:
+		return r, err
+	}
+	if err != nil {
+		return r, &UnavailableError{Source: "the routing policy", Err: err}
+	}
 	return r, nil
 }
 
@@ -49,7 +62,11 @@ func (h *Handler) route(ctx context.Context, m module.Version) (r Route, err err
 // one.
 func (h *Handler) mentionsPrivate(ctx context.Context, text string) (bool, error) {
 	for _, path := range pattern.Mentions(text) {
-		if r, err := h.route(ctx, module.Version{Path: path}); r.Private || err != nil {
+		r, err := h.route(ctx, module.Version{Path: path})
+		if _, blocked := outermost(err).(*BlockedError); blocked {
+			err = nil // it may be no path at all
+		}
+		if r.Private || err != nil {
 			return r.Private, err
 		}
 	}

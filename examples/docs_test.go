@@ -69,6 +69,9 @@ func help(t *testing.T) (texts map[string]string, flags map[string][]string) {
 		require.NotEmpty(t, flags[name], name)
 	}
 	for name, text := range files(t, ".go") {
+		if strings.HasPrefix(name, "examples/store/") && !strings.HasSuffix(name, "_test.go") {
+			flags["store"] = append(flags["store"], found(`(?:String|Int|Int64|Bool|Duration|Var)\((?:&[\w.]+, )?"([a-z-]+)"`, text)...)
+		}
 		if dir, ok := strings.CutPrefix(name, "examples/cluster/"); ok && !strings.HasSuffix(name, "_test.go") {
 			example, _, nested := strings.Cut(dir, "/")
 			if !nested {

@@ -29,7 +29,7 @@
 //   - [Front] puts page and probes before a handler;
 //   - [PasteLine] is what a user pastes into a shell to use the server;
 //   - [NewLogger] writes log lines in batches;
-//   - [NotifyContext] ends with SIGINT and SIGTERM.
+//   - [NotifyContext] ends with SIGINT and SIGTERM, and [OnHangup] reloads on SIGHUP.
 //
 // This package depends on the contracts, on package fill and on the standard
 // library, not on a store, on git or on an upstream.

@@ -26,3 +26,19 @@ func NotifyContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	}()
 	return ctx, func() { cancel(nil) }
 }
+
+// OnHangup calls reload for each SIGHUP until ctx is done: the usual way to have a
+// service read its files again. Without it a SIGHUP ends the process.
+func OnHangup(ctx context.Context, reload func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-signals:
+			reload()
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -3,7 +3,10 @@ package rules_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/module"
 
@@ -25,14 +28,14 @@ func ExampleParse() {
 		{Path: "example.com/mod", Version: "v1.4.3"},
 	} {
 		route, err := r.Route(context.Background(), m)
-		fmt.Printf("%s: %+v %v\n", m, route, err)
+		fmt.Printf("%s: private %t, blocked %q %v\n", m, route.Private, route.Blocked, err)
 	}
 	_, err = rules.Parse("rules.txt", strings.NewReader("block example.com/mod@v1.2.3"))
 	fmt.Println(err)
 	// Output:
-	// github.com/corp/tool@v1.0.0: {Private:true Blocked:} <nil>
-	// example.com/mod@v1.4.3-rc.1: {Private:false Blocked:CVE-2024-0001 (rules.txt:3)} <nil>
-	// example.com/mod@v1.4.3: {Private:false Blocked:} <nil>
+	// github.com/corp/tool@v1.0.0: private true, blocked "" <nil>
+	// example.com/mod@v1.4.3-rc.1: private false, blocked "CVE-2024-0001 (rules.txt:3)" <nil>
+	// example.com/mod@v1.4.3: private false, blocked "" <nil>
 	// rules.txt:1:7: bad pattern "example.com/mod@v1.2.3": the version stands behind the pattern, as a constraint such as =1.2.3
 }
 
@@ -50,4 +53,33 @@ func ExampleRules_Route() {
 	// Output:
 	// true <nil>
 	// false <nil>
+}
+
+// A file in force is asked for each version, and told which versions sources name.
+func ExampleOpen() {
+	dir, err := os.MkdirTemp("", "rules-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "rules.txt")
+	if err := os.WriteFile(file, []byte("cooldown 7d\ncooldown 0 corp.example.com\n"), 0o600); err != nil {
+		panic(err)
+	}
+	r, err := rules.Open(file, &rules.Options{SeenDir: filepath.Join(dir, "seen")})
+	if err != nil {
+		panic(err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go r.Run(ctx) // reads the file again when it changes
+	opts := &athens.Options{Route: r.Route, Named: r.Seen}
+	for _, path := range []string{"example.com/mod", "corp.example.com/mod"} {
+		route, err := opts.Route(ctx, module.Version{Path: path, Version: "v1.0.0"})
+		fmt.Println(path, route.Blocked != "", time.Until(route.Until) > 6*24*time.Hour, err)
+	}
+	// Output:
+	// example.com/mod true true <nil>
+	// corp.example.com/mod false false <nil>
 }

@@ -9,10 +9,12 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/Masterminds/semver/v3"
+	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens/internal/limit"
 )
@@ -32,16 +34,25 @@ const (
 	public
 	block
 	allow
+	only
+	cooldown
+	cooldownBy
 )
 
-var verbs = map[string]verb{"private": private, "public": public, "block": block, "allow": allow}
+var verbs = map[string]verb{
+	"private": private, "public": public, "block": block, "allow": allow, "only": only, "cooldown": cooldown, "cooldown-by": cooldownBy,
+}
 
 // rule is one line.
 type rule struct {
 	verb       verb
 	globs      []string            // path patterns, GOPRIVATE's without their commas
+	exact      module.Version      // of allow MODULE@VERSION, which has no globs
 	constraint *semver.Constraints // nil: all versions
 	reason     string              // shown to clients that ask for a blocked version
+	age        time.Duration       // of cooldown
+	byCommit   bool                // of cooldown-by
+	text       string              // of the line
 }
 
 // Read reads a rules file, see [Parse].
@@ -60,13 +71,18 @@ func Read(file string) (*Rules, error) {
 //	public  PATTERN
 //	block   PATTERN [CONSTRAINT] [# reason]
 //	allow   PATTERN [CONSTRAINT]
+//	allow   MODULE@VERSION [# reason]
+//	only    PATTERN [PATTERN ...] [# reason]
+//	cooldown    AGE [PATTERN] [# reason]
+//	cooldown-by commit|seen [PATTERN]
 //
 // and blank lines, and comments that begin with # on a line of their own.
 // PATTERN has the syntax of GOPRIVATE: globs of [path.Match], separated by
 // commas, each of which matches a module path or a prefix of it that ends
 // before a slash. CONSTRAINT is one of Masterminds/semver, such as
 // ">=1.2.0 <1.4.3", "~1.2 || 1.5.x" or "=1.2.3"; see [Rules] for what it
-// means for pre-releases. name is the file's, for errors and for the default
+// means for pre-releases. AGE is a sum of weeks, days, hours, minutes and seconds,
+// such as 7d, 2w or 1d12h, of at most 3,660 days; 0 ends a cooldown. name is the file's, for errors and for the default
 // reason, where only its last element is shown.
 //
 // The error of a bad line reads "name:line:column: what is wrong", with both
@@ -151,17 +167,34 @@ func parseRule(line string) (rule, error) {
 	}
 	r := rule{verb: verbs[word]}
 	if r.verb == 0 {
-		return rule{}, &columnError{column, fmt.Errorf("unknown rule %q: want private, public, block or allow", word)}
+		return rule{}, &columnError{column, fmt.Errorf("unknown rule %q: want private, public, block, allow, only, cooldown or cooldown-by", word)}
+	}
+	r.text = strings.TrimSpace(line)
+	return r, s.parse(word, &r)
+}
+
+// parse reads what follows the first word of a line into r.
+func (s *scanner) parse(word string, r *rule) (err error) {
+	switch r.verb {
+	case cooldown, cooldownBy:
+		return s.parseCooldown(word, r)
+	case only:
+		return s.parseOnly(r)
 	}
 	pattern, column := s.word()
-	if pattern == "" || pattern[0] == '#' {
-		return rule{}, &columnError{column, fmt.Errorf("%s needs a pattern", word)}
+	switch {
+	case pattern == "" || pattern[0] == '#':
+		return &columnError{column, fmt.Errorf("%s needs a pattern", word)}
+	case r.verb == allow && strings.Contains(pattern, "@"):
+		if r.exact, err = parseVersion(pattern, column); err != nil {
+			return err
+		}
+		return s.end(r)
 	}
-	var err error
 	if r.globs, err = parsePattern(pattern, column); err != nil {
-		return rule{}, err
+		return err
 	}
-	return r, s.tail(word, &r)
+	return s.tail(word, r)
 }
 
 // tail reads what follows the pattern into r.
@@ -175,18 +208,11 @@ func (s *scanner) tail(word string, r *rule) error {
 	if err := parseConstraint(word, rest[:hash], column, r); err != nil {
 		return err
 	}
-	column += hash
-	reason := strings.TrimSpace(rest[hash+1:])
-	switch {
-	case reason == "":
-		return nil
-	case r.verb != block:
-		return &columnError{column, fmt.Errorf("%s takes no reason: a comment stands on a line of its own", word)}
-	case len(reason) > maxReason:
-		return &columnError{column, fmt.Errorf("a reason of more than %d bytes", maxReason)}
+	if strings.TrimSpace(rest[hash+1:]) != "" && r.verb != block {
+		return &columnError{column + hash, fmt.Errorf("%s takes no reason: a comment stands on a line of its own", word)}
 	}
-	r.reason = reason
-	return nil
+	s.at += hash
+	return s.end(r)
 }
 
 // parseConstraint reads a constraint into r.

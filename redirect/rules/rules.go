@@ -1,13 +1,17 @@
-// Package rules reads the lines of a small text file that say which modules are private
-// and which versions are blocked, and answers for [athens.Options.Route].
+// Package rules reads the lines of a small text file that say which modules are private,
+// which versions are blocked and how old a version has to be, and answers for
+// [athens.Options.Route].
 //
 //	private corp.example.com,github.com/corp
 //	public  corp.example.com/open
 //	block   example.com/mod >=1.2.0 <1.4.3  # CVE-2024-0001
+//	cooldown 7d
 //
-// [Read] and [Parse] make [Rules] of such a file. Parse describes the lines, and Rules
-// what they mean together: which line decides, in which spellings a path is private, and
-// how pre-releases compare.
+// [Open] keeps such a file in force: a [File] reads it again when it changes, and knows
+// the ages of versions. [Read] and [Parse] make [Rules] of a text that does not change.
+// Parse describes the lines, and Rules what they mean together: which line decides, in
+// which spellings a path is private, and how pre-releases compare. [Rules.Explain] tells a
+// person.
 //
 // A file has at most 1 MiB and 20,000 rules, and a reason at most 200 bytes.
 package rules
@@ -17,6 +21,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/Masterminds/semver/v3"
 	"golang.org/x/mod/module"
@@ -31,10 +36,10 @@ import (
 //
 // # Precedence
 //
-// There are two questions, and the rules for one have no say in the other:
-// private or public, and blocked or allowed. For each, the last line that
-// matches decides; where none does, a module is public and allowed. So the
-// general comes first and the exception after it:
+// There are three questions, and the rules for one have no say in the others:
+// private or public, blocked or allowed, and how old a version has to be. For each,
+// the last line that matches decides; where none does, a module is public and
+// allowed at any age. So the general comes first and the exception after it:
 //
 //	private corp.example.com
 //	public  corp.example.com/open
@@ -42,6 +47,11 @@ import (
 //	block *                               # ask the platform team
 //	allow golang.org/x,github.com/spf13
 //	block golang.org/x/net <0.38.0        # CVE-2025-22872
+//
+// All only lines together are one allow-list, which stands where the last of them
+// does: a module that none of them matches is blocked there. A line that allows one
+// version, as in "allow example.com/mod@v1.4.3", is an exception to the blocks and to
+// the cooldowns before it.
 //
 // # Private
 //
@@ -70,19 +80,32 @@ type Rules struct {
 	block         pattern.AnyCase
 	public, allow pattern.Index
 	patterns      []string // the private ones
+
+	only      pattern.Index
+	lastOnly  int                    // number of the last only line plus 1; 0: there is none
+	exact     map[module.Version]int // last line that allows a version
+	exactPath map[string]int         // last line that allows a version of a module
+
+	cooled           pattern.AnyCase // by lines with an age
+	warm             pattern.Index   // by lines without
+	byCommit, bySeen pattern.Index
 }
 
-// line is a rule that decides about versions, or none at its place.
+// line is a rule at its place in the file.
 type line struct {
 	verb       verb
 	constraint *semver.Constraints
-	reason     string
+	reason     string        // of the rule, or one made up
+	age        time.Duration // of a cooldown
+	place      string        // such as "rules.txt:3"
+	text       string
+	name       string // of a cooldown: its age and patterns
 }
 
 // add appends a rule that stands at a place, such as "rules.txt:3".
 func (r *Rules) add(ru rule, place string) {
 	n := len(r.lines)
-	l := line{verb: ru.verb, constraint: ru.constraint}
+	l := line{verb: ru.verb, constraint: ru.constraint, reason: ru.reason, age: ru.age, place: place, text: ru.text}
 	switch ru.verb {
 	case private:
 		r.private.Add(n, ru.globs)
@@ -91,14 +114,48 @@ func (r *Rules) add(ru rule, place string) {
 		r.public.Add(n, ru.globs)
 	case allow:
 		r.allow.Add(n, ru.globs)
+		r.addExact(n, ru.exact)
 	case block:
 		r.block.Add(n, ru.globs)
-		l.reason = "blocked by " + place
-		if ru.reason != "" {
-			l.reason = fmt.Sprintf("%s (%s)", ru.reason, place)
+		l.reason = because("blocked by ", ru.reason, place)
+	case only:
+		r.only.Add(n, ru.globs)
+		r.lastOnly = n + 1
+		l.reason = because("not in the list of allowed modules, ", ru.reason, place)
+	case cooldown:
+		l.name = formatAge(ru.age) + " " + strings.Join(ru.globs, ",")
+		if ru.age > 0 {
+			r.cooled.Add(n, ru.globs)
+		} else {
+			r.warm.Add(n, ru.globs)
+		}
+	case cooldownBy:
+		if ru.byCommit {
+			r.byCommit.Add(n, ru.globs)
+		} else {
+			r.bySeen.Add(n, ru.globs)
 		}
 	}
 	r.lines = append(r.lines, l)
+}
+
+// because is why a line blocks something: its reason, or what without says.
+func because(without, reason, place string) string {
+	if reason != "" {
+		return fmt.Sprintf("%s (%s)", reason, place)
+	}
+	return without + place
+}
+
+// addExact adds a line that allows one version.
+func (r *Rules) addExact(n int, m module.Version) {
+	if m.Path == "" {
+		return
+	}
+	if r.exact == nil {
+		r.exact, r.exactPath = make(map[module.Version]int), make(map[string]int)
+	}
+	r.exact[m], r.exactPath[m.Path] = n, n
 }
 
 // WithPrivate returns rules that also hold patterns, a list as in GOPRIVATE, as
@@ -144,12 +201,36 @@ const base = -1
 // rule leaves any version of it. What a query resolves to is to be asked for
 // again.
 //
-// It has the form of [athens.Options].Route. Its error is always nil.
+// It has the form of [athens.Options].Route. Its error is a [*athens.BlockedError]
+// for a module that only lines leave out, and otherwise nil. Rules know no ages:
+// each version that a cooldown covers is young. A [File] knows more.
 func (r *Rules) Route(_ context.Context, m module.Version) (athens.Route, error) {
 	if r == nil {
 		return athens.Route{}, nil
 	}
-	return athens.Route{Private: r.isPrivate(m.Path), Blocked: r.blocked(m)}, nil
+	route, err := r.route(m)
+	if err == nil && route.Blocked == "" {
+		if n := r.cooldown(m); n >= 0 {
+			r.lines[n].young(&route, time.Now())
+		}
+	}
+	return route, err
+}
+
+// route is Route without cooldowns.
+func (r *Rules) route(m module.Version) (athens.Route, error) {
+	route := athens.Route{Private: r.isPrivate(m.Path)}
+	n := r.decides(m)
+	if n < 0 {
+		return route, nil
+	}
+	switch l := r.lines[n]; l.verb {
+	case block:
+		route.Blocked = l.reason
+	case only:
+		return route, &athens.BlockedError{Path: m.Path, Version: m.Version, Reason: l.reason}
+	}
+	return route, nil
 }
 
 func (r *Rules) isPrivate(path string) bool {
@@ -157,31 +238,62 @@ func (r *Rules) isPrivate(path string) bool {
 	return n > pattern.None && n > r.public.Last(path)
 }
 
-// blocked returns the reason why m is blocked, or "".
-func (r *Rules) blocked(m module.Version) string {
+// decides returns the number of the line that decides whether m is blocked; it is
+// negative if none does.
+func (r *Rules) decides(m module.Version) int {
 	var few [8]int
 	lines := r.block.All(few[:0], m.Path)
+	if r.lastOnly > 0 && m.Path != "" && r.only.Last(m.Path) == pattern.None {
+		lines = append(lines, r.lastOnly-1)
+	}
 	if len(lines) == 0 {
-		return ""
+		return pattern.None
 	}
 	lines = r.allow.All(lines, m.Path)
 	whole := m.Version == "" || module.CanonicalVersion(m.Version) != m.Version
+	if n, ok := r.exact[m]; ok {
+		lines = append(lines, n)
+	} else if n, ok := r.exactPath[m.Path]; ok && whole {
+		lines = append(lines, n) // some version is left
+	}
 	slices.Sort(lines)
 	for _, n := range slices.Backward(lines) {
-		l := r.lines[n]
-		switch {
-		case l.constraint == nil:
-		case whole && l.verb == allow:
-			return "" // some version is left
-		case whole || !l.matches(m.Version):
-			continue
+		if l := r.lines[n]; l.constraint == nil || whole && l.verb == allow || !whole && l.matches(m.Version) {
+			return n // if m is no version, some version is left
 		}
-		if l.verb == allow {
-			return ""
-		}
-		return l.reason
 	}
-	return ""
+	return pattern.None
+}
+
+// cooldown returns the number of the line that says how old m has to be; it is negative
+// if none does, or if m is no version.
+func (r *Rules) cooldown(m module.Version) int {
+	n := r.cooled.Last(m.Path)
+	if n < 0 || n < r.warm.Last(m.Path) || m.Version == "" || module.CanonicalVersion(m.Version) != m.Version {
+		return pattern.None
+	}
+	if allowed, ok := r.exact[m]; ok && allowed > n {
+		return pattern.None
+	}
+	return n
+}
+
+// countsCommits reports whether the age of a module's versions counts from their
+// commits.
+func (r *Rules) countsCommits(path string) bool {
+	n := r.byCommit.Last(path)
+	return n > pattern.None && n > r.bySeen.Last(path)
+}
+
+// young makes a route that of a version which is too young until its first day and the
+// age of the line.
+func (l line) young(route *athens.Route, first time.Time) {
+	route.Until = first.Add(l.age)
+	route.Blocked = fmt.Sprintf("younger than %s: available on %s UTC", formatAge(l.age), route.Until.UTC().Format("2006-01-02 at 15:04"))
+	if l.reason != "" {
+		route.Blocked += ": " + l.reason
+	}
+	route.Blocked += " (" + l.place + ")"
 }
 
 // matches reports whether a version satisfies the line's constraint.

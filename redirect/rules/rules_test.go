@@ -217,7 +217,7 @@ func TestConstraints(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"deny a.test":                        `rules.txt:1:1: unknown rule "deny": want private, public, block or allow`,
+		"deny a.test":                        `rules.txt:1:1: unknown rule "deny": want private, public, block, allow, only, cooldown or cooldown-by`,
 		"\n\t Private a.test":                `rules.txt:2:3: unknown rule "Private"`,
 		"private":                            "rules.txt:1:8: private needs a pattern",
 		"block  # why":                       "rules.txt:1:8: block needs a pattern",
@@ -240,11 +240,37 @@ func TestParseErrors(t *testing.T) {
 		"block a.test <18446744073709551616": "bad constraint: ",
 		"block a.test <1" + strings.Repeat(" ", 9) + strings.Repeat("||<1", 40): "bad constraint: too many constraint groups",
 		"block a.test # " + strings.Repeat("x", 201):                            "rules.txt:1:14: a reason of more than 200 bytes",
-		"block a.test # \x1b[31m":                                               "rules.txt:1:16: a character that can't be printed",
-		"block a.test # \xff":                                                   "rules.txt:1:16: a character that can't be printed",
-		"block a.test\u00a0":                                                    "rules.txt:1:13: a character that can't be printed",
-		strings.Repeat("\n", 1<<20+1):                                           "rules of more than 1048576 bytes",
-		strings.Repeat("block a.test\n", 20_000) + "\nallow b.test":             fmt.Sprintf("rules.txt:%d:1: more than %d rules", 20_000+2, 20_000),
+		"only":                           "rules.txt:1:5: only needs a pattern",
+		"only # a":                       "rules.txt:1:6: only needs a pattern",
+		"only a.test b[":                 `rules.txt:1:13: bad pattern "b["`,
+		"cooldown":                       "rules.txt:1:9: cooldown needs an age such as 7d",
+		"cooldown # why":                 "rules.txt:1:10: cooldown needs an age such as 7d",
+		"cooldown 7":                     `rules.txt:1:10: bad age "7"`,
+		"cooldown -7d":                   `bad age "-7d"`,
+		"cooldown 7x":                    `bad age "7x"`,
+		"cooldown d":                     `bad age "d"`,
+		"cooldown 1h1d":                  `bad age "1h1d"`,
+		"cooldown 1d1d":                  `bad age "1d1d"`,
+		"cooldown 3661d":                 `bad age "3661d": want a number and w, d, h, m or s, such as 7d, of at most 3660d`,
+		"cooldown 3660d1s":               "bad age",
+		"cooldown 99999999999999999999w": "bad age",
+		"cooldown 7d a.test >=1":         `rules.txt:1:20: what is ">=1"? a reason begins with #`,
+		"cooldown 7d a.test b.test":      "a reason begins with #",
+		"cooldown 7d https://a.test":     "rules.txt:1:13: bad pattern",
+		"cooldown 7d # " + strings.Repeat("x", 201): "a reason of more than 200 bytes",
+		"cooldown-by":                 "rules.txt:1:12: cooldown-by needs commit or seen",
+		"cooldown-by tag":             `rules.txt:1:13: cooldown-by is commit or seen, not "tag"`,
+		"allow a.test/m@v1.2":         `rules.txt:1:7: bad version "a.test/m@v1.2"`,
+		"allow a.test/m@v1.2.3+meta":  "bad version",
+		"allow a.test/*@v1.2.3":       "bad version",
+		"allow a.test/m@":             "bad version",
+		"allow a.test/m@v1.2.3 >=1":   "rules.txt:1:23: what is",
+		"allow a.test/m/v2@v1.2.3":    "bad version",
+		"block a.test # \x1b[31m":     "rules.txt:1:16: a character that can't be printed",
+		"block a.test # \xff":         "rules.txt:1:16: a character that can't be printed",
+		"block a.test\u00a0":          "rules.txt:1:13: a character that can't be printed",
+		strings.Repeat("\n", 1<<20+1): "rules of more than 1048576 bytes",
+		strings.Repeat("block a.test\n", 20_000) + "\nallow b.test": fmt.Sprintf("rules.txt:%d:1: more than %d rules", 20_000+2, 20_000),
 	} {
 		_, err := rules.Parse("rules.txt", strings.NewReader(text))
 		assert.ErrorContains(t, err, want, "%.80q", text)
@@ -347,10 +373,56 @@ func BenchmarkRoute(b *testing.B) {
 	}
 }
 
+func TestExplain(t *testing.T) {
+	r, err := parse(t, `private corp.test
+public corp.test/open
+block a.test <1.2.0 # CVE-1
+cooldown 1w # give others time to look
+cooldown 0 corp.test
+cooldown-by commit b.test
+allow a.test/m@v1.3.0 # a fix
+`).WithPrivate("mine.test")
+	require.NoError(t, err)
+	for _, c := range []struct{ path, version, want string }{
+		{"a.test/m", "v1.1.0", `a.test/m@v1.1.0 is blocked
+public: no line says otherwise
+blocked: rules.txt:3: block a.test <1.2.0 # CVE-1
+cooldown: rules.txt:4: cooldown 1w # give others time to look
+age counts from this server's first sight: no line says otherwise
+`},
+		{"a.test/m", "v1.3.0", `a.test/m@v1.3.0 is served
+public: no line says otherwise
+allowed: rules.txt:7: allow a.test/m@v1.3.0 # a fix
+no cooldown: rules.txt:7: allow a.test/m@v1.3.0 # a fix
+`},
+		{"b.test/m", "v1.3.0", `b.test/m@v1.3.0 is served once it is 7d old
+public: no line says otherwise
+allowed: no line says otherwise
+cooldown: rules.txt:4: cooldown 1w # give others time to look
+age counts from the commit or this server's first sight, whichever is earlier: rules.txt:6: cooldown-by commit b.test
+`},
+		{"corp.test/open/m", "v1.3.0", `corp.test/open/m@v1.3.0 is served
+public: rules.txt:2: public corp.test/open
+allowed: no line says otherwise
+no cooldown: rules.txt:5: cooldown 0 corp.test
+`},
+		{"mine.test/m", "", `mine.test/m is served
+private: the private patterns before the first line
+allowed: no line says otherwise
+`},
+	} {
+		assert.Equal(t, c.want, r.Explain(module.Version{Path: c.path, Version: c.version}))
+	}
+	r, err = rules.Parse("rules.txt", strings.NewReader("only a.test"))
+	require.NoError(t, err)
+	assert.Contains(t, r.Explain(module.Version{Path: "b.test"}), "b.test is blocked\n")
+	assert.Contains(t, (*rules.Rules)(nil).Explain(module.Version{Path: "b.test"}), "b.test is served\n")
+}
+
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"", "# c\n", "private a.test,*.b.test\n", "public a.test/x\r\n", "block a.test/m >=1.2.0 <1.4.3 # CVE-1\n",
-		"allow a.test ^1.2 || ~1.4.x, !=1.4.3\n", "block * 1.2 - 1.4\n", "block [a-z].test/\\* *", "block a.test =1.2.3-rc.1+meta", "block a\x00b",
+		"allow a.test ^1.2 || ~1.4.x, !=1.4.3\n", "block * 1.2 - 1.4\n", "block [a-z].test/\\* *", "only a.test b.test # c\nallow a.test/m@v1.2.3 # fix\ncooldown 7d\ncooldown 0 b.test\ncooldown-by commit a.test\n", "block a.test =1.2.3-rc.1+meta", "block a\x00b",
 	} {
 		f.Add(s, "a.test/m", "v1.2.3")
 	}
@@ -361,6 +433,9 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("error without a place: %v", err)
 			}
 			return
+		}
+		if m := (module.Version{Path: path, Version: version}); !strings.HasPrefix(r.Explain(m), m.String()+" is ") {
+			t.Errorf("odd explanation: %q", r.Explain(m))
 		}
 		whole := route(r, module.Version{Path: path})
 		one := route(r, module.Version{Path: path, Version: version})

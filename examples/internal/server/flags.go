@@ -50,7 +50,7 @@ func NewFlags(name, addr string) *Flags {
 	f.StringVar(&f.Addr, "addr", addr, "serve on this `address`; port 0 means any free one")
 	f.StringVar(&f.Dir, "dir", "", "keep modules in this `folder`, a GOPROXY tree; empty means one in the user's cache folder")
 	f.StringVar(&f.Private, "private", "", "fetch modules that match these `patterns` (as in GOPRIVATE) from version control only,\nand let only these be on private addresses; empty means none, not given means GOPRIVATE and GONOPROXY of the environment and of 'go env -w'")
-	f.StringVar(&f.Rules, "rules", "", "read private, public, block and allow rules from this `file`; empty means no rules")
+	f.StringVar(&f.Rules, "rules", "", "read rules from this `file`, again whenever it changes and on SIGHUP; empty means no rules")
 	f.StringVar(&f.SumDB, "sumdb", "off", "store public modules only if this checksum `database` vouches for them: 'NAME+HASH+KEY [URL]', or the name alone\nif the go command knows its key, as in GOSUMDB; off means that no database is asked")
 	f.StringVar(&f.VCS, "vcs", "git", "fetch from `git` repositories in process, or let an installed 'go' command fetch\nother version control too (hg, svn, fossil, bzr)")
 	f.Int64Var(&f.CacheBytes, "max-cache-bytes", 0, "keep at most this many `bytes` of repositories, with what several fetches receive at once (a fetch that\nruns alone may exceed it); 0 means 20 GiB")

@@ -15,7 +15,6 @@ import (
 	"github.com/athens-go/athens/fetcher/gocmd"
 	"github.com/athens-go/athens/fill"
 	"github.com/athens-go/athens/redirect"
-	"github.com/athens-go/athens/redirect/rules"
 	"github.com/athens-go/athens/serve"
 	"github.com/athens-go/athens/serve/metrics"
 	"github.com/athens-go/athens/storage"
@@ -45,9 +44,11 @@ type Parts struct {
 	// stop. Zero means 20 seconds.
 	Grace time.Duration
 
-	metrics  *metrics.Metrics // nil: no operator would see them
-	upstream string           // for the log, without credentials
-	closers  []func()         // what Serve does last
+	metrics    *metrics.Metrics        // nil: no operator would see them
+	upstream   string                  // for the log, without credentials
+	background []func(context.Context) // what runs while Serve does
+	reloads    []func() error          // what SIGHUP does
+	closers    []func()                // what Serve does last
 }
 
 // Open opens what the flags name: a store on disk, version control, a fill
@@ -76,28 +77,36 @@ func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 // OpenOn opens the rest of what the flags name, for a store and a queue that are
 // there already; they stay the caller's to close.
 func OpenOn(store Store, fills athens.FillScheduler, flags *Flags, log *slog.Logger) (*Parts, error) {
-	policy, err := flags.Policy()
-	if err != nil {
-		return nil, err
-	}
-	p := &Parts{Flags: flags, Store: store, Fills: fills, Log: log, Private: policy.PrivatePatterns()}
+	p := &Parts{Flags: flags, Store: store, Fills: fills, Log: log}
+	p.Options = athens.Options{Fills: fills, Private: &athens.Patterns{}, Logger: log}
 	p.Health = serve.NewHealth(&serve.HealthOptions{Ready: p.ready, Logger: log})
-	vcs, err := p.versionControl(policy)
-	if err != nil {
+	if err := p.openSources(); err != nil {
+		p.close()
 		return nil, err
 	}
-	sums, err := flags.Checksums(log)
-	if err != nil {
-		return nil, err
-	}
-	p.closes(sums)
-	p.Options = athens.Options{Fetcher: vcs, Fills: fills, Private: &athens.Patterns{}, Route: policy.Route, Checksums: sums, Logger: log}
 	flags.freshness(&p.Options)
 	if flags.Ops != "" {
 		p.metrics = metrics.New()
 		p.metrics.Watch(&p.Options)
 	}
 	return p, nil
+}
+
+// openSources opens what the handler asks: rules, version control, a checksum database.
+func (p *Parts) openSources() (err error) {
+	if err = p.useRules(); err != nil {
+		return err
+	}
+	if p.Options.Fetcher, err = p.versionControl(); err != nil {
+		return err
+	}
+	sums, err := p.Flags.Checksums(p.Log)
+	if err != nil {
+		return err
+	}
+	p.Options.Checksums = sums
+	p.closes(sums)
+	return nil
 }
 
 // closes makes Serve close part, if it can be closed, when it ends.
@@ -115,7 +124,7 @@ func (p *Parts) closes(part any) {
 }
 
 // versionControl returns the source of what does not come from an upstream.
-func (p *Parts) versionControl(policy *rules.Rules) (athens.Fetcher, error) {
+func (p *Parts) versionControl() (athens.Fetcher, error) {
 	dir, err := p.gitDir()
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/examples/internal/command"
@@ -47,6 +48,7 @@ func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Ha
 	if err != nil {
 		return err
 	}
+	defer p.startBackground(ctx)()
 	return serve.Run(ctx, handler, &serve.Options{
 		Addr:     p.Flags.Addr,
 		OpsAddr:  p.Flags.Ops,
@@ -64,6 +66,26 @@ func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Ha
 		Metrics:      p.metrics,
 		Logger:       p.Log,
 	})
+}
+
+// startBackground starts what runs while the server does, and returns a function that
+// ends it.
+func (p *Parts) startBackground(ctx context.Context) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	for _, run := range p.background {
+		running.Go(func() { run(ctx) })
+	}
+	if len(p.reloads) > 0 {
+		running.Go(func() {
+			serve.OnHangup(ctx, func() {
+				for _, reload := range p.reloads {
+					_ = reload() // the log has it
+				}
+			})
+		})
+	}
+	return func() { cancel(); running.Wait() }
 }
 
 // ready says why nothing can be stored now.

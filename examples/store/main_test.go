@@ -1,0 +1,53 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// tool runs the tool.
+func tool(t *testing.T, args ...string) (stdout string, err error) {
+	var out strings.Builder
+	err = run(t.Context(), args, &out, io.Discard)
+	return out.String(), err
+}
+
+func TestRules(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "rules.txt")
+	require.NoError(t, os.WriteFile(file, []byte("block example.com/mod <1.4.3 # CVE-2026-0001\n"), 0o600))
+	out, err := tool(t, "rules", file, "example.com/mod@v1.4.2")
+	require.NoError(t, err)
+	assert.Equal(t, `example.com/mod@v1.4.2 is blocked
+public: no line says otherwise
+blocked: rules.txt:1: block example.com/mod <1.4.3 # CVE-2026-0001
+no cooldown: no line says otherwise
+`, out)
+	out, err = tool(t, "rules", "-private", "example.com", file, "example.com/mod")
+	require.NoError(t, err)
+	assert.Contains(t, out, "example.com/mod is served\nprivate: the private patterns before the first line\n")
+}
+
+func TestUsage(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "rules.txt")
+	require.NoError(t, os.WriteFile(file, []byte("# none\n\nblck a.test\n"), 0o600))
+	for want, args := range map[string][]string{
+		"what to do is missing: ":       nil,
+		`"rule" is nothing`:             {"rule"},
+		"rules: want a rules file":      {"rules", file},
+		"no such file":                  {"rules", file + "x", "a.test@v1.0.0"},
+		`:3:1: unknown rule "blck"`:     {"rules", file, "a.test@v1.0.0"},
+		"flag provided but not defined": {"rules", "-x"},
+		"malformed module path":         {"rules", os.DevNull, "a b@v1.0.0"},
+		"v1.0 is no canonical version":  {"rules", os.DevNull, "a.test@v1.0"},
+		"private pattern":               {"rules", "-private", "[", os.DevNull, "a.test@v1.0.0"},
+	} {
+		_, err := tool(t, args...)
+		assert.ErrorContains(t, err, want)
+	}
+}

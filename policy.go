@@ -1,0 +1,95 @@
+package athens
+
+import (
+	"context"
+	"io"
+
+	"golang.org/x/mod/module"
+)
+
+// refusal returns why a file of a version may not be served, nil if it may.
+func (x *exchange) refusal(m module.Version, f File) error {
+	if x.route.Blocked == "" || f == ModFile || f == InfoFile && x.route.Until.IsZero() {
+		return nil
+	}
+	if !x.route.Until.IsZero() {
+		if err := x.see(m); err != nil {
+			return err
+		}
+	}
+	return x.route.refusal(m)
+}
+
+// see fetches .info and .mod of a version that is too young and not held, and asks
+// policy again: its age counts from when it was seen.
+func (x *exchange) see(m module.Version) error {
+	ctx := x.r.Context()
+	if held, err := x.h.holds(ctx, m, ModFile); held || err != nil {
+		return err
+	}
+	src, err := x.h.sourceOf(ctx, m, x.route)
+	if err != nil {
+		return err
+	}
+	x.source = src.name
+	if err := x.h.answers.missing(fileQuestion(m, InfoFile)); err != nil {
+		x.remembered = true
+		return err
+	}
+	if err := x.h.pseudo.Admit(m); err != nil {
+		return err
+	}
+	if _, err := x.h.joinMeta(src, m, x.chain, x.start, InfoFile, ModFile).stored.Wait(ctx); err != nil {
+		return err
+	}
+	x.source = ""
+	x.route, err = x.h.route(ctx, m)
+	return err
+}
+
+// seen tells Options.Named of versions that a source has named.
+func (h *Handler) seen(ctx context.Context, path string, versions ...Info) {
+	if h.opts.Named != nil && len(versions) > 0 {
+		h.opts.Named(ctx, path, versions)
+	}
+}
+
+// seenList is seen for versions of a list.
+func (h *Handler) seenList(ctx context.Context, path string, versions []string) {
+	if h.opts.Named == nil {
+		return
+	}
+	infos := make([]Info, len(versions))
+	for i, v := range versions {
+		infos[i].Version = v
+	}
+	h.seen(ctx, path, infos...)
+}
+
+// commitZip stores a staged zip that was checked, if Options.Admit lets it in.
+func (h *Handler) commitZip(ctx context.Context, stage Stage, size int64, m module.Version, h1 string) (err error) {
+	if err := h.admit(ctx, stage, size, m); err != nil {
+		return err
+	}
+	op := h.opts.begin(ctx, OpCommit, SourceStore, m)
+	defer func() { op.end(err) }()
+	op.event.Bytes = size
+	return h.noteConflict(m, stage.Commit(op.ctx, m, h1))
+}
+
+// admit asks Options.Admit about a staged zip. The error is of a kind that makes no
+// go command ask elsewhere.
+func (h *Handler) admit(ctx context.Context, stage Stage, size int64, m module.Version) error {
+	if h.opts.Admit == nil {
+		return nil
+	}
+	err := h.opts.Admit(ctx, m, io.NewSectionReader(stage, 0, size), size)
+	switch outermost(err).(type) {
+	case *BlockedError, *UnavailableError:
+		return err
+	}
+	if err != nil {
+		return &UnavailableError{Source: "the check of new zips", Err: err}
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package rules
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/cache"
+)
+
+// Options configures a [File]. With the zero Options nothing is private beside what the
+// file says, and the ages of versions are kept in memory alone.
+type Options struct {
+	// Private stand before the first line, see [Rules.WithPrivate]. If it is nil, there
+	// are none.
+	Private *athens.Patterns
+	// Store is asked whether a version was held before a cooldown came in: then it
+	// stays available. If it is nil, nothing was.
+	Store athens.Storage
+	// SeenDir is a folder that keeps since when versions are known, so that a restart
+	// makes none young again. Several processes may share it. Empty means that this is
+	// kept in memory alone.
+	SeenDir string
+	// MaxSeen bounds of how many versions that is kept, with 20 bytes on disk and about
+	// 40 in memory for each. Those that were not asked for the longest are forgotten,
+	// and young when they are seen again unless they are held. Zero means 1,000,000.
+	MaxSeen int
+	// Info asks the source of a version for its .info, whose time a cooldown-by commit
+	// line wants to know of listed versions. If it is nil, the age of a version that is
+	// not held counts from the first sight, unless it is a pseudo-version.
+	Info func(ctx context.Context, m module.Version) (*athens.Info, error)
+	// CheckInterval is how often Run looks whether the file has changed. Zero means
+	// one second; a negative value means never.
+	CheckInterval time.Duration
+	// Logger receives a line when rules come into force, and an error when a changed
+	// file has none that can. If it is nil, nothing is logged.
+	Logger *slog.Logger
+}
+
+// File is a rules file in force: it is read again when it changes, and it knows how old
+// versions are. All methods may be called at once. Make one with [Open].
+type File struct {
+	name   string
+	opts   Options
+	memory *memory
+	now    atomic.Pointer[inForce]
+
+	mu    sync.Mutex  // held while the file is read
+	stamp os.FileInfo // of the text that was read last, good or bad
+}
+
+// inForce is a version of the rules.
+type inForce struct {
+	*Rules
+	since map[string]time.Time                   // when each cooldown came in, by its text
+	old   *cache.Cache[module.Version, struct{}] // versions that no cooldown holds back any more
+}
+
+// oldBytes bounds the memory for versions that are old enough.
+const oldBytes = 8 << 20
+
+// Open reads a rules file, see [Parse]. Its rules are in force until [File.Reload], or
+// [File.Run], has read better ones. A nil opts means the zero [Options].
+func Open(name string, opts *Options) (*File, error) {
+	f := &File{name: name}
+	if opts != nil {
+		f.opts = *opts
+	}
+	if f.opts.MaxSeen < 0 {
+		return nil, errors.New("rules: MaxSeen is negative")
+	}
+	if f.opts.MaxSeen == 0 {
+		f.opts.MaxSeen = 1_000_000
+	}
+	if f.opts.CheckInterval == 0 {
+		f.opts.CheckInterval = time.Second
+	}
+	if f.opts.Logger == nil {
+		f.opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	f.memory = openMemory(f.opts.SeenDir, f.opts.MaxSeen, f.opts.Logger)
+	if err := f.load(); err != nil {
+		return nil, errors.Join(err, f.memory.close())
+	}
+	return f, nil
+}
+
+// Close writes down what is known and lets go of the folder.
+func (f *File) Close() error { return f.memory.close() }
+
+// Reload reads the file again. If its text is wrong, or it is gone or has become empty,
+// the rules that are in force stay, the error names the line, and the log has it.
+func (f *File) Reload() error {
+	err := f.load()
+	if err != nil {
+		f.opts.Logger.Error("the rules file is bad; the rules from before stay in force", "file", f.name, "error", err)
+		return err
+	}
+	f.opts.Logger.Info("rules reloaded", "file", f.name, "rules", len(f.now.Load().lines))
+	return nil
+}
+
+// load puts what the file says into force.
+func (f *File) load() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stamp, _ = os.Stat(f.name) // before it is read: what is changed meanwhile is read again
+	rules, err := Read(f.name)
+	if err != nil {
+		return err
+	}
+	before := f.now.Load()
+	if before != nil && len(before.lines) > 0 && f.stamp != nil && f.stamp.Size() == 0 {
+		return fmt.Errorf("%s: the file has become empty; a comment in it says that no rules are meant", f.name)
+	}
+	if rules, err = rules.WithPrivate(f.opts.Private.String()); err != nil {
+		return err
+	}
+	next := &inForce{Rules: rules, old: cache.New(oldBytes, func(m module.Version, _ struct{}) int64 { return int64(len(m.Path) + len(m.Version)) })}
+	next.since = f.arrivals(rules, time.Now())
+	f.now.Store(next)
+	return nil
+}
+
+// Run reads the file again whenever it has changed, until ctx is done. A file that
+// changes is left alone until it has been the same for one CheckInterval, so that
+// nothing half-written comes into force.
+func (f *File) Run(ctx context.Context) {
+	if f.opts.CheckInterval < 0 {
+		<-ctx.Done()
+		return
+	}
+	ticker := time.NewTicker(f.opts.CheckInterval)
+	defer ticker.Stop()
+	var last os.FileInfo
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now, _ := os.Stat(f.name)
+		f.mu.Lock()
+		changed := !same(now, f.stamp)
+		f.mu.Unlock()
+		if changed && same(now, last) {
+			_ = f.Reload() // the log has it
+		}
+		last = now
+	}
+}
+
+// same reports whether two looks at a file, of which nil says that there was none, saw
+// the same text.
+func same(a, b os.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+// Rules returns the rules that are in force.
+func (f *File) Rules() *Rules { return f.now.Load().Rules }
+
+// PrivatePatterns returns what [Rules.PrivatePatterns] returns for the rules in force.
+func (f *File) PrivatePatterns() string { return f.Rules().PrivatePatterns() }
+
+// place returns the name of a file in the folder of what is known.
+func (f *File) place(name string) string { return filepath.Join(f.opts.SeenDir, name) }
