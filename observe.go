@@ -67,6 +67,23 @@ type Event struct {
 	Duration time.Duration
 	Err      error         // why it failed; it may hold credentials and local paths
 	Request  *http.Request // of a request; not to be kept
+	User     string        // of a request: who asked, see WithUser
+}
+
+// userKey is the context key of WithUser.
+type userKey struct{}
+
+// WithUser returns a context that says who asks, for the context of a request: a
+// middleware that has checked a login tells a [Handler] so, for its log and for
+// [Options].Observe. It decides nothing.
+func WithUser(ctx context.Context, user string) context.Context {
+	return context.WithValue(ctx, userKey{}, user)
+}
+
+// User returns what [WithUser] said, or "".
+func User(ctx context.Context) string {
+	user, _ := ctx.Value(userKey{}).(string)
+	return user
 }
 
 // operation is one use of a source or of the store, as Trace and Observe see it.
@@ -120,7 +137,7 @@ func outcomeOf(err error) string {
 func (x *exchange) observe() {
 	e := Event{
 		Op: OpRequest, Module: x.req.Module, File: fileNames[x.req.Kind], Outcome: x.outcome, Source: x.source,
-		Status: x.w.status, Bytes: x.w.bytes, Duration: time.Since(x.start), Err: x.err, Request: x.r,
+		Status: x.w.status, Bytes: x.w.bytes, Duration: time.Since(x.start), Err: x.err, Request: x.r, User: User(x.r.Context()),
 	}
 	if x.remembered && e.Source != SourceStore {
 		e.Source = SourceMemory
@@ -155,7 +172,7 @@ func (h *Handler) logRequest(e *Event, failure string) {
 		h.lines.Put(line)
 		return
 	}
-	log.LogAttrs(ctx, level, OpRequest, e.attrs(make([]slog.Attr, 0, 10), failure)...)
+	log.LogAttrs(ctx, level, OpRequest, e.attrs(make([]slog.Attr, 0, 11), failure)...)
 }
 
 // attrs appends what the line of a request says. docs/operations.md documents the keys.
@@ -174,6 +191,9 @@ func (e *Event) attrs(line []slog.Attr, failure string) []slog.Attr {
 		slog.Int64("bytes", e.Bytes),
 		milliseconds(e.Duration),
 		slog.String("client", host(e.Request.RemoteAddr)))
+	if e.User != "" {
+		line = append(line, slog.String("user", e.User))
+	}
 	if failure != "" {
 		line = append(line, slog.String("error", failure))
 	}

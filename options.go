@@ -38,6 +38,10 @@ type Options struct {
 	// asked.
 	Checksums Checksums
 
+	// Offline makes the handler use none of these: it serves what its Storage holds, and
+	// a miss is 404 with a text that says so. If it is false, sources are asked.
+	Offline bool
+
 	// Misses
 
 	// MissFetch makes the handler fetch a miss from Upstream for the client. If it
@@ -171,6 +175,7 @@ type Options struct {
 
 var (
 	errNoFetcher = errors.New("this server has no access to version control")
+	errOffline   = errors.New("not in the store, and this server is offline: it asks no source")
 	errNoSource  = errors.New("not in the store, and this server has no other source")
 )
 
@@ -182,6 +187,9 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if err := noNilPointers(map[string]any{"Fetcher": c.Fetcher, "Upstream": c.Upstream, "Fills": c.Fills, "Checksums": c.Checksums}); err != nil {
 		return c, err
+	}
+	if c.Offline {
+		c.Fetcher, c.Upstream, c.Fills, c.Checksums, c.MissFetch = nil, nil, nil, nil, false
 	}
 	if c.MissFetch && c.Upstream == nil {
 		return c, errors.New("athens: MissFetch needs an Upstream")

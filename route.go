@@ -98,6 +98,8 @@ func (s source) host(path string) string {
 func (h *Handler) sourceOf(ctx context.Context, m module.Version, route Route) (source, error) {
 	parent := TraceParent(ctx)
 	switch {
+	case h.opts.Offline:
+		return source{}, &MissingError{Path: m.Path, Query: m.Version, Err: errOffline}
 	case h.opts.Upstream != nil && !route.Private:
 		return source{h.opts.Upstream, route, SourceUpstream, false, parent}, nil
 	case h.opts.Fetcher != nil:

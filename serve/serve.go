@@ -38,6 +38,7 @@ package serve
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -61,7 +62,8 @@ type Options struct {
 	// no login and /fills names private modules, so it should not be an address that
 	// clients reach. Empty means nowhere.
 	OpsAddr string
-	// CertFile and KeyFile make Addr serve TLS. Both empty means plain HTTP.
+	// CertFile and KeyFile make Addr serve TLS, and HTTP/2. They are read again when
+	// they change. Both empty means plain HTTP.
 	CertFile, KeyFile string
 	// Listening is called once Addr and OpsAddr listen, with the address of Addr, and
 	// before the first request is answered. It may be nil.
@@ -205,6 +207,12 @@ func (s *service) listen() error {
 		return nil
 	}
 	err := add(s.Addr, s.Root)
+	if err == nil && s.CertFile != "" {
+		var cert *certificate
+		if cert, err = newCertificate(s.CertFile, s.KeyFile, s.Logger); err == nil {
+			s.servers[0].TLSConfig = &tls.Config{GetCertificate: cert.get}
+		}
+	}
 	if err == nil && s.OpsAddr != "" {
 		err = add(s.OpsAddr, NewOps(s.handler, &OpsOptions{Health: s.Health, Fills: s.Fills, Metrics: s.Metrics}))
 	}
@@ -228,7 +236,7 @@ func (s *service) start() <-chan error {
 	for i, server := range s.servers {
 		go func() {
 			if i == 0 && s.CertFile != "" {
-				failed <- server.ServeTLS(s.listeners[i], s.CertFile, s.KeyFile)
+				failed <- server.ServeTLS(s.listeners[i], "", "") // with its certificate
 			} else {
 				failed <- server.Serve(s.listeners[i])
 			}

@@ -13,7 +13,24 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/athens-go/athens/examples/internal/server"
+	"github.com/athens-go/athens/serve"
 )
+
+// useTLS has the gateway serve TLS, unless it is to serve plain HTTP, with the certificate
+// of its flags or with one of its own in dir. It returns the scheme of its URL and what has
+// a client trust a certificate of its own.
+func useTLS(parts *server.Parts, plain bool, dir string) (scheme, trust string, err error) {
+	switch {
+	case parts.CertFile != "":
+		return "https", "", nil
+	case plain:
+		return "http", "", nil
+	}
+	parts.CertFile, parts.KeyFile, err = certificate(dir, parts.Flags.Addr)
+	return "https", " SSL_CERT_FILE=" + serve.Quote(parts.CertFile), err
+}
 
 // certificate returns the files of a self-signed certificate for addr's host,
 // made anew unless dir has one that is valid. A real service has its own.

@@ -47,14 +47,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	scheme, trust := "http", ""
-	if !*plain {
-		scheme = "https"
-		if parts.CertFile, parts.KeyFile, err = certificate(secrets, flags.Addr); err != nil {
-			return err
-		}
-		trust = " SSL_CERT_FILE=" + serve.Quote(parts.CertFile)
+	scheme, trust, err := useTLS(parts, *plain, secrets)
+	if err != nil {
+		return err
 	}
+	users.off = parts.Guarded() // clients of modules have tokens, and a request has one login
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -65,7 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	page := serve.NewPage(&serve.PageOptions{Private: private})
-	mux.Handle("/go/", http.StripPrefix("/go", serve.Front(handler, nil, page)))
+	mux.Handle("/go/", http.StripPrefix("/go", parts.Guard(serve.Front(handler, nil, page))))
 	root := serve.Front(logged(parts.Log, users.required(mux)), parts.Health, nil) // probes need no login
 	return parts.Serve(ctx, handler, root, stdout, func(addr net.Addr) string {
 		host := serve.LocalHost(addr)

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/serve/auth"
 )
 
 func TestMain(m *testing.M) { os.Exit(modtest.Main(m)) }
@@ -104,6 +105,40 @@ func TestLogin(t *testing.T) {
 	}
 	assert.NotContains(t, p.Log(), "correct-horse")
 	p.AwaitLog("msg=access method=GET path=/go/up.test/m/@v/list user=ann status=200")
+}
+
+// TestTokens has the real go command present tokens: from a netrc file, and by GOAUTH.
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	v := sample(t)
+	up := modtest.NewGoProxy(t, v)
+	secret, line, err := auth.NewToken("ci", "up.test", auth.Read)
+	require.NoError(t, err)
+	tokens := filepath.Join(t.TempDir(), "tokens")
+	require.NoError(t, os.WriteFile(tokens, []byte(line+"\n"), 0o600))
+	p, _ := start(t, nil, "-upstream", up.URL, "-tokens", tokens)
+	host := strings.TrimSuffix(strings.TrimPrefix(p.URL, "https://"), "/go")
+	base := []string{"GOPROXY=" + p.URL, "GONOSUMDB=*", "GONOPROXY=none", "SSL_CERT_FILE=" + variable(t, p, "SSL_CERT_FILE")}
+
+	g := modtest.NewGo(t, nil)
+	g.Set(base...)
+	assert.Contains(t, g.Download("up.test/m@v1.0.0")[0].Error, "log in")
+	g.Netrc(host, "anybody", secret)
+	g.MustDownload("up.test/m@v1.0.0")
+	assert.Contains(t, g.Download("other.test/m@v1.0.0")[0].Error, "the token ci has no right to read other.test/m")
+
+	g = modtest.NewGo(t, nil)
+	g.Set(base...)
+	script := filepath.Join(t.TempDir(), "goauth")
+	require.NoError(t, os.WriteFile(script, fmt.Appendf(nil, "#!/bin/sh\nprintf '%%s\\n\\nAuthorization: Bearer %%s\\n\\n' '%s' '%s'\n", "https://"+host, secret), 0o700))
+	g.Set("GOAUTH=" + script)
+	g.MustDownload("up.test/m@v1.0.0")
+	p.AwaitLog("user=ci")
+	assert.NotContains(t, p.Log(), secret)
+	resp, _ := ask(t, p, "/healthz", "")
+	assert.Equal(t, http.StatusOK, resp.StatusCode)
+	resp, _ = ask(t, p, "/go/up.test/m/@v/list", "correct-horse")
+	assert.Equal(t, http.StatusUnauthorized, resp.StatusCode)
 }
 
 // TestGoCommand pastes the line that the gateway prints into a shell. The

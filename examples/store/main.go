@@ -1,7 +1,8 @@
 // Command store is the tool for the files that a server works with. Its first argument
 // says what to do:
 //
-//	store rules FILE MODULE[@VERSION]    explains which rules decide about a version
+//	store rules FILE MODULE[@VERSION]     explains which rules decide about a version
+//	store token -file FILE -name NAME     adds a token to a server's -tokens file
 package main
 
 import (
@@ -28,6 +29,7 @@ type command struct {
 func commands() map[string]command {
 	return map[string]command{
 		"rules": {explainRules, "FILE MODULE[@VERSION]"},
+		"token": {makeToken, ""},
 	}
 }
 

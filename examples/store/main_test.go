@@ -33,6 +33,32 @@ no cooldown: no line says otherwise
 	assert.Contains(t, out, "example.com/mod is served\nprivate: the private patterns before the first line\n")
 }
 
+func TestToken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	require.NoError(t, os.WriteFile(file, []byte("anonymous read pub.test"), 0o600)) // no newline at the end
+	out, err := tool(t, "token", "-file", file, "-name", "ci", "-paths", "corp.test", "-rights", "read,publish")
+	require.NoError(t, err)
+	assert.Regexp(t, `^ci\.[A-Z2-7]{26}\n$`, out)
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Regexp(t, `^anonymous read pub.test\n\$2a\$\S+ ci corp.test read,publish\n$`, string(text))
+	assert.NotContains(t, string(text), strings.TrimSpace(out))
+	for want, args := range map[string][]string{
+		"another line has the name": {"-file", file, "-name", "ci"},
+		"bad name":                  {"-file", file},
+		"-file is missing":          {"-name", "a"},
+		"unknown right":             {"-file", file, "-name", "a", "-rights", "write"},
+		"is no flag":                {"-file", file, "-name", "a", "b"},
+		"token:":                    {"-file", filepath.Dir(file), "-name", "a"},
+	} {
+		_, err := tool(t, append([]string{"token"}, args...)...)
+		assert.ErrorContains(t, err, want)
+	}
+	after, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, text, after)
+}
+
 func TestUsage(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "rules.txt")
 	require.NoError(t, os.WriteFile(file, []byte("# none\n\nblck a.test\n"), 0o600))

@@ -28,6 +28,7 @@ var outside = map[string][]string{
 	"fill":             nil,
 	"ledger":           {"go.etcd.io/bbolt"},
 	"serve":            nil,
+	"serve/auth":       {"golang.org/x/crypto"},
 	"internal":         nil,
 	"internal/durable": {"github.com/spf13/afero", "golang.org/x/sys"},
 	"internal/modtest": {"github.com/rogpeppe/go-internal", "github.com/stretchr/testify"},

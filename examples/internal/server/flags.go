@@ -25,9 +25,13 @@ type Flags struct {
 	Dir     string // the store
 	Private string // patterns; ask PrivatePatterns for the ones in force
 	Rules   string // rules file
-	VCS     string // how version control is reached
-	SumDB   string // checksum database that verifies
-	Ops     string // second address, for operators
+	Tokens  string // token file
+	Offline bool   // ask nobody
+	// CertFile and KeyFile are for TLS; empty means plain HTTP.
+	CertFile, KeyFile string
+	VCS               string // how version control is reached
+	SumDB             string // checksum database that verifies
+	Ops               string // second address, for operators
 	// CacheBytes bounds what is kept of repositories; 0 means the fetcher's default.
 	CacheBytes int64
 
@@ -51,6 +55,10 @@ func NewFlags(name, addr string) *Flags {
 	f.StringVar(&f.Dir, "dir", "", "keep modules in this `folder`, a GOPROXY tree; empty means one in the user's cache folder")
 	f.StringVar(&f.Private, "private", "", "fetch modules that match these `patterns` (as in GOPRIVATE) from version control only,\nand let only these be on private addresses; empty means none, not given means GOPRIVATE and GONOPROXY of the environment and of 'go env -w'")
 	f.StringVar(&f.Rules, "rules", "", "read rules from this `file`, again whenever it changes and on SIGHUP; empty means no rules")
+	f.StringVar(&f.Tokens, "tokens", "", "let in only clients with a token of this `file`, which is read again whenever it changes and on SIGHUP;\nempty means everybody")
+	f.StringVar(&f.CertFile, "tls-cert", "", "serve TLS with the certificate in this `file`, which is read again when it changes; empty means plain HTTP")
+	f.StringVar(&f.KeyFile, "tls-key", "", "the `file` of its key; empty means plain HTTP")
+	f.BoolVar(&f.Offline, "offline", false, "serve only what is stored, and ask neither an upstream nor version control nor a checksum database;\nnot given means ask them")
 	f.StringVar(&f.SumDB, "sumdb", "off", "store public modules only if this checksum `database` vouches for them: 'NAME+HASH+KEY [URL]', or the name alone\nif the go command knows its key, as in GOSUMDB; off means that no database is asked")
 	f.StringVar(&f.VCS, "vcs", "git", "fetch from `git` repositories in process, or let an installed 'go' command fetch\nother version control too (hg, svn, fossil, bzr)")
 	f.Int64Var(&f.CacheBytes, "max-cache-bytes", 0, "keep at most this many `bytes` of repositories, with what several fetches receive at once (a fetch that\nruns alone may exceed it); 0 means 20 GiB")

@@ -16,6 +16,7 @@ import (
 	"github.com/athens-go/athens/fill"
 	"github.com/athens-go/athens/redirect"
 	"github.com/athens-go/athens/serve"
+	"github.com/athens-go/athens/serve/auth"
 	"github.com/athens-go/athens/serve/metrics"
 	"github.com/athens-go/athens/storage"
 )
@@ -48,6 +49,7 @@ type Parts struct {
 	upstream   string                  // for the log, without credentials
 	background []func(context.Context) // what runs while Serve does
 	reloads    []func() error          // what SIGHUP does
+	tokens     *auth.File              // nil: everybody is let in
 	closers    []func()                // what Serve does last
 }
 
@@ -77,7 +79,7 @@ func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 // OpenOn opens the rest of what the flags name, for a store and a queue that are
 // there already; they stay the caller's to close.
 func OpenOn(store Store, fills athens.FillScheduler, flags *Flags, log *slog.Logger) (*Parts, error) {
-	p := &Parts{Flags: flags, Store: store, Fills: fills, Log: log}
+	p := &Parts{Flags: flags, Store: store, Fills: fills, Log: log, CertFile: flags.CertFile, KeyFile: flags.KeyFile}
 	p.Options = athens.Options{Fills: fills, Private: &athens.Patterns{}, Logger: log}
 	p.Health = serve.NewHealth(&serve.HealthOptions{Ready: p.ready, Logger: log})
 	if err := p.openSources(); err != nil {
@@ -96,6 +98,13 @@ func OpenOn(store Store, fills athens.FillScheduler, flags *Flags, log *slog.Log
 func (p *Parts) openSources() (err error) {
 	if err = p.useRules(); err != nil {
 		return err
+	}
+	if err = p.useTokens(); err != nil {
+		return err
+	}
+	if p.Flags.Offline {
+		p.Fills, p.Options.Fills, p.Options.Offline = nil, nil, true // what is pending stays so
+		return nil
 	}
 	if p.Options.Fetcher, err = p.versionControl(); err != nil {
 		return err
@@ -161,6 +170,9 @@ func (p *Parts) close() {
 
 // UseUpstream sets the upstream that -upstream, whose value is given, names.
 func (p *Parts) UseUpstream(value string) error {
+	if p.Flags.Offline {
+		return nil
+	}
 	url, err := p.Flags.Upstream(value)
 	if err != nil {
 		return err

@@ -53,5 +53,9 @@ func (p *Parts) Use(f *ProxyFlags) error {
 
 // PasteAt is the line that points the go command at the server at addr.
 func (p *Parts) PasteAt(addr net.Addr) string {
-	return serve.PasteLine("http://"+serve.LocalHost(addr), p.Private)
+	scheme := "http"
+	if p.CertFile != "" {
+		scheme = "https"
+	}
+	return serve.PasteLine(scheme+"://"+serve.LocalHost(addr), p.Private)
 }

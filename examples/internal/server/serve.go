@@ -48,6 +48,9 @@ func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Ha
 	if err != nil {
 		return err
 	}
+	if root == nil {
+		root = p.front(handler, serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, Private: private}))
+	}
 	defer p.startBackground(ctx)()
 	return serve.Run(ctx, handler, &serve.Options{
 		Addr:     p.Flags.Addr,
@@ -59,7 +62,6 @@ func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Ha
 			p.announce()
 		},
 		Root:         root,
-		Page:         serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, Private: private}),
 		Health:       p.Health,
 		Fills:        p.Fills,
 		DrainTimeout: p.Grace,

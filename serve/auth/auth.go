@@ -1,0 +1,255 @@
+// Package auth lets clients in by tokens: a file says whose they are, which modules each is
+// for and what it may do there.
+//
+//	$2a$10$N9qo8uLOickgx2ZMRZoMye...  ci  corp.example.com,github.com/corp  read,publish
+//	anonymous read golang.org,github.com/spf13
+//
+// [Open] reads such a file, and again when it changes; [Parse] describes its lines.
+// [File.Require] puts it before a handler:
+//
+//	tokens, err := auth.Open("tokens.txt", nil)
+//	…
+//	go tokens.Run(ctx)
+//	root := tokens.Require(serve.Front(handler, health, page))
+//
+// [NewToken] makes a secret and its line. A client presents the secret as a Bearer token or
+// as the password of a Basic login, which the go command takes from a netrc file or from
+// GOAUTH. A request without a valid one is answered with 401, one with a token that does not
+// suffice with 403; /healthz and /readyz need none.
+//
+// Files have hashes (bcrypt) and no secrets. So that a request does not pay for the hash each
+// time, the tokens that were verified are remembered in memory under a keyed hash of their
+// secret: at most [Options.MaxVerified].
+package auth
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/athens-go/athens/internal/limit"
+	"github.com/athens-go/athens/internal/pattern"
+)
+
+// Limits of a token file.
+const (
+	maxBytes  = 1 << 20
+	maxTokens = 10_000
+	maxName   = 40
+	maxSecret = 72 // bytes, of which bcrypt takes no more
+)
+
+// Rights are what a token may do with the modules that it is for.
+type Rights uint8
+
+// The rights. Admin includes all others.
+const (
+	Read    Rights = 1 << iota // get what the module has: every GET and HEAD
+	Publish                    // upload versions: PUT
+	Refresh                    // have sources asked anew: POST
+	Admin
+)
+
+// names are those of the rights in a token file.
+var names = []struct {
+	name  string
+	right Rights
+}{{"read", Read}, {"publish", Publish}, {"refresh", Refresh}, {"admin", Admin}}
+
+// ParseRights reads a list such as "read,publish".
+func ParseRights(list string) (Rights, error) {
+	var all Rights
+next:
+	for item := range strings.SplitSeq(list, ",") {
+		for _, n := range names {
+			if n.name == item {
+				all |= n.right
+				continue next
+			}
+		}
+		return 0, fmt.Errorf("unknown right %q: want read, publish, refresh or admin", item)
+	}
+	if all&Admin != 0 {
+		all |= Read | Publish | Refresh
+	}
+	return all, nil
+}
+
+// String returns the rights as ParseRights reads them.
+func (r Rights) String() string {
+	var all []string
+	for _, n := range names {
+		if r&n.right != 0 {
+			all = append(all, n.name)
+		}
+	}
+	return strings.Join(all, ",")
+}
+
+// token is a line.
+type token struct {
+	name   string
+	hash   []byte // nil: of anonymous
+	paths  pattern.Index
+	all    bool // a pattern is *
+	rights Rights
+}
+
+// may reports whether the token has a right for a module path. An empty path is what is of
+// no module and tells of none; everything, which may tell of any, needs the pattern *.
+func (t *token) may(right Rights, path string, everything bool) bool {
+	if t == nil || t.rights&right != right {
+		return false
+	}
+	return t.all || !everything && (path == "" || t.paths.Last(path) > pattern.None)
+}
+
+// Tokens are the lines of a token file. They don't change.
+type Tokens struct {
+	byName    map[string]*token
+	anonymous *token // nil: nobody comes in without a token
+}
+
+// ReadFile reads a token file, see [Parse].
+func ReadFile(file string) (*Tokens, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	defer f.Close()
+	return Parse(file, f)
+}
+
+// Parse reads tokens, one a line, in any number of blanks between the words:
+//
+//	HASH NAME PATTERNS RIGHTS
+//	anonymous read PATTERNS
+//
+// and blank lines, and comments that begin with # on a line of their own. HASH is of bcrypt,
+// as [NewToken] and "htpasswd -nB" make it. NAME, of at most 40 letters, digits, dots, dashes
+// and underscores, is in the log and belongs to one line. PATTERNS are those of GOPRIVATE:
+// globs of module paths, separated by commas; * is all of them, and what belongs to no module.
+// They match exactly as the go command spells paths. RIGHTS are some of read, publish,
+// refresh and admin, separated by commas. An anonymous line lets everybody read what it
+// matches; there may be several.
+//
+// The error of a bad line begins with "name:line: ". It shows no hash. More than 1 MiB and
+// more than 10,000 tokens are errors too.
+func Parse(name string, r io.Reader) (*Tokens, error) {
+	text, err := limit.ReadAll(r, maxBytes)
+	if limit.Exceeded(err) {
+		return nil, fmt.Errorf("%s: tokens of %w", name, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	tokens := &Tokens{byName: make(map[string]*token)}
+	number := 0
+	for line := range bytes.Lines(text) {
+		number++
+		if err := tokens.parseLine(strings.TrimSpace(string(line))); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", name, number, err)
+		}
+	}
+	return tokens, nil
+}
+
+func (t *Tokens) parseLine(line string) error {
+	if line == "" || line[0] == '#' {
+		return nil
+	}
+	for _, c := range line {
+		if c == utf8.RuneError || c != '\t' && !unicode.IsPrint(c) {
+			return errors.New("a character that can't be printed")
+		}
+	}
+	words := strings.Fields(line)
+	if words[0] == "anonymous" {
+		if len(words) != 3 || words[1] != "read" {
+			return errors.New(`want "anonymous read PATTERNS"`)
+		}
+		if t.anonymous == nil {
+			t.anonymous = &token{rights: Read}
+		}
+		return t.anonymous.add(words[2])
+	}
+	if len(words) != 4 {
+		return errors.New("want HASH NAME PATTERNS RIGHTS")
+	}
+	if _, err := bcrypt.Cost([]byte(words[0])); err != nil {
+		return errors.New("the hash is none of bcrypt")
+	}
+	one := &token{hash: []byte(words[0]), name: words[1]}
+	if err := checkName(one.name); err != nil {
+		return err
+	}
+	switch {
+	case t.byName[one.name] != nil:
+		return fmt.Errorf("another line has the name %q", one.name)
+	case len(t.byName) == maxTokens:
+		return fmt.Errorf("more than %d tokens", maxTokens)
+	}
+	if err := one.add(words[2]); err != nil {
+		return err
+	}
+	var err error
+	if one.rights, err = ParseRights(words[3]); err != nil {
+		return err
+	}
+	t.byName[one.name] = one
+	return nil
+}
+
+// add adds patterns that the token is for.
+func (t *token) add(patterns string) error {
+	globs, err := pattern.Parse(patterns)
+	if err != nil {
+		return fmt.Errorf("bad %s", strings.TrimPrefix(err.Error(), "private "))
+	}
+	if globs == nil {
+		return errors.New("no pattern")
+	}
+	for _, g := range globs {
+		t.all = t.all || g == "*"
+	}
+	t.paths.Add(0, globs)
+	return nil
+}
+
+// checkName refuses what is no name.
+func checkName(name string) error {
+	ok := func(c rune) bool {
+		return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("._-", c)
+	}
+	if name == "" || len(name) > maxName || strings.TrimFunc(name, ok) != "" || name == "anonymous" {
+		return fmt.Errorf("bad name %q: want at most %d letters, digits, dots, dashes and underscores", name, maxName)
+	}
+	return nil
+}
+
+// NewToken makes a secret, and the line by which a token file admits it. The secret begins
+// with the name, and has 130 random bits. What is wrong with the name, the patterns or the
+// rights is an error.
+func NewToken(name, patterns string, rights Rights) (secret, line string, err error) {
+	if err := checkName(name); err != nil {
+		return "", "", fmt.Errorf("auth: %w", err)
+	}
+	secret = name + "." + rand.Text()
+	hash, err := bcrypt.GenerateFromPassword([]byte(secret), bcrypt.DefaultCost)
+	if err != nil {
+		return "", "", fmt.Errorf("auth: %w", err)
+	}
+	line = fmt.Sprintf("%s %s %s %s", hash, name, patterns, rights)
+	if err := (&Tokens{byName: make(map[string]*token)}).parseLine(line); err != nil {
+		return "", "", fmt.Errorf("auth: %w", err)
+	}
+	return secret, line, nil
+}

@@ -1,0 +1,140 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/protocol"
+)
+
+// find returns the line that a secret may be of: the one whose name it begins with, or the
+// one of the user.
+func (t *Tokens) find(user, secret string) *token {
+	if i := strings.LastIndexByte(secret, '.'); i > 0 {
+		if one := t.byName[secret[:i]]; one != nil {
+			return one
+		}
+	}
+	return t.byName[user]
+}
+
+// Require returns a handler that passes on to next what the tokens in force admit, with the
+// token's name in the request's context (see [athens.WithUser]). Other requests are answered
+// with 401 where a login is missing or wrong, and with 403 where it does not suffice. A GET
+// or HEAD of /healthz or /readyz is passed on as it is.
+//
+// The right for a module's path is needed for what is under that path, and for look-ups of
+// it in a checksum database. Tiles and heads of such a database, and the page at /, need the
+// right for any path. Whatever else there may be, such as an index of all modules, needs a
+// token for the pattern *.
+func (f *File) Require(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		t, err := f.authorize(r)
+		if err != nil {
+			f.refuse(w, err)
+			return
+		}
+		if t != nil {
+			r = r.WithContext(athens.WithUser(r.Context(), t.name))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// errBusy says that secrets can't be compared just now.
+var errBusy = errors.New("too many logins are compared at once; try again")
+
+// authorize returns the token of a request that it suffices for, nil if none is needed.
+func (f *File) authorize(r *http.Request) (*token, error) {
+	right, path, everything := needs(r)
+	user, secret, given := login(r)
+	if given {
+		t, err := f.verify(r.Context(), user, secret)
+		switch {
+		case err != nil:
+			return nil, errBusy
+		case t == nil:
+			return nil, &athens.UnauthorizedError{Reason: "this login is not valid"}
+		case !t.may(right, path, everything):
+			return nil, fmt.Errorf("the token %s has no right to %s %s", t.name, right, describe(path))
+		}
+		return t, nil
+	}
+	if !f.now.Load().anonymous.may(right, path, everything) {
+		return nil, &athens.UnauthorizedError{Reason: "log in: the go command takes the login from a netrc file or from GOAUTH"}
+	}
+	return nil, nil
+}
+
+func describe(path string) string {
+	if path == "" {
+		return "this"
+	}
+	return path
+}
+
+// login returns what a request presents, as a Basic login or as a Bearer token, and whether
+// it presents anything.
+func login(r *http.Request) (user, secret string, given bool) {
+	header := r.Header.Get("Authorization")
+	if header == "" {
+		return "", "", false
+	}
+	if user, secret, ok := r.BasicAuth(); ok {
+		return user, secret, true
+	}
+	const bearer = "Bearer "
+	if len(header) > len(bearer) && strings.EqualFold(header[:len(bearer)], bearer) {
+		return "", strings.TrimSpace(header[len(bearer):]), true
+	}
+	return "", "", true
+}
+
+// needs returns which right a request needs, and for which module. Everything says that it
+// is of no module and may tell of any.
+func needs(r *http.Request) (right Rights, path string, everything bool) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		right = Read
+	case http.MethodPut:
+		right = Publish
+	case http.MethodPost:
+		right = Refresh
+	default:
+		right = Admin
+	}
+	if right == Read && (r.URL.Path == "/" || r.URL.Path == "") {
+		return right, "", false
+	}
+	req, err := protocol.Parse(strings.TrimPrefix(r.URL.Path, "/"))
+	switch {
+	case err != nil:
+		return right, "", true
+	case req.Kind == protocol.SumDB:
+		return right, req.Module.Path, false
+	}
+	return right, req.Module.Path, req.Module.Path == ""
+}
+
+// refuse answers with why a request is not admitted.
+func (f *File) refuse(w http.ResponseWriter, err error) {
+	status := http.StatusForbidden
+	header := w.Header()
+	if _, ok := errors.AsType[*athens.UnauthorizedError](err); ok {
+		status = http.StatusUnauthorized
+		header.Add("WWW-Authenticate", fmt.Sprintf("Basic realm=%q", f.opts.Realm))
+		header.Add("WWW-Authenticate", fmt.Sprintf("Bearer realm=%q", f.opts.Realm))
+	} else if errors.Is(err, errBusy) {
+		status = http.StatusServiceUnavailable
+		header.Set("Retry-After", "5")
+	}
+	header.Set("Cache-Control", "no-store")
+	http.Error(w, err.Error(), status)
+}
