@@ -254,6 +254,18 @@ func public(t *testing.T, key any) ssh.PublicKey {
 	return signer.PublicKey()
 }
 
+// socketDir makes a folder for a socket, whose name must be short.
+func socketDir(t *testing.T) string {
+	t.Helper()
+	parent := ""
+	if len(os.TempDir()) > 60 {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "agent-*")
+	require.NoError(t, err)
+	return dir
+}
+
 // startAgent serves an agent with those keys and sets SSH_AUTH_SOCK.
 func startAgent(t *testing.T, keys ...any) string {
 	t.Helper()
@@ -261,9 +273,7 @@ func startAgent(t *testing.T, keys ...any) string {
 	for _, key := range keys {
 		require.NoError(t, ring.Add(agent.AddedKey{PrivateKey: key}))
 	}
-	// A socket's name must be short.
-	dir, err := os.MkdirTemp("", "agent-*")
-	require.NoError(t, err)
+	dir := socketDir(t)
 	socket := filepath.Join(dir, "sock")
 	l, err := net.Listen("unix", socket)
 	require.NoError(t, err)

@@ -360,8 +360,7 @@ func TestSSHHangs(t *testing.T) {
 			w.server.run = func(ch ssh.Channel, _ *exec.Cmd) error { _, err := ch.Read(make([]byte, 1)); return err }
 		},
 		"agent": func(t *testing.T, _ *sshWorld) {
-			dir, err := os.MkdirTemp("", "agent-*")
-			require.NoError(t, err)
+			dir := socketDir(t)
 			l, err := net.Listen("unix", filepath.Join(dir, "sock"))
 			require.NoError(t, err)
 			t.Cleanup(func() { l.Close(); os.RemoveAll(dir) })
