@@ -34,8 +34,12 @@ tag sub/v1.0.0
 repo git.test/edge
 offer git.test/edge@v1.0.0
 write go.mod "module git.test/edge\n"
-write %s/a.txt a
+write a.txt a
+git hash-object -w a.txt
+rm a.txt
 commit 2021-01-01T10:00:00Z Deep
+git update-index --add --cacheinfo 100644,2e65efe2a145dda7ee51d1741299f848e5bf752e,%s/a.txt
+git commit -q --amend -m Deep
 tag v1.0.0
 `, strings.TrimSuffix(strings.Repeat("d/", 1100), "/")),
 		"names": fmt.Sprintf(`# Names as long as they get, and names that are none.
