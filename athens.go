@@ -202,7 +202,7 @@ type Content interface {
 	// Info returns the .info; the caller may change it.
 	Info(ctx context.Context) (*Info, error)
 	// Mod returns the .mod, which a version may lack although it has an
-	// .info: then the error is a [*MissingError].
+	// .info: then the error is a [*MissingError]. Nobody changes it afterwards.
 	Mod(ctx context.Context) ([]byte, error)
 	// Zip writes the .zip. After an error, what was written is worthless.
 	Zip(ctx context.Context, w io.Writer) error

@@ -67,6 +67,7 @@ type Fetcher struct {
 
 	lists      *cache.Cache[string, *refSet]
 	largeLists *limit.Semaphore // for large lists of references that are being read
+	listUse    listUse          // for lists that questions use
 
 	locations ttlCache[*repoLocation]
 	pages     ttlCache[importPage]
@@ -114,6 +115,7 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 		fetches:    flight.NewCalls[string, struct{}](ctx),
 		lists:      cache.New(o.RefsCacheBytes, func(key string, rs *refSet) int64 { return int64(len(key)) + rs.bytes() }),
 		largeLists: limit.NewSemaphore(1),
+		listUse:    newListUse(o.MaxRefsBytes, o.RefsCacheBytes, o.MaxModBytes),
 		locations:  newTTLCache(ttlCacheBytes, (*repoLocation).size),
 		pages:      newTTLCache(ttlCacheBytes, importPage.size),
 		plainHTTP:  newTTLCache(ttlCacheBytes, noBytes),
@@ -168,7 +170,7 @@ func (f *Fetcher) Fetch(ctx context.Context, m module.Version) (athens.Content, 
 		if v.version != m.Version {
 			return nil, notFoundf("resolves to %s", v.version)
 		}
-		return &content{module: m, codeRepo: s, version: v}, nil
+		return newContent(m, s, v), nil
 	}, func(ctx context.Context, g *goproxy) (athens.Content, error) {
 		return g.content(m), nil
 	})
@@ -208,16 +210,27 @@ func ask[T any](ctx context.Context, f *Fetcher, path, query string,
 		if err != nil {
 			return answer, err
 		}
-		s, err := newSource(p, path, r, rs)
-		if err != nil {
-			return answer, err
-		}
-		answer, err = git(s, ctx)
+		answer, err = askWith(ctx, p, path, r, rs, git)
 		f.repair(r, err)
 		if !isNotFound(err) || time.Since(rs.fetchedAt) <= f.opts.MissTTL || maxAge == f.opts.MissTTL {
 			return answer, err
 		}
 	}
+}
+
+// askWith asks a question of a repository with one list of its references.
+func askWith[T any](ctx context.Context, p *repoLocation, path string, r *repo, rs *refSet, git func(*codeRepo, context.Context) (T, error)) (answer T, err error) {
+	release, err := r.f.use(ctx, rs)
+	if err != nil {
+		return answer, err
+	}
+	defer release()
+	s, err := newSource(p, path, r, rs)
+	if err != nil {
+		return answer, err
+	}
+	defer s.end()
+	return git(s, ctx)
 }
 
 // noCacheAge is how old references may be for a request that must not be answered from

@@ -158,7 +158,7 @@ func FuzzStream(f *testing.F) {
 			}
 			return
 		}
-		rs.list = b.list.sorted()
+		rs.list = b.list.sort()
 		for ref := range rs.all() {
 			if strings.ContainsFunc(ref.name, isControl) {
 				t.Errorf("a reference called %q", ref.name)

@@ -119,7 +119,7 @@ func (g *goproxy) read(ctx context.Context, file string) ([]byte, error) {
 		return nil, err
 	}
 	defer body.Close()
-	data, err := io.ReadAll(io.LimitReader(body, g.f.opts.MaxModBytes+1))
+	data, err := g.f.readMod(ctx, body)
 	if err != nil {
 		return nil, unavailable(g.name, cause(err))
 	}

@@ -2,6 +2,7 @@ package fetcher
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/module"
@@ -15,15 +16,19 @@ import (
 func (s *codeRepo) versions(ctx context.Context) ([]string, error) { return s.versionsWith(ctx, "") }
 
 // versionsWith lists those versions that begin with prefix. Only tags with this prefix
-// decide about "+incompatible", so the result can differ from filtering versions.
+// decide about "+incompatible", so the result can differ from filtering versions. It
+// is made once for each question; callers don't change it.
 func (s *codeRepo) versionsWith(ctx context.Context, prefix string) ([]string, error) {
 	// gopkg.in's unstable modules see the tags of the stable ones, which
 	// don't belong to them.
 	if strings.HasPrefix(s.path, "gopkg.in/") && strings.HasSuffix(s.path, "-unstable") {
 		return nil, nil
 	}
+	if list, ok := s.listed[prefix]; ok {
+		return list, nil
+	}
 	var list, others []string
-	for _, tag := range s.refs.tags(s.tagPrefix() + prefix) {
+	for tag := range s.refs.tags(s.tagPrefix() + prefix) {
 		v := tag[len(s.tagPrefix()):]
 		if v == "" || v != semver.Canonical(v) || module.IsPseudoVersion(v) {
 			continue
@@ -33,11 +38,19 @@ func (s *codeRepo) versionsWith(ctx context.Context, prefix string) ([]string, e
 		} else if s.dir == "" && s.major == "" && semver.Major(v) > "v1" {
 			others = append(others, v)
 		}
+		if err := s.makeRoom(ctx, len(list)+len(others)); err != nil {
+			return nil, err
+		}
 	}
 	semver.Sort(list)
 	semver.Sort(others)
 	more, err := s.incompatibleVersions(ctx, list, others)
-	return append(list, more...), err
+	if err != nil {
+		return nil, err
+	}
+	list = slices.Clip(append(list, more...))
+	s.listed[prefix] = list
+	return list, nil
 }
 
 // incompatibleVersions returns the versions with "+incompatible" from others, the

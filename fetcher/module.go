@@ -24,6 +24,9 @@ type codeRepo struct {
 	repo *repo
 	refs *refSet
 	revs map[string]*revision // results of stat
+
+	listed  map[string][]string // versions, by what they begin with
+	release func()              // gives back the room for what is made of refs; see makeRoom
 }
 
 // newSource returns the codeRepo of a module in a repository.
@@ -38,7 +41,7 @@ func newSource(p *repoLocation, modPath string, r *repo, rs *refSet) (*codeRepo,
 	s := &codeRepo{
 		path: modPath, root: p.root, prefix: prefix, major: major,
 		pseudoMajor: module.PathMajorPrefix(major),
-		repo:        r, refs: rs, revs: make(map[string]*revision),
+		repo:        r, refs: rs, revs: make(map[string]*revision), listed: make(map[string][]string),
 	}
 	switch {
 	case p.root == modPath:

@@ -248,7 +248,7 @@ func signedAt(text string) (t time.Time, ok bool) {
 
 // file returns a file of a tree as it is stored; for a symbolic link that is
 // its target. If there is no such file, the error is errNoFile.
-func (o *objects) file(tree, name string, limit int64) ([]byte, error) {
+func (o *objects) file(ctx context.Context, tree, name string, limit int64) ([]byte, error) {
 	e, err := o.findFile(tree, name)
 	if err != nil {
 		return nil, err
@@ -261,7 +261,11 @@ func (o *objects) file(tree, name string, limit int64) ([]byte, error) {
 	if size > limit {
 		return nil, invalidf("%s has %d bytes, more than the limit of %d; Options.MaxModBytes sets it", name, size, limit)
 	}
-	return io.ReadAll(rd)
+	content, err := o.repo.f.content(ctx, size)
+	if err == nil {
+		_, err = io.ReadFull(rd, content)
+	}
+	return content, err
 }
 
 // findFile is find for anything but folders.

@@ -131,16 +131,22 @@ type Options struct {
 	// MaxRefsBytes bounds what is kept of a repository's list of references: the
 	// names of branches and tags, and 24 bytes for each, or 48 for an annotated tag.
 	// Other references, such as pull requests, are dropped while the list is read; a
-	// server may send 16 times as many bytes in all. Zero means 64 MiB.
+	// server may send 16 times as many bytes in all. The lists that questions use at the
+	// same time, and the versions listed from them, have room for this many bytes each,
+	// the lists for half of RefsCacheBytes if that is more. A question that waits longer
+	// than 90 seconds for room gets an [*athens.UnavailableError]. Zero means 16 MiB,
+	// some 350,000 tags.
 	MaxRefsBytes int64
 
 	// RefsCacheBytes bounds the lists of all repositories that are kept for
-	// RefsTTL; zero means 128 MiB. A list that is larger is fetched again for each
+	// RefsTTL; zero means 64 MiB. A list that is larger is fetched again for each
 	// question.
 	RefsCacheBytes int64
 
-	// MaxModBytes bounds a go.mod, which is held in memory; zero means 32 MiB,
-	// as in [athens.Options]. A go.mod in a zip is bounded by 16 MiB in any case.
+	// MaxModBytes bounds a go.mod, which is held in memory. All files above 256 KiB
+	// together have room for twice as many bytes; a question that waits longer than 90
+	// seconds for room gets an [*athens.UnavailableError]. Zero means 16 MiB, above
+	// which the go command refuses a zip.
 	MaxModBytes int64
 
 	// MaxFetchBytes bounds the pack that one fetch of a repository's content
@@ -224,9 +230,9 @@ func (o *Options) numbers() error {
 		orDefault("FetchTimeout", &o.FetchTimeout, 15*time.Minute),
 		orDefault("IdleTimeout", &o.IdleTimeout, time.Minute),
 		orDefault("MaxPageBytes", &o.MaxPageBytes, 1<<20),
-		orDefault("MaxRefsBytes", &o.MaxRefsBytes, 64<<20),
-		orDefault("RefsCacheBytes", &o.RefsCacheBytes, 128<<20),
-		orDefault("MaxModBytes", &o.MaxModBytes, 32<<20),
+		orDefault("MaxRefsBytes", &o.MaxRefsBytes, 16<<20),
+		orDefault("RefsCacheBytes", &o.RefsCacheBytes, 64<<20),
+		orDefault("MaxModBytes", &o.MaxModBytes, 16<<20),
 		orDefault("MaxFetchBytes", &o.MaxFetchBytes, 4<<30),
 		orDefault("MaxCacheBytes", &o.MaxCacheBytes, 20<<30),
 		orDefault("MaxWorkBytes", &o.MaxWorkBytes, 160<<20),

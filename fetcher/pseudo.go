@@ -52,13 +52,13 @@ func (n *versioner) checkPseudo(ctx context.Context, version string) error {
 // not be a tag of the revision itself, because that would be its version.
 func (n *versioner) checkBase(ctx context.Context, base, short string) error {
 	prefix := n.tagPrefix()
-	for _, tag := range n.rev.tags {
+	for tag := range n.rev.tags {
 		if strings.TrimPrefix(tag, prefix) == base {
 			return notFoundf("revision %s has the tag %s, which is its version", short, tag)
 		}
 	}
 	last := ""
-	for _, tag := range n.refs.tags(prefix + base) {
+	for tag := range n.refs.tags(prefix + base) {
 		if semver.Compare(strings.TrimPrefix(tag, prefix), base) != 0 {
 			continue
 		}

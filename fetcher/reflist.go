@@ -1,28 +1,30 @@
 package fetcher
 
 import (
+	"bytes"
 	"encoding/hex"
 	"iter"
 	"slices"
 	"sort"
-	"strings"
 
 	"github.com/athens-go/athens/fetcher/internal/gitwire"
 )
 
 // A refList stores references, sorted by name, in little more memory than their names
-// and hashes: some repositories have a million of them.
+// and hashes: some repositories have a million of them. They stay in the order in which
+// they were added; an index sorts them if that is another one.
 type refList struct {
 	names  []byte   // concatenated
 	starts []uint32 // of each name in names
 	ids    []gitwire.ID
-	tags   []tagTarget // of annotated tags, by index
+	tags   []tagTarget // of annotated tags, by place
 	mixed  bool        // the names were not added in order
+	order  []uint32    // places in the order of names; nil if they were added in that order
 }
 
 // A tagTarget is the tag object that a reference names; ids has its commit.
 type tagTarget struct {
-	index uint32
+	place uint32
 	id    gitwire.ID
 }
 
@@ -33,7 +35,7 @@ const (
 
 // bytes returns the memory that the list takes.
 func (l *refList) bytes() int64 {
-	return int64(cap(l.names)) + refBytes*int64(cap(l.ids)) + tagBytes*int64(cap(l.tags))
+	return int64(cap(l.names)) + 4*int64(cap(l.starts)+cap(l.order)) + 20*int64(cap(l.ids)) + tagBytes*int64(cap(l.tags))
 }
 
 // add appends a reference: its commit, and the object that it names.
@@ -49,68 +51,93 @@ func (l *refList) add(name []byte, commit, tip gitwire.ID) {
 	l.ids = append(l.ids, commit)
 }
 
-// sorted returns a sorted copy. Of several references with the same name it keeps the
-// last.
-func (l *refList) sorted() *refList {
-	out := &refList{}
-	order := make([]uint32, len(l.ids))
-	for i := range order {
-		order[i] = uint32(i)
-	}
+// sort sorts the list, to which nothing is added any more. Of several references with the
+// same name it keeps the last.
+func (l *refList) sort() *refList {
 	if l.mixed {
-		slices.SortStableFunc(order, func(a, b uint32) int { return compareBytes(l.name(int(a)), l.name(int(b))) })
-	}
-	out.names, out.starts, out.ids = make([]byte, 0, len(l.names)), make([]uint32, 0, len(l.ids)), make([]gitwire.ID, 0, len(l.ids))
-	out.tags = make([]tagTarget, 0, len(l.tags))
-	for i, from := range order {
-		name := l.name(int(from))
-		if i+1 < len(order) && string(name) == string(l.name(int(order[i+1]))) {
-			continue
+		order := make([]uint32, len(l.ids))
+		for i := range order {
+			order[i] = uint32(i)
 		}
-		out.add(name, l.ids[from], l.tip(int(from)))
+		slices.SortStableFunc(order, func(a, b uint32) int { return bytes.Compare(l.name(int(a)), l.name(int(b))) })
+		kept := order[:0]
+		for i, place := range order {
+			if i+1 == len(order) || string(l.name(int(place))) != string(l.name(int(order[i+1]))) {
+				kept = append(kept, place)
+			}
+		}
+		l.order = kept
 	}
-	return out
+	l.names, l.starts, l.ids, l.tags = fitted(l.names), fitted(l.starts), fitted(l.ids), fitted(l.tags)
+	return l
 }
 
-func compareBytes(a, b []byte) int {
-	switch {
-	case string(a) < string(b):
-		return -1
-	case string(a) > string(b):
-		return 1
+// fitted returns s without most of the room that it has grown in advance.
+func fitted[T any](s []T) []T {
+	if cap(s)-len(s) > len(s)/16 {
+		return append(make([]T, 0, len(s)), s...)
 	}
-	return 0
+	return s
 }
 
-func (l *refList) name(i int) []byte {
+// name is the name at a place.
+func (l *refList) name(place int) []byte {
 	end := len(l.names)
-	if i+1 < len(l.starts) {
-		end = int(l.starts[i+1])
+	if place+1 < len(l.starts) {
+		end = int(l.starts[place+1])
 	}
-	return l.names[l.starts[i]:end]
+	return l.names[l.starts[place]:end]
 }
 
-// tip returns the object that a reference names.
-func (l *refList) tip(i int) gitwire.ID {
-	at, ok := slices.BinarySearchFunc(l.tags, uint32(i), func(t tagTarget, i uint32) int { return int(t.index) - int(i) })
+// tip returns the object that the reference at a place names.
+func (l *refList) tip(place int) gitwire.ID {
+	at, ok := slices.BinarySearchFunc(l.tags, uint32(place), func(t tagTarget, place uint32) int { return int(t.place) - int(place) })
 	if !ok {
-		return l.ids[i]
+		return l.ids[place]
 	}
 	return l.tags[at].id
 }
 
+// len returns the number of references.
+func (l *refList) len() int {
+	if l.order != nil {
+		return len(l.order)
+	}
+	return len(l.ids)
+}
+
+// place returns the place of the reference with an index in the order of names.
+func (l *refList) place(i int) int {
+	if l.order != nil {
+		return int(l.order[i])
+	}
+	return i
+}
+
 // find returns the index of a name, or where it would be inserted.
 func (l *refList) find(name string) (i int, ok bool) {
-	i = sort.Search(len(l.ids), func(i int) bool { return string(l.name(i)) >= name })
-	return i, i < len(l.ids) && string(l.name(i)) == name
+	i = sort.Search(l.len(), func(i int) bool { return string(l.name(l.place(i))) >= name })
+	return i, i < l.len() && string(l.name(l.place(i))) == name
+}
+
+// under returns the places of the names that begin with prefix, in order.
+func (l *refList) under(prefix string) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i, _ := l.find(prefix); i < l.len(); i++ {
+			place := l.place(i)
+			if !bytes.HasPrefix(l.name(place), []byte(prefix)) || !yield(place) {
+				return
+			}
+		}
+	}
 }
 
 // A ref is a reference: its full name, its commit (with annotated tags followed), and
 // the object that it names.
 type ref struct{ name, commit, tip string }
 
-func (l *refList) at(i int) ref {
-	return ref{string(l.name(i)), l.ids[i].String(), l.tip(i).String()}
+func (l *refList) at(place int) ref {
+	return ref{string(l.name(place)), l.ids[place].String(), l.tip(place).String()}
 }
 
 // get returns the reference with a name, or the zero ref.
@@ -119,7 +146,7 @@ func (rs *refSet) get(name string) ref {
 	if !ok {
 		return ref{}
 	}
-	return rs.list.at(i)
+	return rs.list.at(rs.list.place(i))
 }
 
 // commit returns the commit of a reference, or "".
@@ -131,22 +158,23 @@ func (rs *refSet) all() iter.Seq[ref] { return rs.under("") }
 // under returns the references whose names begin with prefix, sorted by name.
 func (rs *refSet) under(prefix string) iter.Seq[ref] {
 	return func(yield func(ref) bool) {
-		i, _ := rs.list.find(prefix)
-		for ; i < len(rs.list.ids) && strings.HasPrefix(string(rs.list.name(i)), prefix); i++ {
-			if !yield(rs.list.at(i)) {
+		for place := range rs.list.under(prefix) {
+			if !yield(rs.list.at(place)) {
 				return
 			}
 		}
 	}
 }
 
-// withHash returns the references whose commits' hashes begin with prefix.
-func (rs *refSet) withHash(prefix string) iter.Seq[ref] {
-	return func(yield func(ref) bool) {
+// withHash returns the places of the references whose commits' hashes begin with prefix,
+// sorted by name.
+func (rs *refSet) withHash(prefix string) iter.Seq[int] {
+	return func(yield func(int) bool) {
 		var digits [hashDigits]byte
-		for i, id := range rs.list.ids {
-			hex.Encode(digits[:], id[:])
-			if strings.HasPrefix(string(digits[:]), prefix) && !yield(rs.list.at(i)) {
+		for i := range rs.list.len() {
+			place := rs.list.place(i)
+			hex.Encode(digits[:], rs.list.ids[place][:])
+			if bytes.HasPrefix(digits[:], []byte(prefix)) && !yield(place) {
 				return
 			}
 		}
@@ -154,21 +182,54 @@ func (rs *refSet) withHash(prefix string) iter.Seq[ref] {
 }
 
 // tags returns the names of the tags that begin with prefix, sorted.
-func (rs *refSet) tags(prefix string) []string {
-	var list []string
-	for r := range rs.under(tagsPrefix + prefix) {
-		list = append(list, r.name[len(tagsPrefix):])
+func (rs *refSet) tags(prefix string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for place := range rs.list.under(tagsPrefix + prefix) {
+			if !yield(string(rs.list.name(place)[len(tagsPrefix):])) {
+				return
+			}
+		}
 	}
-	return list
 }
 
 // tagsOf returns the names of the tags of a commit, sorted.
-func (rs *refSet) tagsOf(commit string) []string {
-	var list []string
-	for r := range rs.withHash(commit) {
-		if tag, ok := strings.CutPrefix(r.name, tagsPrefix); ok {
-			list = append(list, tag)
+func (rs *refSet) tagsOf(commit string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for place := range rs.withHash(commit) {
+			if tag, ok := bytes.CutPrefix(rs.list.name(place), []byte(tagsPrefix)); ok && !yield(string(tag)) {
+				return
+			}
 		}
 	}
-	return list
+}
+
+// tagged are tags by the commits that they mean.
+type tagged struct {
+	list   *refList
+	places []uint32 // sorted by commit
+}
+
+// byCommit returns the tags that begin with prefix and that allowed accepts.
+func (rs *refSet) byCommit(prefix string, allowed func(tag string) bool) tagged {
+	t := tagged{list: rs.list}
+	for place := range rs.list.under(tagsPrefix + prefix) {
+		if allowed(string(rs.list.name(place)[len(tagsPrefix):])) {
+			t.places = append(t.places, uint32(place))
+		}
+	}
+	slices.SortStableFunc(t.places, func(a, b uint32) int { return bytes.Compare(rs.list.ids[a][:], rs.list.ids[b][:]) })
+	return t
+}
+
+// of returns the tags of a commit.
+func (t tagged) of(commit string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		id, _ := gitwire.ParseID(commit)
+		i, _ := slices.BinarySearchFunc(t.places, id, func(place uint32, id gitwire.ID) int { return bytes.Compare(t.list.ids[place][:], id[:]) })
+		for ; i < len(t.places) && t.list.ids[t.places[i]] == id; i++ {
+			if !yield(string(t.list.name(int(t.places[i]))[len(tagsPrefix):])) {
+				return
+			}
+		}
+	}
 }

@@ -18,6 +18,7 @@ type refSet struct {
 	server     *gitwire.Server
 	canShallow bool // the server supports shallow fetches
 	isShallow  bool // the server's repository is shallow itself
+	user       listUser
 }
 
 // bytes returns the memory that the set takes.
@@ -64,8 +65,8 @@ const (
 // A list is filtered as it arrives. Large lists are read one at a time, to bound the
 // memory of all together.
 const (
-	largeList  = 1 << 20 // in bytes of memory
-	listFactor = 16      // times Options.MaxRefsBytes may arrive in all
+	largeList  = countedList // in bytes of memory
+	listFactor = 16          // times Options.MaxRefsBytes may arrive in all
 )
 
 // askRefs lists the server's references.
@@ -81,13 +82,13 @@ func (r *repo) askRefs(ctx context.Context) (*refSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	rs := &refSet{fetchedAt: time.Now()}
+	rs := &refSet{fetchedAt: time.Now(), user: newListUser()}
 	b := &listBuilder{f: r.f, ctx: ctx, rs: rs}
 	defer b.done()
 	if rs.server, err = client.List(ctx, wantedRefs, b.add); err != nil {
 		return nil, r.wireError(err)
 	}
-	rs.list = b.list.sorted()
+	rs.list = b.list.sort()
 	rs.canShallow, rs.isShallow = rs.server.Deepens, rs.server.Cut
 	return rs, nil
 }

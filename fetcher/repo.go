@@ -276,6 +276,11 @@ func (r *repo) ensureHistory(ctx context.Context, rs *refSet, head bool) error {
 	}
 	caller := ctx
 	_, err := r.f.fetches.Do(ctx, fmt.Sprint(r.key, " history ", head), func(ctx context.Context) (struct{}, error) {
+		release, err := r.f.room(ctx, r.f.listUse.asked, int64(rs.list.len())*tipBytes)
+		if err != nil {
+			return struct{}{}, err
+		}
+		defer release()
 		return struct{}{}, r.fetch(keepNoCache(ctx, caller), rs, func(h *repoState) (*fetchRequest, error) {
 			known := make(map[string]bool) // some repositories have 50,000 tags
 			for _, tip := range h.Complete {
@@ -287,6 +292,9 @@ func (r *repo) ensureHistory(ctx context.Context, rs *refSet, head bool) error {
 					known[ref.tip] = true
 					wants = append(wants, ref.tip)
 				}
+			}
+			if len(known) > maxTips {
+				return nil, invalidf("%s has more than %d branches and tags of different commits, too many to fetch its history", r.name, maxTips)
 			}
 			if len(wants) == 0 {
 				return nil, nil
@@ -303,12 +311,21 @@ func (r *repo) ensureHistory(ctx context.Context, rs *refSet, head bool) error {
 
 // ensureRevision fetches a revision again if the bare repository has been removed
 // meanwhile.
-func (r *repo) ensureRevision(ctx context.Context, rs *refSet, rev *revision) error {
-	if rev.tip != "" {
-		return r.ensureCommit(ctx, rs, rev.commit, rev.tip)
-	}
+func (r *repo) ensureRevision(ctx context.Context, rev *revision) error {
 	if ok, err := r.has(ctx, rev.commit); ok || err != nil {
 		return err
+	}
+	rs, err := r.refs(ctx, 0)
+	if err != nil {
+		return err
+	}
+	release, err := r.f.use(ctx, rs)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if rev.tip != "" {
+		return r.ensureCommit(ctx, rs, rev.commit, rev.tip)
 	}
 	return r.ensureHistory(ctx, rs, false)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -19,12 +20,12 @@ import (
 type revision struct {
 	commit string // full hash
 	tree   string
-	time   time.Time // of the commit, UTC
-	ref    string    // reference that named it, in full; empty if a hash did
-	tag    string    // the query, if it is the name of a tag
-	tags   []string  // all tags of the commit, sorted
-	tip    string    // object to request from the server; empty if found by hash
-	byHash bool      // found in the history, not as the target of a reference
+	time   time.Time        // of the commit, UTC
+	ref    string           // reference that named it, in full; empty if a hash did
+	tag    string           // the query, if it is the name of a tag
+	tags   iter.Seq[string] // all tags of the commit, sorted
+	tip    string           // object to request from the server; empty if found by hash
+	byHash bool             // found in the history, not as the target of a reference
 }
 
 // Shorter strings are not taken for hashes. Pseudo-versions have twelve
@@ -55,11 +56,11 @@ func (r *repo) stat(ctx context.Context, rs *refSet, rev string) (*revision, err
 		ref = headName
 	case isHash:
 		commit := ""
-		for r := range rs.withHash(rev) {
-			switch {
+		for place := range rs.withHash(rev) {
+			switch id := rs.list.ids[place].String(); {
 			case ref == "":
-				ref, commit = r.name, r.commit
-			case r.commit != commit:
+				ref, commit = string(rs.list.name(place)), id
+			case id != commit:
 				return nil, notFoundf("ambiguous revision %s", rev)
 			}
 		}
@@ -208,7 +209,7 @@ func (r *repo) readFile(ctx context.Context, rev *revision, name string) ([]byte
 		return nil, err
 	}
 	defer o.close()
-	return o.file(rev.tree, name, r.f.opts.MaxModBytes)
+	return o.file(ctx, rev.tree, name, r.f.opts.MaxModBytes)
 }
 
 // ancestry calls visit for a revision and its ancestors until visit returns
@@ -256,38 +257,20 @@ func (r *repo) descends(ctx context.Context, rs *refSet, rev *revision, tag stri
 // to a higher one of an ancestor, unless the commit was found by its hash. The go
 // command does the same, since it reads the history only then.
 func (r *repo) recentTag(ctx context.Context, rs *refSet, rev *revision, prefix string, allowed func(tag string) bool) (string, error) {
-	highest := func(tags []string) string {
-		best := ""
-		for _, tag := range tags {
-			version, ok := strings.CutPrefix(tag, prefix)
-			if ok && allowed(tag) && (best == "" || semver.Compare(version, best) > 0) {
-				best = version
-			}
-		}
-		return best
-	}
 	if !rev.byHash {
-		if best := highest(rev.tags); best != "" {
+		if best := highestTag(rev.tags, prefix, allowed); best != "" {
 			return prefix + best, nil
 		}
 	}
-	byCommit := make(map[string][]string)
-	for _, tag := range rs.tags(prefix) {
-		if allowed(tag) {
-			hash := rs.commit(tagsPrefix + tag)
-			byCommit[hash] = append(byCommit[hash], tag)
-		}
-	}
-	if len(byCommit) == 0 {
+	top := highestTag(rs.tags(prefix), prefix, allowed)
+	if top == "" {
 		return "", nil
 	}
-	top := highest(rs.tags(prefix))
+	tagged := rs.byCommit(prefix, allowed)
 	best := ""
 	err := r.ancestry(ctx, rs, rev, func(hash string) bool {
-		for _, tag := range byCommit[hash] {
-			if version := tag[len(prefix):]; best == "" || semver.Compare(version, best) > 0 {
-				best = version
-			}
+		if version := highestTag(tagged.of(hash), prefix, allowed); version != "" && (best == "" || semver.Compare(version, best) > 0) {
+			best = version
 		}
 		return best == "" || semver.Compare(best, top) < 0
 	})
@@ -295,4 +278,17 @@ func (r *repo) recentTag(ctx context.Context, rs *refSet, rev *revision, prefix 
 		return "", err
 	}
 	return prefix + best, nil
+}
+
+// highestTag returns the highest version among the tags with a prefix that allowed
+// accepts, without the prefix, or "".
+func highestTag(tags iter.Seq[string], prefix string, allowed func(tag string) bool) string {
+	best := ""
+	for tag := range tags {
+		version, ok := strings.CutPrefix(tag, prefix)
+		if ok && (best == "" || semver.Compare(version, best) > 0) && allowed(tag) {
+			best = version
+		}
+	}
+	return best
 }

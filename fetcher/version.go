@@ -105,7 +105,7 @@ func (n *versioner) version(ctx context.Context) (string, *moduleRoot, error) {
 // its ancestors.
 func (n *versioner) fromTags(ctx context.Context) (string, *moduleRoot, error) {
 	var best, base string
-	for _, tag := range n.rev.tags {
+	for tag := range n.rev.tags {
 		v, exact := n.versionOf(tag)
 		if n.query != "" && semver.Compare(v, n.query) == 0 {
 			if exact {

@@ -32,7 +32,7 @@ func (s *codeRepo) zip(ctx context.Context, w io.Writer, m module.Version, t *mo
 	}
 	if t.dir != "" && !a.hasLicense {
 		// A module below the root inherits the root's license, as it is stored in git.
-		data, err := o.file(t.rev.tree, "LICENSE", modzip.MaxLICENSE)
+		data, err := o.file(ctx, t.rev.tree, "LICENSE", modzip.MaxLICENSE)
 		if err == nil {
 			a.files = append(a.files, &zipFile{name: "LICENSE", size: int64(len(data)), data: data})
 		} else if !errors.Is(err, errNoFile) {

@@ -98,7 +98,9 @@ type answerBuffer struct {
 // busyError says that other large answers took too long.
 type busyError struct{ err error }
 
-func (e busyError) Error() string { return "other large answers are being read: " + e.err.Error() }
+func (e busyError) Error() string {
+	return "other large answers are being read or used: " + e.err.Error()
+}
 func (e busyError) Unwrap() error { return e.err }
 
 func (b *answerBuffer) Write(p []byte) (int, error) {
@@ -109,6 +111,20 @@ func (b *answerBuffer) Write(p []byte) (int, error) {
 		b.slot = true
 	}
 	return b.Buffer.Write(p)
+}
+
+// count waits until there is room for a large answer, which counts until it is collected:
+// a .mod goes on to clients and to the store. It has its slot until then, so that few wait.
+func (b *answerBuffer) count(mods *limit.Weighted) error {
+	if b.Len() <= smallAnswer {
+		return nil
+	}
+	release, err := mods.AcquireBytes(b.ctx, int64(b.Cap()), b.wait)
+	if err != nil {
+		return busyError{err}
+	}
+	limit.ReleaseWith(b.Bytes(), release)
+	return nil
 }
 
 // release gives the slot back.

@@ -27,6 +27,7 @@ type question struct {
 	limit   int64  // of the body, in bytes
 	module  string // whom errors speak of
 	version string
+	counted bool // a large body counts among those in memory until it is collected
 }
 
 func (q question) invalid(err error) error {
@@ -44,6 +45,7 @@ type client struct {
 	outages *outages
 	slots   *limit.Semaphore
 	large   *limit.Semaphore // of large answers that are being read into memory
+	mods    *limit.Weighted  // large .mod files in memory, in bytes
 }
 
 // newClient reads the URL of what, a word for errors.
@@ -65,7 +67,7 @@ func newClient(what, baseURL string, opts Options) (*client, error) {
 			away = t
 		}
 	}
-	c := &client{opts: opts, away: netguard.Transport(away), slots: limit.NewSemaphore(opts.MaxConns), large: limit.NewSemaphore(largeAnswers), outages: newOutages(opts)}
+	c := &client{opts: opts, away: netguard.Transport(away), slots: limit.NewSemaphore(opts.MaxConns), large: limit.NewSemaphore(largeAnswers), mods: limit.NewWeighted(2 * opts.MaxModBytes), outages: newOutages(opts)}
 	user, err := login(base, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
@@ -222,6 +224,9 @@ func (c *client) get(ctx context.Context, q question) ([]byte, error) {
 		body.Reset()
 		return true, copyBody(&body, r, length, q.limit)
 	})
+	if err == nil && q.counted {
+		err = body.count(c.mods)
+	}
 	var busy busyError
 	if errors.As(err, &busy) && ctx.Err() == nil {
 		return nil, c.unavailable(busy, c.opts.QueueTimeout)

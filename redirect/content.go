@@ -46,11 +46,15 @@ func (c *content) Mod(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	q.counted = true
 	body, err := c.u.get(ctx, q)
 	if err == nil && modfile.ModulePath(body) == "" {
 		return nil, c.u.client.notAsked("something that has no module line")
 	}
-	return bytes.Clone(body), err // others may hold the same answer
+	if len(body) <= smallAnswer {
+		body = bytes.Clone(body) // others may hold the same answer
+	}
+	return body, err
 }
 
 func (c *content) Zip(ctx context.Context, w io.Writer) error {

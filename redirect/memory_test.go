@@ -87,3 +87,29 @@ func TestLargeAnswersTakeTurns(t *testing.T) {
 	buffers[1].release()
 	require.Zero(t, large.Taken())
 }
+
+// A large .mod counts for as long as somebody has it, so that any number of them that
+// clients and stores hold don't add up.
+func TestLargeModsCountUntilCollected(t *testing.T) {
+	mods := limit.NewWeighted(8 << 20)
+	read := func(wait time.Duration) ([]byte, error) {
+		b := &answerBuffer{ctx: t.Context(), large: limit.NewSemaphore(1), wait: time.Minute}
+		_, err := b.Write(make([]byte, 5<<20))
+		require.NoError(t, err)
+		defer b.release()
+		b.wait = wait
+		return b.Bytes(), b.count(mods)
+	}
+	kept, err := read(time.Minute)
+	require.NoError(t, err)
+	_, err = read(30 * time.Millisecond)
+	require.ErrorAs(t, err, new(busyError))
+	runtime.KeepAlive(kept)
+	for range 3 {
+		_, err = read(time.Minute) // what was read before is garbage
+		require.NoError(t, err)
+	}
+	small := &answerBuffer{ctx: t.Context()}
+	_, _ = small.Write([]byte("m"))
+	require.NoError(t, small.count(limit.NewWeighted(0)))
+}

@@ -61,6 +61,7 @@ func Corpus(scale float64) map[string]func() Case {
 		"trees in trees":  func() Case { return deep(n(40), 30) },
 		"long names":      func() Case { return names(n(500), 60_000) },
 		"a huge commit":   func() Case { return hugeCommit(n(60 << 20)) },
+		"a huge go.mod":   func() Case { return new(Maker).LargeMod(n(15 << 20)) },
 		"many parents":    func() Case { return parents(n(1_000_000)) },
 		"a chain of tags": func() Case { return tags(n(100_000)) },
 	}
@@ -247,3 +248,9 @@ func tags(count int) Case {
 
 // Sound finishes a pack that is a small module.
 func (p *Maker) Sound() Case { return p.simple() }
+
+// LargeMod is a module with a go.mod of about so many bytes.
+func (p *Maker) LargeMod(size int) Case {
+	mod := append([]byte("module large.test/m\n"), bytes.Repeat([]byte("// This line says nothing.\n"), size/27)...)
+	return p.commitOf(p.Object(Tree, TreeEntry("100644", "go.mod", p.Object(Blob, mod))))
+}
