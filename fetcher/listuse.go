@@ -83,8 +83,11 @@ func (f *Fetcher) use(ctx context.Context, rs *refSet) (release func(), err erro
 	}, nil
 }
 
-// room waits for room for so many bytes.
+// room waits for room for so many bytes, if they count.
 func (f *Fetcher) room(ctx context.Context, w *limit.Weighted, bytes int64) (release func(), err error) {
+	if bytes < countedList {
+		return func() {}, nil
+	}
 	release, err = w.Acquire(ctx, bytes, listWait)
 	return release, noRoom(err, "other questions use the memory for large lists of references; Options.MaxRefsBytes and RefsCacheBytes set this limit")
 }

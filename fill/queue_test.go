@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -266,5 +267,41 @@ func TestDueOrder(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		w.saw("9 mod at 0s", "4 mod at 1m0s", "1 mod at 2m0s", "3 mod at 3m0s", "2 mod at 4m0s", "0 mod at 5m0s")
+	})
+}
+
+// Filled with the longest names and errors, what is pending stays within 5 KB for each.
+func TestPendingStaysWithinBytes(t *testing.T) {
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		const most = 1000
+		before := heap()
+		q, err := New(&Options{Limit: most})
+		require.NoError(t, err)
+		long := errors.New(strings.Repeat("no", 1<<20))
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- q.Run(ctx, func(context.Context, athens.Fill) error { return long })
+		}()
+		for i := range most {
+			path := fmt.Sprintf("corp.test/%d/", i)
+			path += strings.Repeat("x", 4096-len(path)-len("v1.0.0"))
+			require.NoError(t, q.Schedule(ctx, athens.Fill{Module: module.Version{Path: path, Version: "v1.0.0"}}, 0))
+		}
+		time.Sleep(500 * time.Millisecond)
+		s := q.Status()
+		require.EqualValues(t, most, s.Counts.Pending+s.Counts.Running)
+		require.NotEmpty(t, s.Pending[0].Reason)
+		assert.LessOrEqual(t, heap()-before, int64(most*5<<10)+4<<20) // and the error itself, twice
+		stop()
+		<-ended
+		runtime.KeepAlive(q)
 	})
 }

@@ -17,8 +17,12 @@ const prefix = "athens-gocmd-"
 // as left behind by a process that has ended.
 const staleAfter = 24 * time.Hour
 
-// maxCached bounds how many versions are cached.
-const maxCached = 1000
+// maxCached bounds how many versions are cached, and maxCachedMods their .mod files in
+// memory, in bytes.
+const (
+	maxCached     = 1000
+	maxCachedMods = 32 << 20
+)
 
 // newFolder creates the folder of one request, with two subfolders: work, where the
 // command starts, which has no go.mod, and tmp for temporary files. The command creates
@@ -160,13 +164,14 @@ func (f *Fetcher) discard(v *version) {
 // mu.
 func (f *Fetcher) trim(latest *version) {
 	for {
-		var total int64
+		var total, memory int64
 		var oldest *version
 		for _, v := range f.cached {
 			if v.refs > 0 {
 				continue
 			}
 			total += v.size
+			memory += int64(cap(v.mod))
 			if v == latest {
 				continue
 			}
@@ -174,7 +179,7 @@ func (f *Fetcher) trim(latest *version) {
 				oldest = v
 			}
 		}
-		if oldest == nil || total <= f.opts.MaxKeptBytes && len(f.cached) <= maxCached {
+		if oldest == nil || total <= f.opts.MaxKeptBytes && len(f.cached) <= maxCached && memory <= maxCachedMods {
 			return
 		}
 		f.retire(oldest)

@@ -42,6 +42,7 @@ type Prefetcher struct {
 	running       sync.WaitGroup
 	seen          map[module.Version]link // recent candidates
 	modRequested  map[module.Version]bool
+	nameBytes     int       // of all names that were added since the last forget
 	credit        int       // how many more guesses may be made, see Follow
 	proved        int       // how many guesses came true
 	requests      int       // versions that clients requested
@@ -81,6 +82,8 @@ const (
 	idle = 10 * time.Second
 	// maxCandidates bounds what is queued, and what is remembered.
 	maxCandidates = 8192
+	// maxNameBytes bounds the names of all of them together.
+	maxNameBytes = 4 << 20
 	// maxFollowed is the size in bytes of the largest .mod that is parsed.
 	maxFollowed = 256 << 10
 	// maxRequires bounds how many requirements of one .mod are followed.
@@ -153,10 +156,26 @@ func (p *Prefetcher) Requested(m module.Version, kind protocol.Kind, held bool) 
 
 // reset forgets clients that have gone. The caller holds the lock.
 func (p *Prefetcher) reset() {
-	p.active, p.zipsRequested, p.queue, p.zips = false, false, nil, nil
+	p.active, p.zipsRequested = false, false
 	p.credit, p.proved, p.requests, p.fetches = firstCredit, 0, 0, 0
+	p.forget()
+}
+
+// forget drops all candidates and what is known about them. The caller holds the lock.
+func (p *Prefetcher) forget() {
+	p.queue, p.zips, p.nameBytes = nil, nil, 0
 	clear(p.seen)
 	clear(p.modRequested)
+}
+
+// count counts a name that is added next. If all names together become too long, count
+// forgets the others. The caller holds the lock.
+func (p *Prefetcher) count(m module.Version) {
+	n := len(m.Path) + len(m.Version)
+	if p.nameBytes+n > maxNameBytes {
+		p.forget()
+	}
+	p.nameBytes += n
 }
 
 // requestedMod notes that a client requests a .mod. The caller holds the lock.
@@ -164,6 +183,7 @@ func (p *Prefetcher) requestedMod(m module.Version) {
 	if len(p.modRequested) > maxCandidates {
 		clear(p.modRequested)
 	}
+	p.count(m)
 	p.modRequested[m] = true
 	if _, known := p.seen[m]; !known {
 		p.seen[m] = link{}
@@ -200,6 +220,7 @@ func (p *Prefetcher) addZip(m module.Version) {
 	case p.zipsRequested:
 		p.enqueue(Candidate{m, true})
 	case len(p.zips) < maxCandidates:
+		p.count(m)
 		p.zips = append(p.zips, Candidate{m, true})
 	}
 }
@@ -243,7 +264,7 @@ func (p *Prefetcher) Follow(m module.Version, mod []byte) {
 	pruned := file.Go != nil && version.Compare("go"+file.Go.Version, "go1.17") >= 0
 	read := l.state == certain || l.state == requested && !pruned
 	for _, r := range file.Require[:min(len(file.Require), maxRequires)] {
-		if protocol.Canonical(r.Mod) {
+		if protocol.Canonical(r.Mod) && len(r.Mod.Path)+len(r.Mod.Version) <= protocol.MaxPath {
 			p.require(r.Mod, l.depth+1, read)
 		}
 	}
@@ -253,6 +274,9 @@ func (p *Prefetcher) Follow(m module.Version, mod []byte) {
 // for certain. The caller holds the lock.
 func (p *Prefetcher) require(m module.Version, depth int, read bool) {
 	l, known := p.seen[m]
+	if !known {
+		p.count(m)
+	}
 	switch {
 	case known && (l.state == certain || !read):
 		return
