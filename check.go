@@ -1,6 +1,7 @@
 package athens
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -79,8 +80,12 @@ func (h *Handler) checkZip(src source, stage Stage, size int64, m module.Version
 // verifies reports whether the checksum database must know what src returns.
 func (h *Handler) verifies(src source) bool { return h.opts.Checksums != nil && !src.Private }
 
-// verifyMod checks that the checksum database knows a .mod of m.
-func (h *Handler) verifyMod(src source, m module.Version, mod []byte) error {
+// verifyMod checks that the ledger has no other .mod of m, and that the checksum
+// database knows this one.
+func (h *Handler) verifyMod(ctx context.Context, src source, m module.Version, mod []byte) error {
+	if err := h.book.agreesMod(ctx, m, mod); err != nil {
+		return err
+	}
 	if !h.verifies(src) {
 		return nil
 	}

@@ -66,8 +66,9 @@ func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, m
 		return err
 	}
 	mf.content.Set(content, nil)
-	// Without a checksum database, clients get an upstream's file before it is stored.
-	mf.early = !src.vcs && h.opts.Checksums == nil
+	// Without a checksum database and a ledger, clients get an upstream's file before it
+	// is stored.
+	mf.early = !src.vcs && h.opts.Checksums == nil && h.book == nil
 	infoLater := part(ctx, mf, InfoFile, mf.info, func() (*Info, error) { return h.getInfo(ctx, src, content, m) })
 	modLater := part(ctx, mf, ModFile, mf.mod, func() ([]byte, error) {
 		mod, err := h.getMod(ctx, src, content, m)
@@ -87,7 +88,7 @@ func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, m
 		}
 		return modErr
 	}
-	if err := h.verifyMod(src, m, mod); err != nil {
+	if err := h.verifyMod(ctx, src, m, mod); err != nil {
 		return err
 	}
 	if src.vcs && h.verifies(src) {

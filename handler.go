@@ -32,7 +32,8 @@ type Handler struct {
 	zipFetches  *flight.Group[flightKey, *zipFetch]
 	recent      *cache.Cache[module.Version, struct{}] // .info and .mod came from the upstream within a FetchTimeout
 	answers     *answers
-	sums        *sumDBs // nil: the store keeps nothing of checksum databases
+	sums        *sumDBs     // nil: the store keeps nothing of checksum databases
+	book        *ledgerBook // nil: there is no ledger
 	fills       *scheduling
 	pseudo      *quota.Quota // of pseudo-versions
 	background  *background
@@ -82,6 +83,9 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 	if o.Prefetch > 0 {
 		h.prefetch = prefetch.New(o.Prefetch, h.prefetchFile, h.readMod)
 	}
+	if h.book, err = newLedgerBook(h); err != nil {
+		return nil, err
+	}
 	return h, nil
 }
 
@@ -123,6 +127,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		h.zipFetches.Wait()
 		h.metaFetches.Wait()
 		h.sums.wait()
+		h.book.wait()
 		h.answers.calls.Wait()
 	}()
 	defer h.cancel()
@@ -183,6 +188,12 @@ func (x *exchange) serve() error {
 		return &requestError{http.StatusBadRequest, errors.New("malformed path: encoded slash")}
 	}
 	path := strings.TrimPrefix(x.r.URL.Path, "/")
+	if path == "index" {
+		if err := x.allow(module.Version{}); err != nil {
+			return err
+		}
+		return x.serveIndex()
+	}
 	req, err := protocol.Parse(path)
 	x.req = req
 	switch {
@@ -195,14 +206,8 @@ func (x *exchange) serve() error {
 	case err != nil:
 		return &requestError{http.StatusBadRequest, err}
 	}
-	if x.h.opts.Allow != nil {
-		if err := x.h.opts.Allow(x.r, req.Module); err != nil {
-			status := http.StatusForbidden
-			if _, ok := errors.AsType[*UnauthorizedError](err); ok {
-				status = http.StatusUnauthorized
-			}
-			return &requestError{status, err}
-		}
+	if err := x.allow(req.Module); err != nil {
+		return err
 	}
 	if x.chain, err = x.h.chain(x.r.Header); err != nil {
 		return err
@@ -221,6 +226,22 @@ func (x *exchange) serve() error {
 		return x.serveSumDB()
 	}
 	return x.serveFile()
+}
+
+// allow asks Options.Allow.
+func (x *exchange) allow(m module.Version) error {
+	if x.h.opts.Allow == nil {
+		return nil
+	}
+	err := x.h.opts.Allow(x.r, m)
+	if err == nil {
+		return nil
+	}
+	status := http.StatusForbidden
+	if _, ok := errors.AsType[*UnauthorizedError](err); ok {
+		status = http.StatusUnauthorized
+	}
+	return &requestError{status, err}
 }
 
 // routed is what Options.Route is asked about for a request: a query is not

@@ -25,6 +25,9 @@ var errNoSumDB = errors.New("this server does not proxy that checksum database")
 // database themselves. What is blocked is looked up like the rest: its .mod is
 // served, and a go command verifies that.
 func (x *exchange) serveSumDB() error {
+	if x.h.book.carries(x.req.DB) {
+		return x.serveLedger()
+	}
 	// Neither what is looked up nor the database's name may tell of a
 	// private module.
 	private, err := x.h.mentionsPrivate(x.r.Context(), x.req.DB)

@@ -37,6 +37,13 @@ type Options struct {
 	// passed on to clients only with its signature. If it is nil, no database is
 	// asked.
 	Checksums Checksums
+	// Ledger records each version once its zip is stored, and is served to clients as
+	// a checksum database under its name, private modules included; a look-up of what
+	// is not held fetches it. The store must agree with it: a version that is recorded
+	// with another hash is neither stored nor served. At the start, what a [Lister]
+	// holds is recorded. If it is nil, nothing is recorded, and clients get checksum
+	// databases from the Upstream only.
+	Ledger Ledger
 
 	// Offline makes the handler use none of these: it serves what its Storage holds, and
 	// a miss is 404 with a text that says so. If it is false, sources are asked.
@@ -185,7 +192,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if o != nil {
 		c = *o
 	}
-	if err := noNilPointers(map[string]any{"Fetcher": c.Fetcher, "Upstream": c.Upstream, "Fills": c.Fills, "Checksums": c.Checksums}); err != nil {
+	if err := noNilPointers(map[string]any{"Fetcher": c.Fetcher, "Upstream": c.Upstream, "Fills": c.Fills, "Checksums": c.Checksums, "Ledger": c.Ledger}); err != nil {
 		return c, err
 	}
 	if c.Offline {

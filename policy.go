@@ -66,15 +66,23 @@ func (h *Handler) seenList(ctx context.Context, path string, versions []string) 
 	h.seen(ctx, path, infos...)
 }
 
-// commitZip stores a staged zip that was checked, if Options.Admit lets it in.
+// commitZip stores a staged zip that was checked, if the ledger has no other one and
+// Options.Admit lets it in, and records it.
 func (h *Handler) commitZip(ctx context.Context, stage Stage, size int64, m module.Version, h1 string) (err error) {
+	if err := h.book.agrees(ctx, m, ZipFile, h1); err != nil {
+		return err
+	}
 	if err := h.admit(ctx, stage, size, m); err != nil {
 		return err
 	}
 	op := h.opts.begin(ctx, OpCommit, SourceStore, m)
 	defer func() { op.end(err) }()
 	op.event.Bytes = size
-	return h.noteConflict(m, stage.Commit(op.ctx, m, h1))
+	if err := h.noteConflict(m, stage.Commit(op.ctx, m, h1)); err != nil {
+		return err
+	}
+	_, err = h.book.add(ctx, m, h1)
+	return err
 }
 
 // admit asks Options.Admit about a staged zip. The error is of a kind that makes no

@@ -21,6 +21,9 @@ type PageOptions struct {
 	// GONOSUMDB. If it is nil, it is what [athens.EnvPatterns] returns, as in
 	// [athens.Options]; an empty one shows none.
 	Private *athens.Patterns
+	// SumDB is the key of the checksum database that knows all modules of the server,
+	// NAME+HASH+KEY: that of its ledger. Empty means that clients verify by their own.
+	SumDB string
 }
 
 // NewPage returns what a person who opens the server in a browser should see: a short
@@ -43,6 +46,9 @@ func NewPage(opts *PageOptions) http.Handler {
 			base = requestBase(r)
 		}
 		line := PasteLine(base, o.Private.String())
+		if o.SumDB != "" {
+			line = PasteVerifiedLine(base, o.SumDB, o.Private.String())
+		}
 		writeText(w, http.StatusOK, fmt.Sprintf(`This is %s. It serves Go modules to the go command ("go help goproxy").
 
 To use it in a shell:

@@ -14,6 +14,18 @@ func PasteLine(url, private string) string {
 	return fmt.Sprintf("export GOPROXY=%s GONOPROXY=none GONOSUMDB=%s", Quote(url), Quote(private))
 }
 
+// PasteVerifiedLine is PasteLine for a server with a checksum database that knows all
+// its modules, private ones too; sumdb is its key, NAME+HASH+KEY. Where there are private
+// patterns, clients may have them in GOPRIVATE, which would keep these modules from being
+// verified; "none" takes its place.
+func PasteVerifiedLine(url, sumdb, private string) string {
+	line := fmt.Sprintf("export GOPROXY=%s GOSUMDB=%s", Quote(url), Quote(sumdb))
+	if private != "" {
+		line += " GOPRIVATE=none"
+	}
+	return line
+}
+
 // Quote makes s one word for a shell.
 func Quote(s string) string {
 	plain := func(r rune) bool {

@@ -15,6 +15,7 @@ func main() { command.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := server.NewFlags("registry", "127.0.0.1:3001")
+	ledger := flags.LedgerFlags()
 	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err
 	}
@@ -22,6 +23,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer flush()
 	parts, err := server.Open(flags, log)
 	if err != nil {
+		return err
+	}
+	if err := parts.UseLedger(ledger); err != nil {
 		return err
 	}
 	handler, err := athens.NewHandler(parts.Store, &parts.Options)

@@ -50,6 +50,7 @@ type Parts struct {
 	background []func(context.Context) // what runs while Serve does
 	reloads    []func() error          // what SIGHUP does
 	tokens     *auth.File              // nil: everybody is let in
+	sumdb      string                  // key of the ledger, NAME+HASH+KEY; empty if there is none
 	closers    []func()                // what Serve does last
 }
 

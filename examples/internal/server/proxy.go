@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/athens-go/athens/serve"
@@ -57,5 +58,19 @@ func (p *Parts) PasteAt(addr net.Addr) string {
 	if p.CertFile != "" {
 		scheme = "https"
 	}
-	return serve.PasteLine(scheme+"://"+serve.LocalHost(addr), p.Private)
+	url := scheme + "://" + serve.LocalHost(addr)
+	if key := p.ownSumDB(); key != "" {
+		return serve.PasteVerifiedLine(url, key, p.Private)
+	}
+	return serve.PasteLine(url, p.Private)
+}
+
+// ownSumDB returns the key of the database that knows all modules of this server: its
+// ledger, or the upstream's, where no module is private here.
+func (p *Parts) ownSumDB() string {
+	words := strings.Fields(p.Flags.SumDB)
+	if p.sumdb == "" && p.Private == "" && p.upstream != "" && len(words) == 2 && strings.HasPrefix(words[1], strings.TrimSuffix(p.upstream, "/")+"/") {
+		return words[0]
+	}
+	return p.sumdb
 }

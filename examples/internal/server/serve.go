@@ -49,7 +49,7 @@ func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Ha
 		return err
 	}
 	if root == nil {
-		root = p.front(handler, serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, Private: private}))
+		root = p.front(handler, serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, Private: private, SumDB: p.ownSumDB()}))
 	}
 	defer p.startBackground(ctx)()
 	return serve.Run(ctx, handler, &serve.Options{

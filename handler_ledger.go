@@ -1,0 +1,196 @@
+package athens
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/athens-go/athens/internal/protocol"
+)
+
+// serveLedger answers for the handler's own database. Nothing of it is asked
+// elsewhere, so private modules are answered like others.
+func (x *exchange) serveLedger() error {
+	x.source, x.outcome = SourceStore, OutcomeHeld
+	ctx, l := x.r.Context(), x.h.book.ledger
+	switch x.req.Op {
+	case protocol.Supported:
+		return x.serveAnswer("text/plain; charset=utf-8", x.maxAge(), nil)
+	case protocol.LatestTree:
+		signed, err := l.Signed(ctx)
+		if err != nil {
+			return &storeError{err}
+		}
+		return x.serveAnswer("text/plain; charset=utf-8", "no-cache", signed)
+	case protocol.TileRequest:
+		return x.serveLedgerTile()
+	}
+	id, err := x.lookUp()
+	if err != nil {
+		return err
+	}
+	text, err := x.h.book.record(ctx, id)
+	if err != nil {
+		return err
+	}
+	body, err := tlog.FormatRecord(id, text)
+	if err != nil {
+		return &storeError{err}
+	}
+	signed, err := l.Signed(ctx)
+	if err != nil {
+		return &storeError{err}
+	}
+	return x.serveAnswer("text/plain; charset=utf-8", x.maxAge(), append(body, signed...))
+}
+
+// lookUp returns the number of a version's record. What is not held is fetched whole
+// and recorded first, once however many ask.
+func (x *exchange) lookUp() (int64, error) {
+	ctx, b, m := x.r.Context(), x.h.book, x.req.Module
+	id, err := b.ledger.Lookup(ctx, m)
+	if err == nil {
+		return id, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return 0, &storeError{err}
+	}
+	held, err := x.h.holds(ctx, m, ModFile, ZipFile)
+	if err != nil {
+		return 0, err
+	}
+	if !held {
+		if err := x.fetchWhole(m); err != nil {
+			return 0, err
+		}
+		if id, err := b.ledger.Lookup(ctx, m); err == nil {
+			return id, nil
+		}
+	}
+	return b.adopt(ctx, m)
+}
+
+// fetchWhole makes the store hold a version that is looked up, as a request for its zip
+// would. A blocked one is recorded, too, because its .mod is served and verified.
+func (x *exchange) fetchWhole(m module.Version) error {
+	src, err := x.h.sourceOf(x.r.Context(), m, x.route)
+	if err != nil {
+		return err
+	}
+	x.source, x.outcome = src.name, OutcomeFetch
+	if err := x.h.pseudo.Admit(m); err != nil {
+		return err
+	}
+	if err := x.h.answers.missing(fileQuestion(m, ZipFile)); err != nil && !x.h.answers.renews(inquiry{question: fileQuestion(m, ZipFile), anew: noCache(x.r.Header)}, x.h.answers.get(fileQuestion(m, ZipFile))) {
+		x.remembered = true
+		return err
+	}
+	_, err = x.h.joinZip(src, m, x.chain, x.start).stored.Wait(x.r.Context())
+	return err
+}
+
+// ledgerHeight is that of the tiles that go commands ask for.
+const ledgerHeight = 8
+
+// serveLedgerTile answers with hashes, or with records.
+func (x *exchange) serveLedgerTile() error {
+	_, path, _ := strings.Cut(x.r.URL.Path, "/tile/")
+	t, err := tlog.ParseTilePath("tile/" + path)
+	if err != nil {
+		return &requestError{http.StatusBadRequest, err}
+	}
+	if t.H != ledgerHeight {
+		return &MissingError{Err: fmt.Errorf("tiles have height %d here", ledgerHeight)}
+	}
+	contentType, data := "application/octet-stream", []byte(nil)
+	if t.L < 0 {
+		contentType = "text/plain; charset=utf-8"
+		data, err = x.h.book.bundle(x.r.Context(), t)
+	} else {
+		data, err = x.h.book.ledger.ReadTileData(x.r.Context(), t)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return &MissingError{Err: errors.New("the log does not have this tile yet")}
+	}
+	if err != nil {
+		return &storeError{err}
+	}
+	return x.serveAnswer(contentType, forever, data)
+}
+
+// bundle returns the records of a tile, as x/mod's sumdb.Server formats them.
+func (b *ledgerBook) bundle(ctx context.Context, t tlog.Tile) ([]byte, error) {
+	if t.N >= 1<<40 { // shifted, it might overflow
+		return nil, fs.ErrNotExist
+	}
+	texts, err := b.ledger.ReadRecords(ctx, t.N<<t.H, int64(t.W))
+	if err != nil {
+		return nil, err
+	}
+	var data []byte
+	for i, text := range texts {
+		record, err := tlog.FormatRecord(t.N<<t.H+int64(i), text)
+		if err != nil {
+			return nil, err
+		}
+		_, record, _ = bytes.Cut(record, []byte{'\n'}) // without its number
+		data = append(data, record...)
+	}
+	return data, nil
+}
+
+// maxIndexEntries is how many lines of the index one answer has.
+const maxIndexEntries = 2000
+
+// serveIndex answers with what was recorded since a time, in the form of a public
+// index: one JSON object a line. A client sees the modules that it may request.
+func (x *exchange) serveIndex() error {
+	x.source, x.outcome = SourceStore, OutcomeHeld
+	b := x.h.book
+	if b == nil {
+		return &requestError{http.StatusNotFound, errors.New("there is no index here: a server without a ledger does not know the order in which it got its versions")}
+	}
+	query := x.r.URL.Query()
+	var since time.Time
+	var err error
+	if text := query.Get("since"); text != "" {
+		if since, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return &requestError{http.StatusBadRequest, fmt.Errorf("since is %+.80q; give a time such as 2006-01-02T15:04:05.999999999Z", text)}
+		}
+	}
+	most := maxIndexEntries
+	if text := query.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return &requestError{http.StatusBadRequest, fmt.Errorf("limit is %+.80q; give a number from 1 to %d", text, maxIndexEntries)}
+		}
+		most = min(most, n)
+	}
+	var body bytes.Buffer
+	lines := json.NewEncoder(&body)
+	for e, err := range b.ledger.Since(x.r.Context(), since) {
+		if err != nil {
+			return &storeError{err}
+		}
+		if x.h.opts.Allow != nil && x.h.opts.Allow(x.r, module.Version{Path: e.Path, Version: e.Version}) != nil {
+			continue
+		}
+		if err := lines.Encode(e); err != nil {
+			return &storeError{err}
+		}
+		if most--; most == 0 {
+			break
+		}
+	}
+	return x.serveAnswer("text/plain; charset=utf-8", "no-cache", body.Bytes())
+}
