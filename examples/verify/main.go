@@ -10,17 +10,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"golang.org/x/mod/module"
-
-	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
-	"github.com/athens-go/athens/redirect"
 	"github.com/athens-go/athens/storage"
 )
 
@@ -49,6 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (damaged 
 	f.StringVar(&f.Rules, "rules", "", "read more of what is private from this `file` of a server's; empty means no rules")
 	f.IntVar(&o.Workers, "workers", 0, "look at so `many` versions at once; 0 means 2")
 	f.Int64Var(&o.Rate, "rate", 0, "read at most so many `bytes` a second; 0 means without bound")
+	newAuditor := ledgerFlags(f)
 	if err := f.ParseArgs(args, stdout, stderr); err != nil {
 		return false, err
 	}
@@ -60,21 +56,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (damaged 
 		return false, err
 	}
 	if *repair != "" {
-		rules, err1 := f.Policy()
-		upstream, err2 := redirect.New(*repair, &redirect.Options{Logger: slog.New(slog.NewTextHandler(stderr, nil))})
-		if err := errors.Join(err1, err2); err != nil {
+		if o.Source, err = repairFrom(ctx, *repair, f, stderr); err != nil {
 			return false, err
 		}
-		o.Source = func(m module.Version) athens.Fetcher {
-			if route, _ := rules.Route(ctx, m); route.Private {
-				return nil
-			}
-			return upstream
-		}
+	}
+	audit, err := newAuditor(store)
+	if err != nil {
+		return false, err
 	}
 	r := report{stdout: stdout, stderr: stderr}
+	r.ledger(audit.history())
 	for c, err := range store.Verify(ctx, &o) {
 		r.add(c, err)
+		if m := c.Module; m.Version != "" && err == nil {
+			r.ledger(audit.check(ctx, m))
+		}
 	}
 	return r.end()
 }

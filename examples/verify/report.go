@@ -49,6 +49,19 @@ func (r *report) add(c storage.Checked, err error) {
 	}
 }
 
+// ledger reports what is wrong with the ledger, or with what it says of a version.
+func (r *report) ledger(finding string, err error) {
+	if err != nil {
+		r.failed++
+		fmt.Fprintln(r.stderr, "verify:", err)
+	}
+	if finding != "" {
+		r.problems++
+		r.damaged = true
+		fmt.Fprintln(r.stdout, finding)
+	}
+}
+
 func (r *report) problem(c storage.Checked, p storage.Problem) {
 	line := fmt.Sprintf("%s: %s %s: %v", c.Module.Path, p.Kind, p.File, p.Err)
 	if p.Moved != "" {

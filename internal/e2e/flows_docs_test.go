@@ -154,7 +154,12 @@ func drawArrow(out *strings.Builder, a arrow, others []arrow) []arrow {
 // label says what is asked for.
 func (a arrow) label() string {
 	var versions, modules, files []string
+	asked := "" // of the ledger
 	for _, c := range a.calls {
+		if strings.HasPrefix(c.Path, "sumdb/") {
+			asked = ", and its record in the ledger"
+			continue
+		}
 		module, _, _ := strings.Cut(c.version(), "@")
 		modules, versions = append(modules, module), append(versions, c.version())
 		files = append(files, c.Path[strings.LastIndexAny(c.Path, "./"):])
@@ -166,11 +171,11 @@ func (a arrow) label() string {
 	case a.to == "vcs":
 		return fmt.Sprintf("git fetch, %d repositories", len(modules))
 	case len(versions) == 1:
-		return versions[0] + " " + strings.ReplaceAll(strings.Join(files, " "), "/", "")
+		return versions[0] + " " + strings.ReplaceAll(strings.Join(files, " "), "/", "") + asked
 	case len(modules) == 1:
-		return fmt.Sprintf("%s, %d files", modules[0], len(files))
+		return fmt.Sprintf("%s, %d files", modules[0], len(files)) + asked
 	}
-	return fmt.Sprintf("%d files of %d versions", len(files), len(versions))
+	return fmt.Sprintf("%d files of %d versions", len(files), len(versions)) + asked
 }
 
 // idleServers returns the servers that were not called in a scene in which others were.

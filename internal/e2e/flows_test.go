@@ -23,7 +23,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the transcripts of testdata/flows, and docs/flows.md")
 
 // flowNames are the flows in the order of docs/flows.md.
-var flowNames = []string{"clean-plate", "new-proxy", "happy-path", "private", "disabled"}
+var flowNames = []string{"clean-plate", "new-proxy", "happy-path", "private", "disabled", "source-of-truth"}
 
 func flowFile(name string) string { return filepath.Join("testdata", "flows", name+".txt") }
 
@@ -126,6 +126,8 @@ var steps = []struct {
 	{regexp.MustCompile(`^the fills of (\w+) run$`), (*flow).runFills},
 	{regexp.MustCompile(`^(registry|vcs|proxy\w*) was called (\d+) times?$`), (*flow).called},
 	{regexp.MustCompile(`^(\S+) was fetched from vcs (\d+) times?$`), (*flow).fetched},
+	{regexp.MustCompile(`^the store of (registry) gets another zip of (\S+)@(\S+)$`), (*flow).replaceZip},
+	{regexp.MustCompile(`^(\w+) is refused (\S+) through (\w+) with (.+)$`), (*flow).refused},
 	{regexp.MustCompile(`^(registry) never heard of (\S+)$`), (*flow).neverHeard},
 }
 

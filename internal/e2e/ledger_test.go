@@ -113,16 +113,36 @@ func TestLedgerVerifiesBuilds(t *testing.T) {
 	require.NoError(t, err, stderr)
 }
 
-// replaceZip puts another content in the place of a held version.
-func (b *books) replaceZip(m module.Version, v *modtest.Version) {
-	b.t.Helper()
-	base := filepath.Join(b.dir, filepath.FromSlash(m.Path), "@v", m.Version)
+// replaceZip puts another content in the place of a held version, as somebody does who
+// can write the store.
+func (n *server) replaceZip(m module.Version, v *modtest.Version) {
+	n.t.Helper()
+	base := filepath.Join(n.dir, filepath.FromSlash(m.Path), "@v", m.Version)
 	for ext, data := range map[string][]byte{".zip": v.Zip, ".ziphash": []byte(v.Sum)} {
-		require.NoError(b.t, os.WriteFile(base+ext, data, 0o666))
+		require.NoError(n.t, os.WriteFile(base+ext, data, 0o666))
 	}
 	if err := os.Remove(base + ".record"); !os.IsNotExist(err) {
-		require.NoError(b.t, err)
+		require.NoError(n.t, err)
 	}
+}
+
+// replaceZip is that of a flow's script.
+func (f *flow) replaceZip(word []string) []string {
+	f.t.Helper()
+	m := module.Version{Path: word[2], Version: word[3]}
+	f.servers[word[1]].replaceZip(m, modtest.NewVersion(f.t, m.Path, m.Version, map[string]string{"go.mod": "module " + m.Path + "\n", "evil.go": "package evil\n"}))
+	return nil
+}
+
+// refused wants a go command to refuse a module.
+func (f *flow) refused(word []string) []string {
+	f.t.Helper()
+	c := f.client(word[1], word[3])
+	stdout, stderr, err := c.Run("mod", "download", "-json", word[2])
+	require.Error(f.t, err)
+	require.Contains(f.t, stdout+stderr, word[4])
+	f.drain()
+	return []string{word[1] + " has no " + word[2]}
 }
 
 // TestLedgerNoticesOtherContent changes what the registry holds behind its back: the go

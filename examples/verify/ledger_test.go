@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/athenstest"
+	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/ledger"
+	"github.com/athens-go/athens/storage"
+)
+
+// TestLedger compares a store with its registry's ledger by nothing but URL and key.
+func TestLedger(t *testing.T) {
+	t.Parallel()
+	vcs := athenstest.NewSource(t, "vcs")
+	for _, v := range []string{"v1.0.0", "v1.1.0"} {
+		vcs.Add(module.Version{Path: "corp.test/m", Version: v}, "m.go", "package m // "+v+"\n")
+	}
+	key, err := ledger.NewKey("sum.corp.example")
+	require.NoError(t, err)
+	public, err := ledger.PublicKey(key)
+	require.NoError(t, err)
+	dir, head := t.TempDir(), filepath.Join(t.TempDir(), "head")
+
+	// registry serves the store with the ledger in a folder, and gets these versions.
+	registry := func(folder string, versions ...string) (url string) {
+		l, err := ledger.New(folder, key, nil)
+		require.NoError(t, err)
+		store, err := storage.NewDisk(dir, nil)
+		require.NoError(t, err)
+		h, err := athens.NewHandler(store, &athens.Options{Fetcher: vcs, Ledger: l, Private: &athens.Patterns{}})
+		require.NoError(t, err)
+		s := httptest.NewServer(h)
+		t.Cleanup(func() {
+			s.Close()
+			require.NoError(t, h.Shutdown(context.Background()))
+			require.NoError(t, l.Close())
+		})
+		for _, v := range versions {
+			status, _ := modtest.Get(t, s.URL+"/corp.test/m/@v/"+v+".zip")
+			require.Equal(t, http.StatusOK, status)
+		}
+		return s.URL
+	}
+	url := registry(t.TempDir(), "v1.0.0", "v1.1.0")
+	args := []string{"-dir", dir, "-ledger", url, "-ledger-key", public, "-ledger-head", head}
+	status, stdout, stderr := verify(t, args...)
+	require.Zero(t, status, stdout+stderr)
+	assert.FileExists(t, head)
+
+	// Another history with the same key, which began with the other version.
+	fork := t.TempDir()
+	l, err := ledger.New(fork, key, nil)
+	require.NoError(t, err)
+	for _, v := range []string{"v1.1.0", "v1.0.0"} {
+		m := vcs.Version(module.Version{Path: "corp.test/m", Version: v})
+		_, err = l.Add(t.Context(), m.Version, m.Sum, m.GoModSum)
+		require.NoError(t, err)
+	}
+	require.NoError(t, l.Close())
+	args[3] = registry(fork)
+	status, stdout, stderr = verify(t, args...)
+	assert.Equal(t, 1, status, stdout+stderr)
+	assert.Contains(t, stdout, "the ledger was forked: ")
+
+	// Something else is held than was recorded; it is sound in itself.
+	args[3] = url
+	evil := modtest.NewVersion(t, "corp.test/m", "v1.0.0", map[string]string{"go.mod": "module corp.test/m\n", "m.go": "package evil\n"})
+	base := filepath.Join(dir, "corp.test", "m", "@v", "v1.0.0")
+	require.NoError(t, os.WriteFile(base+".zip", evil.Zip, 0o600))
+	require.NoError(t, os.WriteFile(base+".ziphash", []byte(evil.Sum), 0o600))
+	require.NoError(t, os.Remove(base+".record"))
+	status, stdout, stderr = verify(t, args...)
+	assert.Equal(t, 1, status, stdout+stderr)
+	assert.Contains(t, stdout, "corp.test/m: contradicts the ledger: v1.0.0 is held with "+evil.Sum)
+
+	// Who can't be asked, has not been compared.
+	args[3] = "http://127.0.0.1:1"
+	status, _, stderr = verify(t, args...)
+	assert.Equal(t, 2, status, stderr)
+	for _, bad := range [][]string{{"-ledger", url}, {"-ledger-key", public}, {"-ledger", url, "-ledger-key", "x"}} {
+		status, _, stderr = verify(t, append([]string{"-dir", dir}, bad...)...)
+		assert.Equal(t, 2, status, stderr)
+	}
+}
