@@ -17,31 +17,34 @@ var growCases = []Case{
 }
 
 func checkAppendOnly(ctx context.Context, l athens.Ledger) error {
-	const n = 600 // more than two tiles
+	const rounds, step = 4, 150 // more than two tiles
 	var heads []tlog.Tree
-	added := make(chan error, 1)
-	go func() {
-		_, err := addMany(ctx, l, 0, n)
-		added <- err
-	}()
-	for done := false; !done; {
-		select {
-		case err := <-added:
+	for round := range rounds {
+		added := make(chan error, 1)
+		go func() {
+			_, err := addMany(ctx, l, step*round, step*(round+1))
+			added <- err
+		}()
+		for done := false; !done; {
+			select {
+			case err := <-added:
+				if err != nil {
+					return err
+				}
+				done = true
+			default:
+			}
+			tree, err := Head(ctx, l)
 			if err != nil {
 				return err
 			}
-			done = true
-		default:
+			// A ledger that always says something else would fill the memory.
+			if len(heads) == 0 || tree != heads[len(heads)-1] && len(heads) < rounds*step {
+				heads = append(heads, tree)
+			}
 		}
-		tree, err := Head(ctx, l)
-		if err != nil {
+		if err := staysAsItIs(ctx, l); err != nil {
 			return err
-		}
-		if len(heads) > 0 && tree.N == heads[len(heads)-1].N && tree.Hash == heads[len(heads)-1].Hash {
-			continue
-		}
-		if len(heads) < n { // a ledger that always says something else would fill the memory
-			heads = append(heads, tree)
 		}
 	}
 	for _, old := range heads {
@@ -49,7 +52,23 @@ func checkAppendOnly(ctx context.Context, l athens.Ledger) error {
 			return err
 		}
 	}
-	return size(ctx, l, n)
+	return size(ctx, l, rounds*step)
+}
+
+// staysAsItIs compares each head with the next while nobody adds.
+func staysAsItIs(ctx context.Context, l athens.Ledger) error {
+	last, err := Head(ctx, l)
+	for range 3 {
+		if err != nil {
+			return err
+		}
+		next, nextErr := Head(ctx, l)
+		if nextErr == nil && next != last {
+			return fmt.Errorf("the head is of %d records and then, though nobody adds, of %d, or of others", last.N, next.N)
+		}
+		last, err = next, nextErr
+	}
+	return err
 }
 
 func checkReopen(ctx context.Context, open Open) error {
