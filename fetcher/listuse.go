@@ -42,7 +42,7 @@ func newListUse(maxRefsBytes, cacheBytes, maxModBytes int64) listUse {
 		used:  limit.NewWeighted(max(maxRefsBytes, cacheBytes/2)),
 		made:  limit.NewWeighted(maxRefsBytes),
 		asked: limit.NewWeighted(maxTips * tipBytes),
-		mods:  limit.NewWeighted(2 * maxModBytes),
+		mods:  limit.NewWeighted(maxModBytes),
 	}
 }
 
@@ -92,8 +92,8 @@ func (f *Fetcher) room(ctx context.Context, w *limit.Weighted, bytes int64) (rel
 	return release, noRoom(err, "other questions use the memory for large lists of references; Options.MaxRefsBytes and RefsCacheBytes set this limit")
 }
 
-// content returns room for the content of a file, of which two of the largest size may be
-// in memory at once.
+// content returns room for the content of a file, of which one of the largest size may be
+// in memory at a time.
 func (f *Fetcher) content(ctx context.Context, size int64) ([]byte, error) {
 	if size <= countedList {
 		return make([]byte, size), nil

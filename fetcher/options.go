@@ -144,9 +144,9 @@ type Options struct {
 	RefsCacheBytes int64
 
 	// MaxModBytes bounds a go.mod, which is held in memory. All files above 256 KiB
-	// together have room for twice as many bytes; a question that waits longer than 90
-	// seconds for room gets an [*athens.UnavailableError]. Zero means 16 MiB, above
-	// which the go command refuses a zip.
+	// together have room for as many bytes; a question that waits longer than 90
+	// seconds for room gets an [*athens.UnavailableError]. Zero means 32 MiB, as in
+	// [athens.Options]. A go.mod in a zip is bounded by 16 MiB in any case.
 	MaxModBytes int64
 
 	// MaxFetchBytes bounds the pack that one fetch of a repository's content
@@ -232,7 +232,7 @@ func (o *Options) numbers() error {
 		orDefault("MaxPageBytes", &o.MaxPageBytes, 1<<20),
 		orDefault("MaxRefsBytes", &o.MaxRefsBytes, 16<<20),
 		orDefault("RefsCacheBytes", &o.RefsCacheBytes, 64<<20),
-		orDefault("MaxModBytes", &o.MaxModBytes, 16<<20),
+		orDefault("MaxModBytes", &o.MaxModBytes, 32<<20),
 		orDefault("MaxFetchBytes", &o.MaxFetchBytes, 4<<30),
 		orDefault("MaxCacheBytes", &o.MaxCacheBytes, 20<<30),
 		orDefault("MaxWorkBytes", &o.MaxWorkBytes, 160<<20),
