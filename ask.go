@@ -57,7 +57,9 @@ func (as *answers) ask(ctx context.Context, q inquiry, ask func(context.Context)
 			return a.fromMemory(), nil // learned since the caller looked
 		}
 		if anew {
-			ctx = WithNoCache(ctx)
+			info := RequestInfoFrom(ctx)
+			info.NoCache = true
+			ctx = info.Context(ctx)
 		}
 		a, err := ask(ctx)
 		as.heard(q.source, err)

@@ -2,10 +2,10 @@
 //
 // Two servers come out of one set of parts:
 //
-//   - a proxy serves what it holds, redirects a miss to its upstream and fills
-//     its own store later; what is private it fetches from version control;
-//   - a registry has no upstream: what it does not hold it fetches from
-//     version control, once, and never changes afterwards.
+//   - a proxy serves the versions that it holds, redirects a miss to its upstream
+//     and fills its own store later; it fetches private modules from version control;
+//   - a registry has no upstream: it fetches a version that it does not hold from
+//     version control, once, and never changes it.
 //
 // [NewHandler] speaks the GOPROXY protocol over four contracts, and each has a
 // reference implementation in the folder beside it:
@@ -53,14 +53,14 @@ func (f File) String() string {
 	return "unknown"
 }
 
-// Info is what a .info file says of a version.
+// Info is the content of a .info file.
 type Info struct {
 	Version string    // canonical version
 	Time    time.Time // commit time, UTC
 	Origin  *Origin   `json:",omitempty"` // where it came from, where that is known
 
-	// Raw is the .info as a server sent it, which is kept and passed on byte for
-	// byte. It is nil where the fields were made from a commit. See [Info.Encode].
+	// Raw is the .info as a server sent it. It is stored and served byte for byte. If
+	// it is nil, the fields were made from a commit. See [Info.Encode].
 	Raw []byte `json:"-"`
 }
 
@@ -79,10 +79,9 @@ type Origin struct {
 
 // Object is one stored file, open for reading.
 type Object struct {
-	// Body is the content, read from its start. Closing it is up to whoever
-	// got the Object. A Body that is an *os.File lets the kernel copy it to
-	// the client; a remote store may wait with its first request until the
-	// first Read, so that a Seek costs nothing.
+	// Body is the content, at its start. The caller that got the Object closes it. If
+	// Body is an *os.File, the kernel copies it to the client. A remote store may send
+	// its first request at the first Read, so that a Seek costs nothing.
 	Body io.ReadSeekCloser
 	// Size is the length of Body in bytes.
 	Size int64
@@ -95,21 +94,21 @@ type Object struct {
 
 // Storage holds module versions and never changes one.
 //
-// A version is held as soon as its .info and .mod are, and whole once its zip
-// is too: most versions of a module graph are needed for their .mod alone.
-// Paths and versions are the unescaped ones; a Storage escapes them for its
-// own medium. Callers have checked them with [module.Check], and versions are
-// canonical. An .info that names another version is an [*InvalidError].
+// A version is held as soon as its .info and .mod are, and whole once its zip is too:
+// a go command reads only the .mod of most versions of a module graph. Paths and
+// versions are unescaped; a Storage escapes them for its own medium. Callers have
+// checked them with [module.Check], and versions are canonical. An .info that names
+// another version is an [*InvalidError].
 //
-// Concurrency: all methods may be called at once from many goroutines. Whether
-// several processes may share the medium, the implementation says itself.
+// Concurrency: all methods may be called at once from many goroutines. The
+// implementation documents whether several processes may share the medium.
 //
-// Cancellation: a method returns soon after its context is done. It has then
-// had its whole effect or none.
+// Cancellation: a method returns soon after its context is done, with its whole effect
+// or none.
 //
-// Atomicity: each Put and each Commit is seen entirely or not at all, also
-// after the process was killed or the machine lost power in the middle. A crash
-// leaves a version absent, held without its zip, or whole.
+// Atomicity: readers see the whole effect of a Put or Commit or none of it, also after
+// the process was killed or the machine lost power in the middle. A crash leaves a
+// version absent, held without its zip, or whole.
 //
 // Errors: an error that is not described here means that the store failed; the
 // handler answers it with 503, or 507 when the medium is full.
@@ -131,8 +130,8 @@ type Storage interface {
 	// A medium that was adopted with the .mod alone is given the .info.
 	Put(ctx context.Context, m module.Version, info *Info, mod []byte) error
 
-	// Stage opens a place to write one zip to. Whoever called closes it, also
-	// after a Commit; a process that dies before leaves nothing that a later one does not sweep away.
+	// Stage opens a place to write one zip to. The caller must Close it, even after
+	// Commit. If the process dies first, a later process cleans up what it left.
 	Stage(ctx context.Context) (Stage, error)
 
 	// Versions lists the held versions of one module path, pseudo-versions
@@ -148,10 +147,10 @@ type Stage interface {
 
 	// Commit makes what was written the zip of m, durable on return. h1 is
 	// its hash as [golang.org/x/mod/sumdb/dirhash.Hash1] defines it; the
-	// caller vouches for it. If m was not Put before, the error is
+	// caller has computed it from the written bytes. If m was not Put before, the error is
 	// [fs.ErrNotExist]. If m has a zip, nothing changes: Commit returns nil
-	// when its hash is h1, else a [*ConflictError]. After Commit nothing more
-	// is written, and ReadAt still works.
+	// when its hash is h1, and otherwise a [*ConflictError]. Nothing is written
+	// after Commit, but ReadAt still works.
 	Commit(ctx context.Context, m module.Version, h1 string) error
 
 	// Close ends the stage and discards what was not committed. A second
@@ -161,15 +160,14 @@ type Stage interface {
 
 // Fetcher gets modules from a source of truth.
 //
-// Missing: a definite "there is no such module or version" is a
-// [*MissingError], and nothing else is, for it becomes a 404 that makes a go
-// command ask elsewhere. In particular an [fs.ErrNotExist] from a file, a
-// socket or a command is an outage. An outage is best returned as an
-// [*UnavailableError]; any other error counts as one. What can't become better
-// by asking again satisfies [Final].
+// Missing: only a definite "there is no such module or version" is a
+// [*MissingError], because it becomes a 404 that makes a go command ask elsewhere. In
+// particular, an [fs.ErrNotExist] from a file, a socket or a command is an outage. An
+// outage is best returned as an [*UnavailableError]; any other error counts as one. An
+// error that a retry can't change satisfies [Final].
 //
-// Concurrency: all methods may be called at once from many goroutines, and
-// equal questions that run at once should cost one.
+// Concurrency: all methods may be called at once from many goroutines; equal calls that
+// run at once should share the work.
 //
 // Cancellation: a method returns soon after its context is done; work shared
 // with other callers goes on for them.
@@ -195,9 +193,8 @@ type Fetcher interface {
 	Fetch(ctx context.Context, m module.Version) (Content, error)
 }
 
-// Content is one version at its source. Each part is asked for only when it is
-// wanted, in any order, each at most once, and several at once. There is
-// nothing to close.
+// Content is one version at its source. The handler calls each method at most once, in
+// any order, and several at the same time. There is nothing to close.
 type Content interface {
 	// Info returns the .info; the caller may change it.
 	Info(ctx context.Context) (*Info, error)
@@ -210,7 +207,7 @@ type Content interface {
 
 // Upstream is a server that speaks the GOPROXY protocol, such as a registry.
 // As a [Fetcher] it is how this server gets modules; Location is how its
-// clients do. Its requests carry the Via header that [Via] returns.
+// clients do. Its requests carry the Via header in [RequestInfo].
 type Upstream interface {
 	Fetcher
 
@@ -223,24 +220,24 @@ type Upstream interface {
 	Location(ctx context.Context, protocolPath string) (string, error)
 }
 
-// Fill is a piece of catching up: a version that should be held.
+// Fill is a version that should be fetched into the store later.
 type Fill struct {
 	Module module.Version
-	Zip    bool // the zip is wanted too, not only .info and .mod
+	Zip    bool // fetch the zip too, not only .info and .mod
 }
 
-// FillScheduler runs fills later, by its own rules for delay, order and retry.
+// FillScheduler runs fills later, with its own rules for delay, order and retry.
 //
 // Coalescing: while a fill is pending, scheduling it again adds nothing; a fill
 // with Zip takes the place of one without.
 //
-// Durability: whether what is scheduled survives the process, the
-// implementation says itself. A fill may run more than once; it has the same
-// effect. The handler schedules the zip that it owes before it stores the .mod,
-// so nothing owed is forgotten where fills survive from Schedule's return on.
+// Durability: the implementation documents whether scheduled fills survive the process.
+// A fill may run more than once; it has the same effect. The handler schedules a pending
+// zip before it stores the .mod, so no zip is forgotten where fills survive from
+// Schedule's return on.
 //
-// Errors: missing does not occur; Schedule fails when the scheduler is full or
-// closed, and the next miss of the same version schedules it again.
+// Errors: Schedule fails when the scheduler is full or closed; the next miss of the same
+// version schedules the fill again.
 //
 // fill/filltest checks these promises on any implementation.
 type FillScheduler interface {
@@ -251,25 +248,25 @@ type FillScheduler interface {
 	// survives for the next Run.
 	Schedule(ctx context.Context, f Fill, after time.Duration) error
 
-	// Run calls fill for everything that is due, several at once, until ctx
-	// is done; then it lets what is running come to its end within a grace
-	// period of its own and returns nil. An error of fill is retried later
-	// unless it satisfies [Final]. Run is called once.
+	// Run calls fill for each fill that is due, several at once, until ctx is done.
+	// Then it waits for running fills, at most for a grace period of its own, and
+	// returns nil. A fill that fails is retried later unless its error satisfies
+	// [Final]. Run is called once.
 	Run(ctx context.Context, fill func(context.Context, Fill) error) error
 }
 
-// Checksums looks up what a checksum database vouches for.
+// Checksums looks up hashes in a checksum database.
 // [*golang.org/x/mod/sumdb.Client] is one.
 type Checksums interface {
 	// Lookup returns the go.sum lines of a version; "/go.mod" at the end of
-	// version asks for those of its go.mod. What the database does not know
-	// is a [*MissingError], a database that contradicts itself an
+	// version asks for those of its go.mod. A version that the database does not
+	// know is a [*MissingError]; a database that contradicts itself is an
 	// [*InvalidError].
 	Lookup(path, version string) (lines []string, err error)
 }
 
-// Encode returns the .info file that i stands for: Raw where there is one, which has
-// to be JSON that names i.Version, and otherwise what the go command would write.
+// Encode returns the bytes of the .info file: Raw if it is set, which must be JSON that
+// names i.Version, and otherwise what the go command would write.
 func (i *Info) Encode() ([]byte, error) {
 	if i.Raw != nil {
 		var said struct{ Version string }

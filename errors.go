@@ -17,7 +17,7 @@ import (
 type MissingError struct {
 	Path  string // module path
 	Query string // version or query; empty if the whole module is missing
-	Err   error  // the source's own words
+	Err   error  // the source's own error
 }
 
 func (e *MissingError) Error() string { return describe(e.Path, e.Query, "not found", e.Err) }
@@ -56,10 +56,9 @@ func (e *UnauthorizedError) Error() string {
 	return e.Reason
 }
 
-// InvalidError says that a source answered with something that can't be right:
-// a broken zip, an .info of another version, a hash that the checksum database
-// does not know. Nothing of it is stored. The server answers 502 without
-// Retry-After.
+// InvalidError says that a source's answer is wrong: a broken zip, an .info of another
+// version, a hash that the checksum database does not know. It is not stored. The
+// server answers 502 without Retry-After.
 type InvalidError struct {
 	Path    string // module path
 	Version string // version or query; may be empty
@@ -71,9 +70,9 @@ func (e *InvalidError) Error() string { return describe(e.Path, e.Version, "inva
 // Unwrap returns Err.
 func (e *InvalidError) Unwrap() error { return e.Err }
 
-// ConflictError says that a source offers other content for a version than
-// what is held. What is held stays. The server answers 502 without Retry-After
-// where the content was needed, and raises an alarm in its log.
+// ConflictError says that a source offers other content for a version than the store
+// holds. The store does not change. The server answers 502 without Retry-After if the
+// content was needed, and logs the conflict as an error.
 type ConflictError struct {
 	Module module.Version
 	File   File   // the file that differs
@@ -86,7 +85,7 @@ func (e *ConflictError) Error() string {
 		fmt.Errorf("the .%s held is %s, the source now has %s", e.File, e.Held, e.Got))
 }
 
-// LoopError says that a question came back to the server that asked it. The
+// LoopError says that a request came back to a server that it had come through. The
 // server answers 502 without Retry-After.
 type LoopError struct {
 	Via string // the chain of servers
@@ -115,10 +114,10 @@ func (e *UnavailableError) Timeout() bool {
 	return errors.Is(e.Err, context.DeadlineExceeded) || errors.As(e.Err, &t) && t.Timeout()
 }
 
-// Final reports whether asking again can't change err: the thing is missing,
-// blocked, invalid, in conflict with what is held, or asked for in a loop. The
-// outermost error of these kinds decides, so an outage that was caused by
-// something missing is an outage. A [FillScheduler] gives up on a final error.
+// Final reports whether a retry can't change err: it is a [*MissingError],
+// [*BlockedError], [*InvalidError], [*ConflictError] or [*LoopError]. The outermost error
+// of this package decides, so an [*UnavailableError] that wraps a MissingError is not
+// final. A [FillScheduler] gives up after a final error.
 func Final(err error) bool {
 	switch outermost(err).(type) {
 	case *MissingError, *BlockedError, *InvalidError, *ConflictError, *LoopError:
@@ -128,8 +127,7 @@ func Final(err error) bool {
 }
 
 // outermost returns the first error in err's chain that is of this package, or
-// nil. It does not look into joined errors: what failed in several ways is not
-// definite.
+// nil. It does not look into joined errors: they are not definite.
 func outermost(err error) error {
 	for ; err != nil; err = errors.Unwrap(err) {
 		switch err.(type) {
@@ -140,7 +138,7 @@ func outermost(err error) error {
 	return nil
 }
 
-// storeError says that the Storage failed, which is not a source's fault.
+// storeError says that the Storage failed, not a source.
 type storeError struct{ err error }
 
 func (e *storeError) Error() string { return "the store failed: " + e.err.Error() }

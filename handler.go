@@ -77,8 +77,11 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 		ctx:         ctx,
 		cancel:      cancel,
 	}
-	if h.sums, err = newSumDBs(h); err != nil {
+	if h.sums, err = newSumDBs(ctx, storage, &h.opts, h.answers); err != nil {
 		return nil, err
+	}
+	if h.sums != nil {
+		h.sums.upstream, h.sums.alarm = h.askSumDB, func() { h.conflicts.Add(1) }
 	}
 	if o.Prefetch > 0 {
 		h.prefetch = prefetch.New(o.Prefetch, h.prefetchFile, h.readMod)
@@ -108,15 +111,13 @@ func (h *Handler) Stats() Stats {
 	return Stats{Conflicts: h.conflicts.Load(), DroppedFills: h.fills.dropped.Load(), Damaged: h.damaged.Load()}
 }
 
-// cutWait is how long Shutdown waits for what it has cut off. A store or source that
-// does not heed its context is then left behind.
+// cutWait is how long Shutdown waits for fetches that it has canceled, in case a store
+// or source ignores its context.
 const cutWait = 5 * time.Second
 
-// Shutdown lets fetches that are under way come to their end, and cuts them off
-// when ctx is done; its error is then ctx's. What ignores that is waited for 5
-// seconds more. It is called after the server and
-// the FillScheduler have stopped: what is asked later and not held is answered
-// with 503.
+// Shutdown waits for running fetches. When ctx is done it cancels them, waits at most 5
+// seconds more, and returns ctx's error. Call it after the server and the FillScheduler
+// have stopped: a later request for a version that is not held is answered with 503.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
@@ -141,7 +142,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		select {
 		case <-done:
 		case <-timer.C:
-			h.opts.Logger.Error("fetches ignore that their context is done")
+			h.opts.Logger.Error("fetches are still running after they were canceled")
 		}
 		return ctx.Err()
 	}

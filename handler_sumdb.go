@@ -86,7 +86,7 @@ func (h *Handler) askSumDB(ctx context.Context, q sumDBQuestion, check func(cont
 	if !ok {
 		return sumAnswer{}, &MissingError{Err: errNoSumDB}
 	}
-	src := source{parent: TraceParent(ctx)}
+	src := source{parent: RequestInfoFrom(ctx).TraceParent}
 	ask := func(ctx context.Context) (body []byte, err error) {
 		op := h.opts.begin(h.onward(ctx, src, q.chain), OpSumDB, SourceUpstream, q.module)
 		defer func() { op.event.Bytes = int64(len(body)); op.end(err) }()
@@ -108,15 +108,21 @@ const maxSumDBs = 64
 
 // sumDBs is what is kept of checksum databases.
 type sumDBs struct {
-	h        *Handler
+	opts     *Options
 	store    SumDBStore
-	verifier note.Verifier // of the one whose key is known; may be nil
+	answers  *answers
+	upstream askDatabase
+	alarm    func()        // counts a database that contradicts itself
+	verifier note.Verifier // of the database whose key is known; may be nil
 	calls    *flight.Calls[questionKey, sumAnswer]
 
 	mu     sync.Mutex
 	byName map[string]*sumcheck.Database
 	warned time.Time // when the log last said that something is not kept
 }
+
+// askDatabase asks the upstream, see Handler.askSumDB.
+type askDatabase func(ctx context.Context, q sumDBQuestion, check func(context.Context, []byte) ([]byte, error)) (sumAnswer, error)
 
 // A sumAnswer is an answer of a checksum database.
 type sumAnswer struct {
@@ -125,14 +131,14 @@ type sumAnswer struct {
 	remembered bool // it came from memory: the upstream was not asked for any part of it
 }
 
-// newSumDBs returns nil if h's store does not keep what databases said.
-func newSumDBs(h *Handler) (*sumDBs, error) {
-	store, ok := h.storage.(SumDBStore)
+// newSumDBs returns nil if the store does not keep answers of checksum databases.
+func newSumDBs(ctx context.Context, storage Storage, opts *Options, answers *answers) (*sumDBs, error) {
+	store, ok := storage.(SumDBStore)
 	if !ok {
 		return nil, nil
 	}
-	s := &sumDBs{h: h, store: store, calls: flight.NewCalls[questionKey, sumAnswer](h.ctx), byName: make(map[string]*sumcheck.Database)}
-	if key, ok := h.opts.Checksums.(SumDBKey); ok {
+	s := &sumDBs{opts: opts, store: store, answers: answers, calls: flight.NewCalls[questionKey, sumAnswer](ctx), byName: make(map[string]*sumcheck.Database)}
+	if key, ok := opts.Checksums.(SumDBKey); ok {
 		var err error
 		if s.verifier, err = note.NewVerifier(key.VerifierKey()); err != nil {
 			return nil, fmt.Errorf("athens: the key of Checksums: %w", err)
@@ -164,7 +170,7 @@ func (s *sumDBs) database(name string) *sumcheck.Database {
 			}
 			delete(s.byName, other)
 		}
-		db = sumcheck.New(name, verifier, s.store, proved{s.h.answers, name}, func(err error) { s.notKept(name, err) })
+		db = sumcheck.New(name, verifier, s.store, proved{s.answers, name}, func(err error) { s.notKept(name, err) })
 		s.byName[name] = db
 	}
 	return db
@@ -179,7 +185,7 @@ func (s *sumDBs) notKept(name string, err error) {
 	}
 	s.mu.Unlock()
 	if say {
-		s.h.opts.Logger.Warn("checksum database: not kept", "database", name, "error", printable(err.Error(), maxErrorBody))
+		s.opts.Logger.Warn("checksum database: not kept", "database", name, "error", printable(err.Error(), maxErrorBody))
 	}
 }
 
@@ -207,7 +213,7 @@ func (s *sumDBs) ask(q sumDBQuestion, asked *atomic.Bool) sumcheck.Ask {
 	return func(ctx context.Context, path string) ([]byte, error) {
 		q := q
 		q.path = "sumdb/" + q.db + "/" + path
-		a, err := s.h.askSumDB(ctx, q, nil)
+		a, err := s.upstream(ctx, q, nil)
 		if !a.remembered {
 			asked.Store(true)
 		}
@@ -219,7 +225,7 @@ func (s *sumDBs) ask(q sumDBQuestion, asked *atomic.Bool) sumcheck.Ask {
 // answer is stored once it is proved.
 func (s *sumDBs) lasting(ctx context.Context, q sumDBQuestion) (sumAnswer, error) {
 	return s.calls.Do(ctx, questionKey{question{op: "sumdb", path: q.path}, q.chain}, func(ctx context.Context) (a sumAnswer, err error) {
-		ctx, cancel := context.WithTimeout(ctx, s.h.opts.FetchTimeout)
+		ctx, cancel := context.WithTimeout(ctx, s.opts.FetchTimeout)
 		defer cancel()
 		db, path := s.database(q.db), strings.TrimPrefix(q.path, "sumdb/"+q.db+"/")
 		var asked atomic.Bool
@@ -252,12 +258,12 @@ func (s *sumDBs) changing(ctx context.Context, q sumDBQuestion, op protocol.Op) 
 		if op == protocol.LatestTree {
 			body = head.Note
 		}
-		if _, ok := s.h.opts.Upstream.(SumDBUpstream); !ok {
+		if _, ok := s.opts.Upstream.(SumDBUpstream); !ok {
 			return sumAnswer{body: body, held: true}, nil
 		}
-		s.h.answers.standIn(question{op: "sumdb", path: q.path}, body)
+		s.answers.standIn(question{op: "sumdb", path: q.path}, body)
 	}
-	return s.h.askSumDB(ctx, q, check)
+	return s.upstream(ctx, q, check)
 }
 
 // judge gives an error its kind, and raises the alarm if somebody lies.
@@ -267,8 +273,8 @@ func (s *sumDBs) judge(q sumDBQuestion, err error) error {
 		return err
 	}
 	if wrong.Alarm {
-		s.h.conflicts.Add(1)
-		s.h.opts.Logger.Error("checksum database contradicts itself", "database", q.db, "path", printable(q.path, maxErrorBody), "error", printable(err.Error(), maxErrorBody))
+		s.alarm()
+		s.opts.Logger.Error("checksum database contradicts itself", "database", q.db, "path", printable(q.path, maxErrorBody), "error", printable(err.Error(), maxErrorBody))
 	}
 	return &InvalidError{Path: q.module.Path, Version: q.module.Version, Err: err}
 }

@@ -101,7 +101,7 @@ type Options struct {
 
 	// Trace is called before each operation on a source or the store, with one of
 	// OpInfo, OpMod, … The operation runs on the context that it returns, and the
-	// function that it returns is called with the result. [TraceParent]
+	// function that it returns is called with the result. [RequestInfo].TraceParent
 	// says what caused the operation. If it is nil, nothing is traced.
 	Trace func(ctx context.Context, op string, m module.Version) (context.Context, func(error))
 	// Observe is called once for each answered request, and for each fetch, store

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens/internal/pattern"
-	"github.com/athens-go/athens/internal/via"
 )
 
 // Route says where a module comes from and whether it may be served. The zero
@@ -80,7 +79,7 @@ type source struct {
 	name string // for errors and logs
 	vcs  bool   // version control: stored before it is answered, and whole
 
-	parent any // TraceParent of the request or fill that needs it
+	parent any // RequestInfo.TraceParent of the request or fill that needs it first
 }
 
 // host is what is silent when a question about a module is not answered: the
@@ -96,7 +95,7 @@ func (s source) host(path string) string {
 // sourceOf returns where a module of that route comes from: an Upstream for what
 // is public, otherwise version control.
 func (h *Handler) sourceOf(ctx context.Context, m module.Version, route Route) (source, error) {
-	parent := TraceParent(ctx)
+	parent := RequestInfoFrom(ctx).TraceParent
 	switch {
 	case h.opts.Offline:
 		return source{}, &MissingError{Path: m.Path, Query: m.Version, Err: errOffline}
@@ -114,12 +113,6 @@ func (h *Handler) sourceOf(ctx context.Context, m module.Version, route Route) (
 // maxServers is how many servers may ask one another before it counts as a
 // loop.
 const maxServers = 10
-
-// Via returns the Via header for requests made in ctx: the servers that the
-// question has come through, this one last. An [Upstream] sends it, so that a
-// server that meets its own name answers with a [*LoopError]. It is empty
-// outside of a handler's work.
-func Via(ctx context.Context) string { return via.From(ctx) }
 
 // chain returns the servers like this one that a question came through. Other
 // kinds of proxies name themselves in Via headers, too, and do not count.
@@ -146,46 +139,51 @@ func isServer(name string) bool {
 	return ok && len(id) == 26 && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz234567") == ""
 }
 
-type traceParentKey struct{}
-
-// WithTraceParent returns a context whose work belongs to the trace of parent, a value of
-// a tracing library. A fetch is shared: it goes on when the request that needed it first
-// has ended, and gets nothing else of that request's context. So a middleware that
-// begins a trace puts it here, and [Options].Trace reads it with [TraceParent].
-func WithTraceParent(ctx context.Context, parent any) context.Context {
-	return context.WithValue(ctx, traceParentKey{}, parent)
+// RequestInfo is what a [Handler] tells the [Fetcher] or [Upstream] that it calls about
+// the request behind the call. It travels in the context of the call.
+type RequestInfo struct {
+	// Private says whether the module path is private. If it is nil, no handler has
+	// decided that, and a Fetcher decides by its own options.
+	Private *bool
+	// NoCache asks for an answer that is not from memory: a client sent Cache-Control:
+	// no-cache, or [Handler.Refresh] was called. A Fetcher that remembers answers then
+	// asks its source, and an Upstream passes the directive on.
+	NoCache bool
+	// Via is the Via header for requests to other servers: the servers that the request
+	// came through, this one last. An Upstream sends it, so that a server that reads its
+	// own name answers with a [*LoopError].
+	Via string
+	// TraceParent is a value of a tracing library that middleware has put into the
+	// context of a client's request, or of a fill. Fetches are shared: they outlive the
+	// request that needs them first, and get nothing else from its context. A hook such
+	// as [Options].Trace reads it.
+	TraceParent any
 }
 
-// TraceParent returns what [WithTraceParent] has put into ctx, or into that of the request or
-// fill that needs the operation of ctx first; nil if that is nothing.
-func TraceParent(ctx context.Context) any { return ctx.Value(traceParentKey{}) }
+type requestInfoKey struct{}
 
-// onward returns the context for questions to src: with this server added to chain,
-// with whether the module is private, and with the trace that it belongs to.
+// RequestInfoFrom returns the info that ctx carries; it is zero if there is none.
+func RequestInfoFrom(ctx context.Context) RequestInfo {
+	info, _ := ctx.Value(requestInfoKey{}).(RequestInfo)
+	return info
+}
+
+// Context returns a context that carries i in place of any other info.
+func (i RequestInfo) Context(ctx context.Context) context.Context {
+	return context.WithValue(ctx, requestInfoKey{}, i)
+}
+
+// onward returns the context for calls of src, with this server added to chain.
 func (h *Handler) onward(ctx context.Context, src source, chain string) context.Context {
-	if src.parent != nil {
-		ctx = WithTraceParent(ctx, src.parent)
-	}
-	ctx = WithPrivate(ctx, src.Private)
 	if chain != "" {
 		chain += ", "
 	}
-	return via.With(ctx, chain+"1.1 "+h.id)
-}
-
-type noCacheKey struct{}
-
-// WithNoCache returns a context for questions that must not be answered from memory: a
-// client asked for that with Cache-Control: no-cache, or [Handler.Refresh] was called.
-func WithNoCache(ctx context.Context) context.Context {
-	return context.WithValue(ctx, noCacheKey{}, true)
-}
-
-// NoCache reports whether ctx is one of [WithNoCache]. A [Fetcher] that remembers
-// answers then asks its source, and an [Upstream] passes the wish on.
-func NoCache(ctx context.Context) bool {
-	noCache, _ := ctx.Value(noCacheKey{}).(bool)
-	return noCache
+	info := RequestInfoFrom(ctx)
+	info.Private, info.Via = new(src.Private), chain+"1.1 "+h.id
+	if src.parent != nil {
+		info.TraceParent = src.parent
+	}
+	return info.Context(ctx)
 }
 
 // Patterns is a list of module path patterns with the syntax of GOPRIVATE. It
@@ -278,21 +276,4 @@ func (p *Patterns) String() string {
 		}
 	}
 	return strings.Join(once, ",")
-}
-
-// privateKey is the context key of WithPrivate.
-type privateKey struct{}
-
-// WithPrivate returns a context that says whether the module path that a
-// [Fetcher] is asked for is private. A handler calls its Fetcher and Upstream
-// with such a context.
-func WithPrivate(ctx context.Context, private bool) context.Context {
-	return context.WithValue(ctx, privateKey{}, private)
-}
-
-// IsPrivate returns what [WithPrivate] said. It is not known outside of a
-// handler's work: a Fetcher then decides by options of its own.
-func IsPrivate(ctx context.Context) (private, known bool) {
-	private, known = ctx.Value(privateKey{}).(bool)
-	return private, known
 }

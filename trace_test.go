@@ -33,7 +33,7 @@ func TestTraceFollowsRequest(t *testing.T) {
 		Trace: func(ctx context.Context, op string, _ module.Version) (context.Context, func(error)) {
 			mu.Lock()
 			defer mu.Unlock()
-			seen[op] = athens.TraceParent(ctx)
+			seen[op] = athens.RequestInfoFrom(ctx).TraceParent
 			assert.Nil(t, ctx.Value(spanKey{}), op)
 			_, bounded := ctx.Deadline()
 			assert.True(t, bounded || op == athens.OpFill || !slices.Contains([]string{"info", "mod", "zip"}, op), op)
@@ -43,7 +43,7 @@ func TestTraceFollowsRequest(t *testing.T) {
 	require.NoError(t, err)
 	for _, path := range []string{"/@v/list", "/@latest", "/@v/v1.0.0.info", "/@v/v1.0.0.zip"} {
 		r := httptest.NewRequest("GET", "/"+m.Path+path, nil)
-		ctx, leave := context.WithCancel(athens.WithTraceParent(context.WithValue(r.Context(), spanKey{}, "client"), "request"))
+		ctx, leave := context.WithCancel(athens.RequestInfo{TraceParent: "request"}.Context(context.WithValue(r.Context(), spanKey{}, "client")))
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r.WithContext(ctx))
 		leave()

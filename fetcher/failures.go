@@ -18,14 +18,14 @@ func (f *Fetcher) failureTTL(err error) time.Duration {
 }
 
 // cachedFailure returns the cached failure of a request, or nil. A context with
-// [athens.WithNoCache] ignores it after probeInterval, but not if the server asked with
+// [athens.RequestInfo].NoCache ignores it after probeInterval, but not if the server asked with
 // Retry-After to be left alone.
 func cachedFailure[V any](ctx context.Context, c ttlCache[V], key string) error {
 	entry, ok := c.entries.Get(key)
 	if !ok || entry.err == nil {
 		return nil
 	}
-	if outage := (*athens.UnavailableError)(nil); athens.NoCache(ctx) && time.Since(entry.at) >= probeInterval &&
+	if outage := (*athens.UnavailableError)(nil); athens.RequestInfoFrom(ctx).NoCache && time.Since(entry.at) >= probeInterval &&
 		!(errors.As(entry.err, &outage) && outage.RetryAfter > 0) {
 		return nil
 	}
@@ -41,10 +41,12 @@ func (f *Fetcher) cacheFailure(key string, err error) {
 
 // keepNoCache returns ctx for shared work, with the wish of the caller for a fresh answer.
 func keepNoCache(ctx, caller context.Context) context.Context {
-	if athens.NoCache(caller) {
-		return athens.WithNoCache(ctx)
+	if !athens.RequestInfoFrom(caller).NoCache {
+		return ctx
 	}
-	return ctx
+	info := athens.RequestInfoFrom(ctx)
+	info.NoCache = true
+	return info.Context(ctx)
 }
 
 // packKey is the cache key of a server's refusal to send packs of the repository.

@@ -202,7 +202,7 @@ func ask[T any](ctx context.Context, f *Fetcher, path, query string,
 	r := f.acquireRepo(p.url, p.policy)
 	defer r.release()
 	maxAge := f.opts.RefsTTL
-	if athens.NoCache(ctx) {
+	if athens.RequestInfoFrom(ctx).NoCache {
 		maxAge = min(maxAge, noCacheAge)
 	}
 	for ; ; maxAge = f.opts.MissTTL {

@@ -65,7 +65,7 @@ type hostRequest struct {
 }
 
 // begin admits a request to a host, or returns the host's failure. The target tells
-// requests to one host apart. A context with [athens.WithNoCache] probes a host that has
+// requests to one host apart. A context with [athens.RequestInfo].NoCache probes a host that has
 // failed after probeInterval.
 func (h *hostHealth) begin(ctx context.Context, key, host, target string) (*hostRequest, error) {
 	h.mu.Lock()
@@ -81,7 +81,7 @@ func (h *hostHealth) begin(ctx context.Context, key, host, target string) (*host
 	}
 	left := h.ttl - time.Since(s.failed)
 	wait := left
-	if athens.NoCache(ctx) {
+	if athens.RequestInfoFrom(ctx).NoCache {
 		wait = min(h.ttl, probeInterval) - time.Since(s.failed)
 	}
 	if wait > 0 || !s.mayProbe(target) {

@@ -148,7 +148,7 @@ func TestNoCacheProbesDeadHost(t *testing.T) {
 		d := &deadHost{fail: ways["refused"], kind: "git"}
 		f := d.fetcher(t)
 		ask := func(ctx context.Context) error { return statusQuestions["list"](ctx, f, "corp.test/m") }
-		fresh := athens.WithNoCache(t.Context())
+		fresh := athens.RequestInfo{NoCache: true}.Context(t.Context())
 		requireOutage(t, ask(t.Context()), "refused")
 		requireOutage(t, ask(fresh), "refused")
 		assert.EqualValues(t, 1, d.attempts.Load(), "too early")

@@ -28,7 +28,7 @@ func TestNoCache(t *testing.T) {
 	list("v1.0.0")
 	require.NoError(t, os.WriteFile(filepath.Join(repo.Dir(), "refs", "tags", "v1.1.0"), []byte(repo.Hash("v1.0.0")+"\n"), 0o666))
 	list("v1.0.0")
-	info, err := f.Resolve(athens.WithNoCache(t.Context()), "git.test/pushed", "latest")
+	info, err := f.Resolve(athens.RequestInfo{NoCache: true}.Context(t.Context()), "git.test/pushed", "latest")
 	require.NoError(t, err)
 	assert.Equal(t, "v1.1.0", info.Version)
 	list("v1.0.0", "v1.1.0")

@@ -66,7 +66,7 @@ type Options struct {
 	// not public: loopback, link-local, private and reserved ones. For all other
 	// paths such an address is never dialed, whatever a go-import page, a redirect
 	// or the DNS says; the answer is an [*athens.BlockedError]. Private is used only
-	// outside a handler: a handler says with [athens.WithPrivate] whether the path it
+	// outside a handler: a handler says with [athens.RequestInfo] whether the path it
 	// asks for is private. Nil means GOPRIVATE and GONOPROXY of the environment (see
 	// [athens.EnvPatterns]); an empty Patterns means that no path is private.
 	//

@@ -18,11 +18,13 @@ type networkPolicy struct {
 
 // policyFor returns the policy for requests for path.
 func (f *Fetcher) policyFor(ctx context.Context, path string) networkPolicy {
-	private, known := athens.IsPrivate(ctx)
-	if !known {
-		private = f.opts.Private.Match(path)
+	p := networkPolicy{insecure: module.MatchPrefixPatterns(f.opts.Insecure, path)}
+	if private := athens.RequestInfoFrom(ctx).Private; private != nil {
+		p.private = *private
+	} else {
+		p.private = f.opts.Private.Match(path)
 	}
-	return networkPolicy{insecure: module.MatchPrefixPatterns(f.opts.Insecure, path), private: private}
+	return p
 }
 
 // String returns a prefix for cache keys: what was learned under one policy is not

@@ -149,11 +149,11 @@ func TestHandlerSaysWhatIsPrivate(t *testing.T) {
 	httpPage(n, "corp.test/simple", "git", n.Direct("git.test/simple"))
 	httpPage(n, "public.test/simple", "git", n.Direct("git.test/simple"))
 	for range 2 {
-		_, err := f.Versions(athens.WithPrivate(t.Context(), true), "corp.test/simple")
+		_, err := f.Versions(athens.RequestInfo{Private: new(true)}.Context(t.Context()), "corp.test/simple")
 		require.NoError(t, err)
 		_, err = f.Versions(t.Context(), "corp.test/simple")
 		requireBlocked(t, err, "corp.test/simple")
-		_, err = f.Versions(athens.WithPrivate(t.Context(), false), "public.test/simple")
+		_, err = f.Versions(athens.RequestInfo{Private: new(false)}.Context(t.Context()), "public.test/simple")
 		requireBlocked(t, err, "public.test/simple")
 	}
 }

@@ -122,10 +122,11 @@ func (c *client) request(ctx context.Context, at *url.URL, auth string) *http.Re
 		maps.Copy(header, c.opts.Header(ctx))
 	}
 	header["Accept-Encoding"], header["User-Agent"] = []string{"identity"}, []string{c.opts.UserAgent}
-	if chain := athens.Via(ctx); chain != "" {
-		header.Set("Via", chain)
+	info := athens.RequestInfoFrom(ctx)
+	if info.Via != "" {
+		header.Set("Via", info.Via)
 	}
-	if athens.NoCache(ctx) {
+	if info.NoCache {
 		header.Set("Cache-Control", "no-cache")
 	}
 	if auth != "" {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/flight"
-	"github.com/athens-go/athens/internal/via"
 )
 
 // sharing runs one call for all equal calls at the same time. The call depends on no single
@@ -28,19 +27,12 @@ func newSharing() *sharing { return &sharing{calls: make(map[string]*call)} }
 // do returns the answer of the running call for key, otherwise of fn. A question that came through
 // other servers does not join a call that did not: it may be caused by that very call.
 func (s *sharing) do(ctx context.Context, key string, fn func(context.Context) ([]byte, error)) ([]byte, error) {
-	chain := athens.Via(ctx)
-	key = chain + "\x00" + key
+	info := athens.RequestInfoFrom(ctx)
+	key = info.Via + "\x00" + key
 	s.mu.Lock()
 	c, ok := s.calls[key]
 	if !ok {
-		work := via.With(context.Background(), chain)
-		if athens.NoCache(ctx) {
-			work = athens.WithNoCache(work)
-		}
-		if parent := athens.TraceParent(ctx); parent != nil {
-			work = athens.WithTraceParent(work, parent)
-		}
-		work, cancel := context.WithCancel(work)
+		work, cancel := context.WithCancel(info.Context(context.Background()))
 		c = &call{cancel: cancel}
 		s.calls[key] = c
 		c.answer = flight.Start(func() ([]byte, error) {

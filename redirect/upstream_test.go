@@ -19,7 +19,6 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
-	"github.com/athens-go/athens/internal/via"
 	"github.com/athens-go/athens/redirect"
 )
 
@@ -324,9 +323,9 @@ func TestHeader(t *testing.T) {
 		http.NotFound(w, r)
 	}))
 	u := upstream(t, srv.URL, &redirect.Options{UserAgent: "test", Header: func(ctx context.Context) http.Header {
-		return http.Header{"Traceparent": {via.From(ctx)}, "User-Agent": {"other"}}
+		return http.Header{"Traceparent": {athens.RequestInfoFrom(ctx).Via}, "User-Agent": {"other"}}
 	}})
-	_, err := u.Versions(via.With(t.Context(), "1.1 one"), "example.com/m")
+	_, err := u.Versions(athens.RequestInfo{Via: "1.1 one"}.Context(t.Context()), "example.com/m")
 	require.ErrorAs(t, err, new(*athens.MissingError))
 	h := <-got
 	assert.Equal(t, "1.1 one", h.Get("Traceparent"), "of the question's context")
@@ -351,7 +350,7 @@ func TestVia(t *testing.T) {
 	u := upstream(t, begin.URL, &redirect.Options{UserAgent: "test"})
 	c, err := u.Fetch(t.Context(), v1)
 	require.NoError(t, err)
-	_, err = c.Mod(via.With(t.Context(), "1.1 one, 1.1 two"))
+	_, err = c.Mod(athens.RequestInfo{Via: "1.1 one, 1.1 two"}.Context(t.Context()))
 	require.NoError(t, err)
 	_, err = c.Mod(t.Context())
 	require.NoError(t, err)
@@ -379,7 +378,7 @@ func TestEqualQuestionsAtOnce(t *testing.T) {
 			})
 		}
 		wg.Go(func() {
-			_, err := u.Versions(via.With(t.Context(), "1.1 other"), "example.com/m")
+			_, err := u.Versions(athens.RequestInfo{Via: "1.1 other"}.Context(t.Context()), "example.com/m")
 			assert.NoError(t, err)
 		})
 		leaving, leave := context.WithCancel(t.Context())

@@ -41,7 +41,7 @@ func (u *Upstream) list(ctx context.Context, path string) (listing, error) {
 		return listing{}, q.invalid(err)
 	}
 	body, err := u.share(ctx, q, func(shared context.Context) ([]byte, error) {
-		if err := u.absent.get(path); err != nil && !athens.NoCache(shared) {
+		if err := u.absent.get(path); err != nil && !athens.RequestInfoFrom(shared).NoCache {
 			return nil, err
 		}
 		body, err := u.client.get(shared, q)

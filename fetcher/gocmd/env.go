@@ -62,7 +62,7 @@ func environ(o *Options) []string {
 // goprivateVar returns the GOPRIVATE that makes the go command treat the requested path
 // as private or not. It affects only GOVCS.
 func goprivateVar(ctx context.Context) string {
-	if private, _ := athens.IsPrivate(ctx); private {
+	if private := athens.RequestInfoFrom(ctx).Private; private != nil && *private {
 		return "GOPRIVATE=*"
 	}
 	return "GOPRIVATE="

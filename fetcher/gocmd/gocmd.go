@@ -165,16 +165,15 @@ type request struct {
 
 // request returns what a caller asks about m.
 func (f *Fetcher) requestFor(ctx context.Context, m module.Version) request {
-	private, known := athens.IsPrivate(ctx)
-	if !known {
-		private = f.opts.Private.Match(m.Path)
+	if private := athens.RequestInfoFrom(ctx).Private; private != nil {
+		return request{m, *private}
 	}
-	return request{m, private}
+	return request{m, f.opts.Private.Match(m.Path)}
 }
 
 // context returns a context for the go command that answers q.
 func (q request) context(ctx context.Context) context.Context {
-	return athens.WithPrivate(ctx, q.private)
+	return athens.RequestInfo{Private: &q.private}.Context(ctx)
 }
 
 // Versions implements [athens.Fetcher]. As in the list of any GOPROXY server, retracted

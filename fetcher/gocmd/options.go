@@ -42,7 +42,7 @@ type Options struct {
 
 	// Private is the module paths that GOVCS calls private. It has no other
 	// meaning here, and is used only outside a handler: a handler says with
-	// [athens.WithPrivate] whether the path it asks for is private. Nil means
+	// [athens.RequestInfo] whether the path it asks for is private. Nil means
 	// GOPRIVATE and GONOPROXY of the environment (see [athens.EnvPatterns]); an
 	// empty Patterns means that no path is private.
 	Private *athens.Patterns

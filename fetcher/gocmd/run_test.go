@@ -218,7 +218,7 @@ func TestEnvironment(t *testing.T) {
 	assert.Contains(t, log.String(), "corp.test/m@v1.0.0")
 
 	// A handler's word counts more.
-	_, err := f.Resolve(athens.WithPrivate(t.Context(), false), "corp.test/m", "v1.0.0")
+	_, err := f.Resolve(athens.RequestInfo{Private: new(false)}.Context(t.Context()), "corp.test/m", "v1.0.0")
 	assert.Error(t, err)
 	assert.Contains(t, strings.Split(readFile(t, file), "\n"), "GOPRIVATE=")
 }

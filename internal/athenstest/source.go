@@ -161,7 +161,7 @@ func (f *Source) question(ctx context.Context, kind string, m module.Version) (h
 	f.mu.Lock()
 	f.asked = append(f.asked, f.Name+"."+kind)
 	f.heard = append(f.heard, m.String())
-	f.vias = append(f.vias, athens.Via(ctx))
+	f.vias = append(f.vias, athens.RequestInfoFrom(ctx).Via)
 	how = f.faults[kind]
 	if how == "" {
 		how = f.faults[""]
