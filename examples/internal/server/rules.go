@@ -51,7 +51,7 @@ func (p *Parts) useRules() error {
 // that the handler has put to it.
 func (p *Parts) sourceInfo(ctx context.Context, m module.Version) (*athens.Info, error) {
 	var source athens.Fetcher = p.Options.Upstream
-	if private, _ := athens.IsPrivate(ctx); private || p.Options.Upstream == nil {
+	if private := athens.RequestInfoFrom(ctx).Private; private != nil && *private || p.Options.Upstream == nil {
 		source = p.Options.Fetcher
 	}
 	if source == nil {
