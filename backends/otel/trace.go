@@ -27,7 +27,7 @@ func (t *Telemetry) Requests(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		ctx = athens.WithTraceParent(ctx, span.SpanContext())
+		ctx = withParent(ctx, span.SpanContext())
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
@@ -72,12 +72,19 @@ func (t *Telemetry) Watch(o *athens.Options) {
 
 // operation begins the span of an operation.
 func (t *Telemetry) operation(ctx context.Context, op string, m module.Version) (context.Context, trace.Span) {
-	if parent, ok := athens.TraceParent(ctx).(trace.SpanContext); ok && !trace.SpanContextFromContext(ctx).IsValid() {
+	if parent, ok := athens.RequestInfoFrom(ctx).TraceParent.(trace.SpanContext); ok && !trace.SpanContextFromContext(ctx).IsValid() {
 		ctx = trace.ContextWithSpanContext(ctx, parent)
 	}
 	ctx, span := t.tracer.Start(ctx, "athens "+op, trace.WithSpanKind(trace.SpanKindInternal), trace.WithAttributes(
 		attribute.String("athens.op", op), attribute.String("athens.module", m.Path), attribute.String("athens.version", m.Version)))
-	return athens.WithTraceParent(ctx, span.SpanContext()), span
+	return withParent(ctx, span.SpanContext()), span
+}
+
+// withParent returns ctx with the span that fetches and fills of the request belong to.
+func withParent(ctx context.Context, parent trace.SpanContext) context.Context {
+	info := athens.RequestInfoFrom(ctx)
+	info.TraceParent = parent
+	return info.Context(ctx)
 }
 
 // describe writes what became of a request to its span.
@@ -111,7 +118,7 @@ func describe(span trace.Span, e *athens.Event) {
 // Header returns the headers that take the trace of ctx on to an upstream, for
 // redirect.Options.Header. Outside of a trace there are none.
 func (t *Telemetry) Header(ctx context.Context) http.Header {
-	if parent, ok := athens.TraceParent(ctx).(trace.SpanContext); ok && !trace.SpanContextFromContext(ctx).IsValid() {
+	if parent, ok := athens.RequestInfoFrom(ctx).TraceParent.(trace.SpanContext); ok && !trace.SpanContextFromContext(ctx).IsValid() {
 		ctx = trace.ContextWithSpanContext(ctx, parent)
 	}
 	header := make(http.Header)
