@@ -68,7 +68,7 @@ func parseLines(t *testing.T, text string, isJSON bool) (all []map[string]any) {
 // Lines are those of the standard library's handlers, byte for byte.
 func FuzzLogLine(f *testing.F) {
 	f.Add("request", "module", "example.com/m", int64(200), 0.387, int64(1e18))
-	f.Add("two words", "a=b", "\x00\x7f\"\\\n é\u2028\u200e\xff", int64(-1), -0.0, int64(0))
+	f.Add("two words", "a=b", "\x00\x7f\"\\\n é\u2028\u200e\xff", int64(-1), math.Copysign(0, -1), int64(0))
 	f.Add("", "", "", int64(math.MinInt64), math.Inf(1), int64(999_900_000))
 	f.Add("<&>", "k", "back\\slash", int64(1), 1e6, int64(1))
 	f.Add("m", "k", "v", int64(1), math.NaN(), int64(1))

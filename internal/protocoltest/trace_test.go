@@ -1,4 +1,4 @@
-package athens_test
+package protocoltest_test
 
 import (
 	"context"
