@@ -38,6 +38,7 @@ func TestRulesChange(t *testing.T) {
 		return func() bool { _, versions := list(); return versions == want }
 	}
 
+	list() // names versions that no cooldown covers yet
 	reload("cooldown 7d\n", lists("v1.0.0\n"))
 	g.MustDownload("git.test/graph/base@v1.0.0") // it was held
 	d := g.Download("git.test/graph/base@v1.2.0")

@@ -123,7 +123,7 @@ const (
 )
 
 // Seen notes that a source has just named versions of a module: they are that old from
-// now on. It has the form of [athens.Options].Seen.
+// now on. It has the form of [athens.Options].Named.
 func (f *File) Seen(ctx context.Context, path string, versions []athens.Info) {
 	inForce, now := f.now.Load(), time.Now()
 	moments := make(map[key]moment, len(versions))
@@ -133,6 +133,9 @@ func (f *File) Seen(ctx context.Context, path string, versions []athens.Info) {
 		m := module.Version{Path: path, Version: v.Version}
 		cooled := inForce.cooldown(m) >= 0
 		moments[keyOf(firstSight, m)] = momentOf(now, cooled)
+		if cooled && len(versions) == 1 {
+			f.cool(ctx, m)
+		}
 		switch {
 		case !v.Time.IsZero():
 			moments[keyOf(committed, m)] = momentOf(v.Time, false)
@@ -144,6 +147,18 @@ func (f *File) Seen(ctx context.Context, path string, versions []athens.Info) {
 		maps.Copy(moments, f.commitTimes(ctx, undated))
 	}
 	f.memory.note(now, moments)
+}
+
+// cool notes that a version that was named before a cooldown covered it is fetched only
+// now. It keeps its age.
+func (f *File) cool(ctx context.Context, m module.Version) {
+	seen, known := f.memory.get(keyOf(firstSight, m))
+	if !known || seen.cooled() {
+		return
+	}
+	if _, held := f.stored(ctx, m); !held {
+		f.memory.replace(keyOf(firstSight, m), momentOf(seen.time(), true))
+	}
 }
 
 // commitTimes asks the source when versions were made. What it does not say stays

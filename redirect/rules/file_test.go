@@ -165,6 +165,29 @@ func TestCooldownCountsFromFirstSight(t *testing.T) {
 	})
 }
 
+// A version that was named before a cooldown came in, and is fetched only afterwards, is
+// held back by its age, also in the process that follows.
+func TestCooldownOfNamedVersions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPoliced(t, "# none yet\n")
+		p.vcs.Add(version("v1.0.0"))
+		p.vcs.Add(version("v1.1.0"))
+		assert.Equal(t, open, p.statuses("v1.0.0"))
+		_, list, _ := p.get("/@v/list")
+		assert.Equal(t, "v1.0.0\nv1.1.0\n", list)
+		time.Sleep(24 * time.Hour)
+		p.reload("cooldown 7d\n")
+		for range 2 {
+			assert.Equal(t, open, p.statuses("v1.0.0"))
+			assert.Equal(t, young, p.statuses("v1.1.0"))
+			p.start()
+		}
+		time.Sleep(6 * 24 * time.Hour)
+		assert.Equal(t, open, p.statuses("v1.1.0"), "it counts from when it was named")
+		p.stop()
+	})
+}
+
 func TestCooldownExceptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(30 * 365 * 24 * time.Hour) // the commits are of a time before

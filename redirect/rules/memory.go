@@ -62,6 +62,15 @@ func momentOf(t time.Time, cooled bool) moment {
 func (m moment) time() time.Time { return time.Unix(int64(m>>1)+epoch, 0) }
 func (m moment) cooled() bool    { return m&1 == 1 }
 
+// before reports whether m counts rather than other, for one key: the earlier one does,
+// and of one second the one that says that a cooldown was in force.
+func (m moment) before(other moment) bool {
+	if m>>1 == other>>1 {
+		return m.cooled() && !other.cooled()
+	}
+	return m < other
+}
+
 // keyOf returns the key of a version for one kind of moment.
 func keyOf(kind byte, m module.Version) (k key) {
 	var few [160]byte
@@ -135,8 +144,8 @@ func (m *memory) refresh() {
 	}
 }
 
-// load reads the records behind m.read into a map. Of two for one key the earlier one
-// counts.
+// load reads the records behind m.read into a map. Of two for one key the one that is
+// before the other counts.
 func (m *memory) load(file *os.File, into map[key]moment) {
 	data, err := io.ReadAll(io.NewSectionReader(file, m.read, int64(m.max)*recordSize))
 	if err != nil {
@@ -144,7 +153,7 @@ func (m *memory) load(file *os.File, into map[key]moment) {
 	}
 	for len(data) >= recordSize {
 		k, at := key(data[:16]), moment(binary.LittleEndian.Uint32(data[16:recordSize]))
-		if old, ok := into[k]; !ok || at < old {
+		if old, ok := into[k]; !ok || at.before(old) {
 			into[k] = at
 		}
 		data = data[recordSize:]
@@ -188,6 +197,13 @@ func (m *memory) note(now time.Time, all map[key]moment) {
 	m.write(all)
 }
 
+// replace adds a record that is before the one that is there.
+func (m *memory) replace(k key, at moment) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.write(map[key]moment{k: at})
+}
+
 // write adds records. The caller holds the lock.
 func (m *memory) write(all map[key]moment) {
 	if len(all) == 0 {
@@ -195,7 +211,7 @@ func (m *memory) write(all map[key]moment) {
 	}
 	data := make([]byte, 0, len(all)*recordSize)
 	for k, at := range all {
-		if old, ok := m.recent[k]; !ok || at < old {
+		if old, ok := m.recent[k]; !ok || at.before(old) {
 			m.recent[k] = at
 		}
 		data = binary.LittleEndian.AppendUint32(append(data, k[:]...), uint32(at))
