@@ -30,6 +30,7 @@ func completes(r *http.Request) bool {
 // and it happened although it failed. The store may say that it failed, or find
 // out; the next time all is well, and what is held is whole.
 func TestWritesThatFail(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	broken := map[string]modtest.Fault{
 		"cut":      modtest.Cut(),
@@ -87,6 +88,7 @@ func failFill(t *testing.T, server *modtest.S3, s storagetest.Sample, what strin
 // A write that failed although it happened, and is repeated by the SDK, meets
 // itself: that is success, and not a conflict.
 func TestWriteMeetsItself(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	for _, s := range []storagetest.Sample{sample("v1.0.0"), large("v1.1.0")} {
 		store := open(t, server, nil)
@@ -102,6 +104,7 @@ func TestWriteMeetsItself(t *testing.T) {
 // A writer that dies leaves a version absent, or held without its zip, which
 // another one completes; what that one has otherwise is refused.
 func TestWriterDies(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	s := large("v1.0.0")
 	dying, cancel := context.WithCancel(t.Context())
@@ -129,6 +132,7 @@ func TestWriterDies(t *testing.T) {
 
 // Only what is definitely not held is fs.ErrNotExist.
 func TestOutagesAreNotMissing(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	s := sample("v1.0.0")
 	require.NoError(t, s.Store(t.Context(), open(t, server, nil)))
@@ -176,6 +180,7 @@ func TestOutagesAreNotMissing(t *testing.T) {
 // A zip that stops in the middle is given up, and one that is cut off fails; the
 // next reader has all of it.
 func TestReadsThatFail(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	reads := func(r *http.Request) bool { return r.Method == http.MethodGet }
 	for name, c := range map[string]struct {
@@ -232,6 +237,7 @@ func (w *stalling) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // What somebody takes out of the bucket is believed to be there for a while, or until
 // it is read.
 func TestTakenAway(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	s := sample("v1.0.0")
 	store := open(t, server, nil)

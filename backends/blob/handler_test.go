@@ -44,6 +44,7 @@ func (c content) Zip(_ context.Context, w io.Writer) error {
 // What a version costs a registry that fetches it for a client, and one beside it on
 // the same bucket that serves it afterwards.
 func TestRequestsOfMiss(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	src := source{sample("v1.0.0")}
 	handler := func() *athens.Handler {

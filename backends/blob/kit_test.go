@@ -6,7 +6,6 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/backends/blob"
-	"github.com/athens-go/athens/internal/modtest"
 	"github.com/athens-go/athens/storage/storagetest"
 	"github.com/stretchr/testify/require"
 	"gocloud.dev/blob/memblob"
@@ -14,8 +13,8 @@ import (
 )
 
 func TestKitS3(t *testing.T) {
-	server := modtest.NewS3(t, "modules")
-	server.Setenv(t)
+	t.Parallel()
+	server := newServer(t)
 	n := 0
 	storagetest.Run(t, func(*testing.T) storagetest.Open {
 		n++

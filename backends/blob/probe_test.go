@@ -21,6 +21,7 @@ import (
 // A service that creates what exists is refused by New; one that does so with what is
 // uploaded in parts, by Check.
 func TestUnconditionalServiceIsRefused(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	ignores := server.Break("modules/.athens/probe", modtest.Body(""))
 	_, err := blob.OpenURL(t.Context(), server.URL("modules"), nil)
@@ -55,6 +56,7 @@ func TestUnconditionalServiceIsRefused(t *testing.T) {
 
 // A server that may not write does not try to.
 func TestUnprobed(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	s := sample("v1.0.0")
 	require.NoError(t, s.Store(t.Context(), open(t, server, nil)))
@@ -90,6 +92,7 @@ func TestOptions(t *testing.T) {
 // different content none is told that all went well unless the other is told that it did
 // not.
 func TestConditionsThatStop(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		of    storagetest.Sample
 		which func(*http.Request) bool
@@ -143,6 +146,7 @@ func puts(r *http.Request) bool { return r.Method == http.MethodPut }
 // Two servers that store two contents at the same time, in a bucket that lost its
 // conditions after both had opened it, are not both told that it went well.
 func TestRaceWithoutConditions(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	a, b := open(t, server, nil), open(t, server, nil)
 	defer server.Break("modules/mod", modtest.Only(puts, unconditional(t, server)))()
@@ -158,6 +162,7 @@ func TestRaceWithoutConditions(t *testing.T) {
 
 // A listing that lacks a date, lists more than was asked for, or never ends is an error.
 func TestOddListings(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	store := open(t, server, &blob.Options{Timeout: 5 * time.Minute}) // not what is tried here
 	require.NoError(t, sample("v1.0.0").Put(t.Context(), store))

@@ -54,7 +54,7 @@ func command(ctx context.Context, t *testing.T, server *modtest.S3, task string)
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(ctx, self)
-	cmd.Env = append(append(os.Environ(), server.Env...), childTask+"="+task)
+	cmd.Env = append(os.Environ(), childTask+"="+task) // with TestMain's
 	cmd.Stderr = os.Stderr
 	return cmd
 }
@@ -83,6 +83,7 @@ func race(ctx context.Context, store *blob.Store, salt string) error {
 // Of several processes that store different content of the same versions exactly one
 // wins each, and all see what that one has.
 func TestProcessesRace(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	salts := []string{"a", "bb", "ccc", "dddd"}
 	won := make([]string, len(salts))
@@ -117,6 +118,7 @@ func TestProcessesRace(t *testing.T) {
 // after. The version is absent, held without its zip, or whole; the next one who
 // stores it finds nothing in the way.
 func TestWriterIsKilled(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	store := open(t, server, nil)
 	for _, at := range []int{0, 2, 4, 6} { // of PUT, HEAD, POST, three parts, POST

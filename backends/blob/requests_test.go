@@ -112,6 +112,7 @@ func TestRequests(t *testing.T) {
 // A list is a request for each thousand versions, whatever else is held, and whether
 // or not they have zips.
 func TestRequestsOfLists(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	store := open(t, server, nil)
 	const n, atOnce = 1001, 8
@@ -157,6 +158,7 @@ func TestRequestsOfLists(t *testing.T) {
 
 // A client that is sent to the service gets the zip there without credentials.
 func TestZipURL(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	s := sample("v1.0.0")
 	plain := open(t, server, nil)

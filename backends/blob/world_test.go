@@ -3,6 +3,7 @@ package blob_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"flag"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -21,15 +22,14 @@ func TestMain(m *testing.M) {
 	if task := os.Getenv(childTask); task != "" {
 		os.Exit(child(task))
 	}
-	os.Exit(modtest.Main(m))
+	if err := flag.Set("test.parallel", "8"); err != nil { // most tests wait for a service that fails
+		panic(err)
+	}
+	os.Exit(modtest.Main(m, modtest.S3Env()...))
 }
 
-// newServer starts an S3 server with the bucket "modules", and logs in.
-func newServer(t *testing.T) *modtest.S3 {
-	server := modtest.NewS3(t, "modules")
-	server.Setenv(t)
-	return server
-}
+// newServer starts an S3 server with the bucket "modules".
+func newServer(t *testing.T) *modtest.S3 { return modtest.NewS3(t, "modules") }
 
 // open opens the bucket once more, as another process would.
 func open(t *testing.T, server *modtest.S3, opts *blob.Options) *blob.Store {

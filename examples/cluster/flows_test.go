@@ -51,7 +51,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) proxy() *modtest.Process {
 	args := []string{"-addr", "127.0.0.1:0", "-dir", w.t.TempDir(), "-bucket", w.s3.URL("modules"), "-nats", w.queue,
 		"-upstream", w.upstream, "-private", "corp.test", "-fill-after", "0"}
-	return modtest.Start(w.t, w.bin, args, append(modtest.NewGo(w.t, w.net).Env(), w.s3.Env...))
+	return modtest.Start(w.t, w.bin, args, append(modtest.NewGo(w.t, w.net).Env(), modtest.S3Env()...))
 }
 
 // download has a fresh client download a version through a proxy, and returns how

@@ -3,6 +3,7 @@ package modtest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,12 +20,17 @@ import (
 // Tests and the processes that they start then neither read nor write the user's
 // files: no configuration of git and ssh, no credentials, no caches. Only Go's own
 // settings stay as they are (its caches and GOPROXY, for instance), so that building
-// does not start from nothing.
-func Main(m interface{ Run() int }) int {
+// does not start from nothing. The variables of env, as NAME=VALUE, are set for all tests:
+// those that run side by side can't set them.
+func Main(m interface{ Run() int }, env ...string) int {
 	dir, err := os.MkdirTemp("", "modtest-")
 	if err == nil {
 		defer func() { _ = os.RemoveAll(dir) }()
 		err = isolate(filepath.Join(dir, "home"))
+	}
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		err = errors.Join(err, os.Setenv(name, value))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "modtest:", err)

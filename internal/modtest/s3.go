@@ -22,10 +22,15 @@ import (
 // bucket/key. Anyone who can reach loopback can use it, also other processes.
 type S3 struct {
 	*Tap
-	// Env is what a process needs to log in, as NAME=VALUE.
-	Env []string
-
 	host string // host:port
+}
+
+const s3Access, s3Secret = "modtest", "modtest-secret"
+
+// S3Env returns the environment, as NAME=VALUE, of a process that logs in to servers
+// which NewS3 starts.
+func S3Env() []string {
+	return []string{"AWS_ACCESS_KEY_ID=" + s3Access, "AWS_SECRET_ACCESS_KEY=" + s3Secret, "AWS_EC2_METADATA_DISABLED=true"}
 }
 
 // NewS3 starts an S3 server with these buckets, empty, which ends with the test. The server is
@@ -45,8 +50,7 @@ func NewS3(t testing.TB, buckets ...string) *S3 {
 			t.Fatal(err)
 		}
 	}
-	const access, secret = "modtest", "modtest-secret"
-	startS3(t, socket, exec.Command(bin, "--port", socket, "--access", access, "--secret", secret, "--quiet",
+	startS3(t, socket, exec.Command(bin, "--port", socket, "--access", s3Access, "--secret", s3Secret, "--quiet",
 		"posix", "--sidecar", metadata, objects))
 
 	transport := &http.Transport{
@@ -72,24 +76,12 @@ func NewS3(t testing.TB, buckets ...string) *S3 {
 		server.Close()
 		transport.CloseIdleConnections()
 	})
-	return &S3{
-		Tap:  tap,
-		Env:  []string{"AWS_ACCESS_KEY_ID=" + access, "AWS_SECRET_ACCESS_KEY=" + secret, "AWS_EC2_METADATA_DISABLED=true"},
-		host: server.Listener.Addr().String(),
-	}
+	return &S3{Tap: tap, host: server.Listener.Addr().String()}
 }
 
 // URL is the bucket's, as gocloud.dev/blob/s3blob takes it.
 func (s *S3) URL(bucket string) string {
 	return "s3://" + bucket + "?region=us-east-1&use_path_style=true&endpoint=http://" + s.host
-}
-
-// Setenv logs this process in until the end of the test.
-func (s *S3) Setenv(t *testing.T) {
-	for _, e := range s.Env {
-		name, value, _ := strings.Cut(e, "=")
-		t.Setenv(name, value)
-	}
 }
 
 func under(dir string, names []string) []string {
