@@ -18,6 +18,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/fetcher"
+	"github.com/athens-go/athens/internal/modtest"
 	"github.com/athens-go/athens/internal/packtest"
 )
 
@@ -61,7 +62,7 @@ func TestCorpus(t *testing.T) {
 	}
 	require.NotZero(t, peak, "%s", out)
 	t.Logf("peak: %d MB\n%s", peak>>10, out)
-	if !race {
+	if !modtest.RaceEnabled {
 		assert.LessOrEqual(t, peak>>10, 512)
 	}
 }

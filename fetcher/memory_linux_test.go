@@ -85,7 +85,7 @@ func TestMemory(t *testing.T) {
 			}
 			require.NotZero(t, peak, "%s", out)
 			t.Logf("peak: %d MB", peak>>10)
-			if !race {
+			if !modtest.RaceEnabled {
 				assert.LessOrEqual(t, peak>>10, most)
 			}
 		})

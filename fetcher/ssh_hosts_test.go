@@ -169,7 +169,7 @@ func TestSSHCertificates(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newSSHWorld(t, "ssh://git@code.test/team/simple", newEd25519(t))
-			w.server.key = certify(t, authority, w.server.key, ssh.HostCert, c.principal)
+			w.server.show(certify(t, authority, w.server.key, ssh.HostCert, c.principal))
 			w.home.write("known_hosts", c.marker+" "+string(ssh.MarshalAuthorizedKey(authority.PublicKey())))
 			w.home.write("config", string(read(t, w.home.dir, "config"))+"  HostKeyAlias code.test\n")
 			user := newEd25519(t)

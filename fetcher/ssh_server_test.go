@@ -91,6 +91,13 @@ func (s *sshServer) allow(key ssh.PublicKey) {
 	s.allowed[string(key.Marshal())] = true
 }
 
+// show makes the server show another key from now on.
+func (s *sshServer) show(key ssh.Signer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.key = key
+}
+
 func (s *sshServer) add(path string, repo *modtest.Repo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +128,9 @@ func (s *sshServer) serve(conn net.Conn) {
 			return nil, nil
 		},
 	}
+	s.mu.Lock()
 	config.AddHostKey(s.key)
+	s.mu.Unlock()
 	defer conn.Close()
 	c, channels, requests, err := ssh.NewServerConn(conn, config)
 	if err != nil {

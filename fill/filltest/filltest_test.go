@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,12 +24,12 @@ func harness(broken string, durable bool) filltest.Harness {
 	if durable {
 		d := new(disk)
 		h.New = func() (athens.FillScheduler, error) {
-			*d = disk{}
+			d = new(disk)
 			return newToy(broken, d), nil
 		}
 		h.Reopen = func() (athens.FillScheduler, error) { return newToy(broken, d), nil }
 		h.Crash = func() (athens.FillScheduler, error) {
-			d = &disk{wants: slices.Clone(d.wants)} // the old one keeps its own
+			d = &disk{wants: d.read()} // the old one keeps its own
 			return newToy(broken, d), nil
 		}
 	}
@@ -113,14 +114,14 @@ func TestDurable(t *testing.T) {
 func TestBusyMachine(t *testing.T) {
 	busy := func(broken string, durable bool) filltest.Harness {
 		h := harness(broken, durable)
-		late := rand.New(rand.NewPCG(1, 2))
+		late := &lateness{random: rand.New(rand.NewPCG(1, 2))}
 		newQueue := h.New
 		h.New = func() (athens.FillScheduler, error) {
 			q, err := newQueue()
 			return lateScheduler{q, late}, err
 		}
 		advance := h.Advance
-		h.Advance = func(d time.Duration) { advance(d + time.Duration(late.Int64N(int64(3*time.Second)))) }
+		h.Advance = func(d time.Duration) { advance(d + late.upTo(3*time.Second)) }
 		h.Unit, h.Slack, h.Grace = time.Second, 20*time.Second, 10*time.Second
 		return h
 	}
@@ -147,11 +148,23 @@ func TestBusyMachine(t *testing.T) {
 // lateScheduler is a scheduler whose Schedule takes up to an eighth of a second.
 type lateScheduler struct {
 	athens.FillScheduler
-	late *rand.Rand
+	late *lateness
+}
+
+// lateness is random, and the same each time as long as the order of its calls is.
+type lateness struct {
+	mu     sync.Mutex
+	random *rand.Rand
+}
+
+func (l *lateness) upTo(most time.Duration) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Duration(l.random.Int64N(int64(most)))
 }
 
 func (s lateScheduler) Schedule(ctx context.Context, f athens.Fill, after time.Duration) error {
-	<-time.After(time.Duration(s.late.Int64N(int64(time.Second / 8))))
+	<-time.After(s.late.upTo(time.Second / 8))
 	return s.FillScheduler.Schedule(ctx, f, after)
 }
 

@@ -29,14 +29,29 @@ type toy struct {
 }
 
 // disk is what a toy that survives its process leaves behind.
-type disk struct{ wants []want }
+type disk struct {
+	mu    sync.Mutex
+	wants []want
+}
+
+func (d *disk) read() []want {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.wants)
+}
+
+func (d *disk) write(wants []want) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.wants = wants
+}
 
 // save writes down what is to be done. mu is held.
 func (s *toy) save() {
 	if s.disk == nil {
 		return
 	}
-	s.disk.wants = nil
+	var kept []want
 	all := slices.Concat(s.wants, s.active)
 	if s.broken == "forgets what runs" {
 		all = s.wants
@@ -45,12 +60,13 @@ func (s *toy) save() {
 		if s.broken == "forgets what has failed" && w.failed {
 			continue
 		}
-		kept := *w
+		one := *w
 		if s.broken == "forgets Zip in the end" {
-			kept.Zip = false
+			one.Zip = false
 		}
-		s.disk.wants = append(s.disk.wants, kept)
+		kept = append(kept, one)
 	}
+	s.disk.write(kept)
 }
 
 type want struct {
@@ -64,7 +80,7 @@ type want struct {
 func newToy(broken string, d *disk) *toy {
 	s := &toy{broken: broken, disk: d, busy: map[module.Version]bool{}}
 	if d != nil && broken != "forgets what it left" {
-		for _, w := range d.wants {
+		for _, w := range d.read() {
 			w.ended = make(chan struct{})
 			if broken == "runs at once what was left" {
 				w.due = time.Now()

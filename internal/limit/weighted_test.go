@@ -3,6 +3,7 @@ package limit
 import (
 	"context"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -24,12 +25,15 @@ func TestWeighted(t *testing.T) {
 		_, err = w.Acquire(ctx, 5, time.Hour)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 
+		var mu sync.Mutex
 		var order []int
 		for i, n := range []int64{8, 1, 100} { // a small one does not pass a large one
 			go func() {
 				release, err := w.Acquire(t.Context(), n, time.Hour)
 				assert.NoError(t, err)
+				mu.Lock()
 				order = append(order, i)
+				mu.Unlock()
 				time.Sleep(time.Minute)
 				release()
 			}()
@@ -41,6 +45,7 @@ func TestWeighted(t *testing.T) {
 		synctest.Wait()
 		assert.EqualValues(t, 9, w.Taken())
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		assert.Len(t, order, 3)
 		assert.Equal(t, 2, order[2])
 		assert.Zero(t, w.Taken())

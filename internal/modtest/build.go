@@ -57,7 +57,7 @@ func goBuild(pkg, bin string) error {
 		return err
 	}
 	args := []string{"build", "-buildvcs=false", "-o", bin}
-	if raceEnabled {
+	if RaceEnabled {
 		args = append(args, "-race")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), buildLimit)

@@ -2,4 +2,6 @@
 
 package modtest
 
-const raceEnabled = true
+// RaceEnabled says whether the race detector runs. It takes memory and time, and makes a
+// sync.Pool forget at random.
+const RaceEnabled = true

@@ -71,6 +71,7 @@ func TestLargeJobsDoNotFailEachOther(t *testing.T) {
 		assert.Zero(t, time.Since(start), "a small job does not wait for them")
 		quick.End()
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		assert.Len(t, ended, 15)
 		unused(t, b)
 	})
