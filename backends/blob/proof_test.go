@@ -73,6 +73,7 @@ func TestSharedProofFails(t *testing.T) {
 				leave()
 			}
 			time.Sleep(time.Minute)
+			synctest.Wait()
 			leave()
 			assert.Nil(t, p.running)
 			assert.Nil(t, p.next)

@@ -133,7 +133,7 @@ func trimSubject(path, text string) string {
 			}
 		}
 		text = strings.TrimPrefix(text, "invalid version: ")
-		text = strings.TrimPrefix(text, "invalid pseudo-version: ")
+		text = strings.TrimSpace(strings.TrimPrefix(text, "invalid pseudo-version: "))
 	}
 	return text
 }
