@@ -150,6 +150,14 @@ func FuzzVia(f *testing.F) {
 	f.Add(strings.Repeat("1.1 "+a+",", 12), "")
 	f.Add("1.1 athens-self", "HTTP/1.1 "+a+" (comment, with a comma)")
 	f.Add("1.1\t"+a+",,, ,1.1 corp.test/secret", "1.1 athens-corp.test/secretaaaaaaaaa")
+	f.Add("\x80", "0")
+	f.Add("0 athens-22222222000000000000000000", "0")
+	f.Add(",,0\xdf,\xf7,,\xeb\xd7,,\xb10\xc7,0\xe4,,,,,", "0")
+	f.Add("\xee\x91\xee", "0")
+	f.Add("0 athens-22222222222222222222222222,0 athens-22222222222222222222222222", "0")
+	f.Add("0\xd1", "0")
+	f.Add("\xc0", "\xb0")
+	f.Add(strings.Repeat("0 athens-22222222222222222222222222,", 12)+"0 0000000", "0")
 	f.Fuzz(func(t *testing.T, one, two string) {
 		h := &Handler{id: b}
 		chain, err := h.chain(http.Header{"Via": {one, two}})
