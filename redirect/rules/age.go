@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/durable"
 	"github.com/athens-go/athens/internal/limit"
 )
 
@@ -229,23 +230,15 @@ func (f *File) arrivals(rules *Rules, now time.Time) map[string]time.Time {
 	return since
 }
 
-// writeJSON writes a file at once.
+// writeJSON gives a file another content, at once and durable.
 func writeJSON(name string, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(name), ".new-")
+	f, temp, err := durable.Create(durable.OS{}, filepath.Dir(name), ".new-")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp.Name())
-	_, err = temp.Write(data)
-	if closeErr := temp.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), name)
+	return durable.Write(durable.OS{}, f, temp, name, data)
 }

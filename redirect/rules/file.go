@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/cache"
+	"github.com/athens-go/athens/internal/reload"
 )
 
 // Options configures a [File]. With the zero Options nothing is private beside what the
@@ -50,12 +49,10 @@ type Options struct {
 // versions are. All methods may be called at once. Make one with [Open].
 type File struct {
 	name   string
+	text   *reload.File
 	opts   Options
 	memory *memory
 	now    atomic.Pointer[inForce]
-
-	mu    sync.Mutex  // held while the file is read
-	stamp os.FileInfo // of the text that was read last, good or bad
 }
 
 // inForce is a version of the rules.
@@ -71,7 +68,7 @@ const oldBytes = 8 << 20
 // Open reads a rules file, see [Parse]. Its rules are in force until [File.Reload], or
 // [File.Run], has read better ones. A nil opts means the zero [Options].
 func Open(name string, opts *Options) (*File, error) {
-	f := &File{name: name}
+	f := &File{name: name, text: reload.New(name)}
 	if opts != nil {
 		f.opts = *opts
 	}
@@ -88,7 +85,7 @@ func Open(name string, opts *Options) (*File, error) {
 		f.opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	f.memory = openMemory(f.opts.SeenDir, f.opts.MaxSeen, f.opts.Logger)
-	if err := f.load(); err != nil {
+	if err := f.text.Read(f.load); err != nil {
 		return nil, errors.Join(err, f.memory.close())
 	}
 	return f, nil
@@ -100,7 +97,7 @@ func (f *File) Close() error { return f.memory.close() }
 // Reload reads the file again. If its text is wrong, or it is gone or has become empty,
 // the rules that are in force stay, the error names the line, and the log has it.
 func (f *File) Reload() error {
-	err := f.load()
+	err := f.text.Read(f.load)
 	if err != nil {
 		f.opts.Logger.Error("the rules file is bad; the rules from before stay in force", "file", f.name, "error", err)
 		return err
@@ -110,16 +107,13 @@ func (f *File) Reload() error {
 }
 
 // load puts what the file says into force.
-func (f *File) load() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.stamp, _ = os.Stat(f.name) // before it is read: what is changed meanwhile is read again
+func (f *File) load(empty bool) error {
 	rules, err := Read(f.name)
 	if err != nil {
 		return err
 	}
 	before := f.now.Load()
-	if before != nil && len(before.lines) > 0 && f.stamp != nil && f.stamp.Size() == 0 {
+	if before != nil && len(before.lines) > 0 && empty {
 		return fmt.Errorf("%s: the file has become empty; a comment in it says that no rules are meant", f.name)
 	}
 	if rules, err = rules.WithPrivate(f.opts.Private.String()); err != nil {
@@ -135,37 +129,7 @@ func (f *File) load() error {
 // changes is left alone until it has been the same for one CheckInterval, so that
 // nothing half-written comes into force.
 func (f *File) Run(ctx context.Context) {
-	if f.opts.CheckInterval < 0 {
-		<-ctx.Done()
-		return
-	}
-	ticker := time.NewTicker(f.opts.CheckInterval)
-	defer ticker.Stop()
-	var last os.FileInfo
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		now, _ := os.Stat(f.name)
-		f.mu.Lock()
-		changed := !same(now, f.stamp)
-		f.mu.Unlock()
-		if changed && same(now, last) {
-			_ = f.Reload() // the log has it
-		}
-		last = now
-	}
-}
-
-// same reports whether two looks at a file, of which nil says that there was none, saw
-// the same text.
-func same(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+	f.text.Run(ctx, f.opts.CheckInterval, func() { _ = f.Reload() }) // the log has what is wrong
 }
 
 // Rules returns the rules that are in force.

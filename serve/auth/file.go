@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 
 	"github.com/athens-go/athens/internal/cache"
 	"github.com/athens-go/athens/internal/limit"
+	"github.com/athens-go/athens/internal/reload"
 )
 
 // Options configures a [File].
@@ -39,13 +38,11 @@ type Options struct {
 // File is a token file in force. All methods may be called at once. Make one with [Open].
 type File struct {
 	name  string
+	text  *reload.File
 	opts  Options
 	key   []byte // of the keyed hashes, made anew by each process
 	slots *limit.Semaphore
 	now   atomic.Pointer[inForce]
-
-	mu    sync.Mutex  // held while the file is read
-	stamp os.FileInfo // of the text that was read last, good or bad
 }
 
 // inForce is a version of the tokens, with the secrets that were compared with them.
@@ -60,7 +57,7 @@ const wrongTTL = time.Minute
 // Open reads a token file, see [Parse]. Its tokens are in force until [File.Reload], or
 // [File.Run], has read other ones. A nil opts means the zero [Options].
 func Open(name string, opts *Options) (*File, error) {
-	f := &File{name: name, key: make([]byte, 32), slots: limit.NewSemaphore(max(runtime.GOMAXPROCS(0)/2, 1))}
+	f := &File{name: name, text: reload.New(name), key: make([]byte, 32), slots: limit.NewSemaphore(max(runtime.GOMAXPROCS(0)/2, 1))}
 	if opts != nil {
 		f.opts = *opts
 	}
@@ -80,13 +77,13 @@ func Open(name string, opts *Options) (*File, error) {
 		f.opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	_, _ = rand.Read(f.key) // it never fails
-	return f, f.load()
+	return f, f.text.Read(f.load)
 }
 
 // Reload reads the file again. If its text is wrong, or it is gone or has become empty, the
 // tokens that are in force stay, the error names the line, and the log has it.
 func (f *File) Reload() error {
-	err := f.load()
+	err := f.text.Read(f.load)
 	if err != nil {
 		f.opts.Logger.Error("the token file is bad; the tokens from before stay in force", "file", f.name, "error", err)
 		return err
@@ -95,15 +92,12 @@ func (f *File) Reload() error {
 	return nil
 }
 
-func (f *File) load() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.stamp, _ = os.Stat(f.name) // before it is read: what is changed meanwhile is read again
+func (f *File) load(empty bool) error {
 	tokens, err := ReadFile(f.name)
 	if err != nil {
 		return err
 	}
-	if before := f.now.Load(); before != nil && f.stamp != nil && f.stamp.Size() == 0 {
+	if before := f.now.Load(); before != nil && empty {
 		return fmt.Errorf("%s: the file has become empty; a comment in it says that no tokens are meant", f.name)
 	}
 	const each = 300 // bytes, roughly what the cache counts for an entry
@@ -114,37 +108,7 @@ func (f *File) load() error {
 // Run reads the file again whenever it has changed, until ctx is done. A file that changes
 // is left alone until it has been the same for one CheckInterval.
 func (f *File) Run(ctx context.Context) {
-	if f.opts.CheckInterval < 0 {
-		<-ctx.Done()
-		return
-	}
-	ticker := time.NewTicker(f.opts.CheckInterval)
-	defer ticker.Stop()
-	var last os.FileInfo
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		now, _ := os.Stat(f.name)
-		f.mu.Lock()
-		changed := !same(now, f.stamp)
-		f.mu.Unlock()
-		if changed && same(now, last) {
-			_ = f.Reload() // the log has it
-		}
-		last = now
-	}
-}
-
-// same reports whether two looks at a file, of which nil says that there was none, saw the
-// same text.
-func same(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+	f.text.Run(ctx, f.opts.CheckInterval, func() { _ = f.Reload() }) // the log has what is wrong
 }
 
 // noToken is the hash that the secret of an unknown name is compared with, so that the time
