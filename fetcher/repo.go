@@ -147,11 +147,7 @@ func (r *repo) writeState(h *repoState) error {
 	if err != nil {
 		return err
 	}
-	tmp, name, err := durable.Create(disk{}, r.dir, stateFile)
-	if err != nil {
-		return err
-	}
-	return durable.Write(disk{}, tmp, name, filepath.Join(r.dir, stateFile), data)
+	return durable.Replace(disk{}, r.dir, stateFile, filepath.Join(r.dir, stateFile), data)
 }
 
 // ensureCommit makes sure that the bare repository has a commit with its tree. tip is

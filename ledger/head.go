@@ -76,10 +76,7 @@ func (l *Ledger) writeSeen(signed []byte) error {
 	if l.seen == "" {
 		return nil
 	}
-	f, tmp, err := durable.Create(durable.OS{}, filepath.Dir(l.seen), "."+filepath.Base(l.seen)+"-")
-	if err == nil {
-		err = durable.Write(durable.OS{}, f, tmp, l.seen, signed)
-	}
+	err := durable.Replace(durable.OS{}, filepath.Dir(l.seen), "."+filepath.Base(l.seen)+"-", l.seen, signed)
 	if err != nil {
 		return fmt.Errorf("the copy of the head in %s: %w", l.seen, err)
 	}

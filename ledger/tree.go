@@ -196,9 +196,5 @@ const tempPrefix = "tmp-"
 
 // replace gives a file of the ledger another content, at once and durable.
 func (l *Ledger) replace(name string, data []byte) error {
-	f, tmp, err := durable.Create(durable.OS{}, l.dir, tempPrefix)
-	if err != nil {
-		return err
-	}
-	return durable.Write(durable.OS{}, f, tmp, name, data)
+	return durable.Replace(durable.OS{}, l.dir, tempPrefix, name, data)
 }

@@ -94,11 +94,7 @@ func (a *auditor) history() (finding string, err error) {
 			return finding, err
 		}
 	}
-	f, tmp, err := durable.Create(durable.OS{}, filepath.Dir(a.file), "."+filepath.Base(a.file)+"-")
-	if err != nil {
-		return "", err
-	}
-	return "", durable.Write(durable.OS{}, f, tmp, a.file, signed)
+	return "", durable.Replace(durable.OS{}, filepath.Dir(a.file), "."+filepath.Base(a.file)+"-", a.file, signed)
 }
 
 // parse reads a signed head.

@@ -99,6 +99,16 @@ func Write[F File](fsys FS[F], f F, tmp, dst string, data []byte) error {
 	return err
 }
 
+// Replace gives the file dst the content data, at once: it is [Create] in dir, with a name
+// that begins with prefix, and [Write].
+func Replace[F File](fsys FS[F], dir, prefix, dst string, data []byte) error {
+	f, tmp, err := Create(fsys, dir, prefix)
+	if err != nil {
+		return err
+	}
+	return Write(fsys, f, tmp, dst, data)
+}
+
 // Publish gives the file tmp, whose content is on the medium already, the name
 // dst. After an error, dst may exist or not.
 func Publish[F File](fsys FS[F], tmp, dst string) error {

@@ -236,9 +236,5 @@ func writeJSON(name string, v any) error {
 	if err != nil {
 		return err
 	}
-	f, temp, err := durable.Create(durable.OS{}, filepath.Dir(name), ".new-")
-	if err != nil {
-		return err
-	}
-	return durable.Write(durable.OS{}, f, temp, name, data)
+	return durable.Replace(durable.OS{}, filepath.Dir(name), ".new-", name, data)
 }
