@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/sumlog"
 )
 
 // maxBatch is how many additions share one round of writing.
@@ -18,7 +19,7 @@ const maxBatch = 4096
 type addition struct {
 	module module.Version
 	text   []byte
-	key    indexKey
+	key    sumlog.IndexKey
 	id     int64
 	done   chan error // has one element
 }
@@ -28,16 +29,16 @@ type addition struct {
 // an [*athens.ConflictError]. After any other error the version may be recorded all
 // the same; adding it again says so.
 func (l *Ledger) Add(ctx context.Context, m module.Version, zipHash, modHash string) (int64, error) {
-	text, err := recordText(m, zipHash, modHash)
+	text, err := sumlog.RecordText(m, zipHash, modHash)
 	if err != nil {
 		return 0, fmt.Errorf("ledger: %w", err)
 	}
 	if err := l.usable(ctx); err != nil {
 		return 0, err
 	}
-	a := &addition{module: m, text: text, key: keyOf(m), done: make(chan error, 1)}
+	a := &addition{module: m, text: text, key: sumlog.KeyOf(m), done: make(chan error, 1)}
 	known, err := l.recorded(a)
-	if err != nil || known && a.id < l.head.Load().tree.n {
+	if err != nil || known && a.id < l.head.Load().tree.N {
 		return a.id, err
 	}
 	l.mu.Lock()
@@ -74,26 +75,16 @@ func (l *Ledger) recorded(a *addition) (bool, error) {
 		a.id = p.id
 		return true, nil
 	}
-	return false, l.contradiction(a, r.text)
+	return false, contradiction(r.text, a.text)
 }
 
 // contradiction is what is wrong with an addition whose version has another record.
-func (l *Ledger) contradiction(a *addition, text []byte) error {
-	m, zipHash, modHash, err := parseText(text)
-	if err == nil && m != a.module {
-		err = fmt.Errorf("the index takes the record of %s for that of %s; remove index.db, and it is made again", m, a.module)
-	}
-	if err != nil {
+func contradiction(held, got []byte) error {
+	err := sumlog.Conflict(held, got)
+	if _, ok := errors.AsType[*athens.ConflictError](err); !ok {
 		return fmt.Errorf("ledger: %w", err)
 	}
-	_, gotZip, gotMod, err := parseText(a.text)
-	if err != nil {
-		return err
-	}
-	if modHash != gotMod {
-		return &athens.ConflictError{Module: m, File: athens.ModFile, Held: modHash, Got: gotMod}
-	}
-	return &athens.ConflictError{Module: m, File: athens.ZipFile, Held: zipHash, Got: gotZip}
+	return err
 }
 
 // sequence records what waits, one batch after the other, until the ledger closes.
@@ -124,7 +115,7 @@ func (l *Ledger) sequence() {
 func (l *Ledger) record(batch []*addition) {
 	err := l.whole()
 	var fresh, wait []*addition // to be written, and to be answered in the end
-	twins := make(map[indexKey]*addition)
+	twins := make(map[sumlog.IndexKey]*addition)
 	for _, a := range batch {
 		if err != nil {
 			a.done <- err
@@ -133,7 +124,7 @@ func (l *Ledger) record(batch []*addition) {
 		known, err := l.recorded(a)
 		if twin := twins[a.key]; err == nil && !known && twin != nil {
 			if known = string(twin.text) == string(a.text); !known {
-				err = l.contradiction(a, twin.text)
+				err = contradiction(twin.text, a.text)
 			}
 		}
 		switch {
@@ -175,7 +166,7 @@ func (l *Ledger) write(fresh []*addition) error {
 	var data []byte
 	last, offs := l.last, make([]int64, len(fresh))
 	for i, a := range fresh {
-		last = stamp(last)
+		last = sumlog.Stamp(last)
 		offs[i] = l.end + int64(len(data))
 		data = record{a.text, last}.encode(data)
 	}
@@ -188,8 +179,8 @@ func (l *Ledger) write(fresh []*addition) error {
 		return errors.Join(fmt.Errorf("records are not written: %w", err), l.records.f.Truncate(l.end))
 	}
 	for i, a := range fresh {
-		a.id = l.tree.n
-		l.pending = append(l.pending, l.tree.add(tlog.RecordHash(a.text))...)
+		a.id = l.tree.N
+		l.pending = append(l.pending, l.tree.Add(tlog.RecordHash(a.text))...)
 		l.index.add(a.key, place{a.id, offs[i]})
 	}
 	l.last, l.end = last, l.end+int64(len(data))
@@ -206,15 +197,15 @@ func (l *Ledger) publish() error {
 		}
 		l.pending = l.pending[1:]
 	}
-	if l.tree.n == l.head.Load().tree.n {
+	if l.tree.N == l.head.Load().tree.N {
 		return nil
 	}
-	h := &head{tree: l.tree.copied(), end: l.end}
+	h := &head{tree: l.tree.Copied(), end: l.end}
 	var err error
-	if h.hash, err = tlog.TreeHash(h.tree.n, h.tree.hashes(l.readTile)); err != nil {
+	if h.hash, err = tlog.TreeHash(h.tree.N, h.tree.Hashes(l.readTile)); err != nil {
 		return err
 	}
-	if h.note, err = l.sign(h.tree.n, h.hash); err != nil {
+	if h.note, err = l.keys.Sign(h.tree.N, h.hash); err != nil {
 		return err
 	}
 	if err := l.writeHead(h.note); err != nil {

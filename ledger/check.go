@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/athens-go/athens/internal/sumlog"
 )
 
 // Check reads the whole log and returns the first thing that contradicts the signed
@@ -26,10 +28,10 @@ func (l *Ledger) Check(ctx context.Context) error {
 // checkBehind checks a large ledger while it is used.
 func (l *Ledger) checkBehind() {
 	h := l.head.Load()
-	if h.tree.n <= checkedFirst {
+	if h.tree.N <= checkedFirst {
 		return // New has
 	}
-	var wrong []fullTile
+	var wrong []sumlog.FullTile
 	err := l.verify(l.ctx, h, &wrong)
 	if l.ctx.Err() != nil {
 		return
@@ -43,7 +45,7 @@ func (l *Ledger) checkBehind() {
 		return
 	}
 	for _, t := range wrong { // the records are right, so these were not
-		l.log.Warn("ledger: a tile is made again", "dir", l.dir, "tile", t.tile.Path())
+		l.log.Warn("ledger: a tile is made again", "dir", l.dir, "tile", t.Tile.Path())
 		if err := l.writeTile(t); err != nil {
 			l.log.Error("ledger: a tile is not written", "dir", l.dir, "error", err)
 		}
@@ -56,16 +58,16 @@ const maxWrong = 1 << 12
 // verify compares the records with the tree h, the tiles and the index. Tiles that
 // are wrong although the records are right are collected in wrong, unless that is
 // nil: then they are an error.
-func (l *Ledger) verify(ctx context.Context, h *head, wrong *[]fullTile) error {
-	var t tree
+func (l *Ledger) verify(ctx context.Context, h *head, wrong *[]sumlog.FullTile) error {
+	var t sumlog.Tree
 	var first error // about a tile: what it means, the tree tells in the end
 	last, id := int64(0), int64(0)
-	_, err := l.records.scan(0, h.tree.n, func(off int64, r record) error {
+	_, err := l.records.scan(0, h.tree.N, func(off int64, r record) error {
 		if err := l.checkRecord(id, off, last, r); err != nil {
 			return err
 		}
 		id, last = id+1, r.time
-		for _, made := range t.add(tlog.RecordHash(r.text)) {
+		for _, made := range t.Add(tlog.RecordHash(r.text)) {
 			same, err := l.sameTile(made)
 			if err != nil {
 				return err
@@ -73,7 +75,7 @@ func (l *Ledger) verify(ctx context.Context, h *head, wrong *[]fullTile) error {
 			if same {
 				continue
 			}
-			first = cmp.Or(first, error(fmt.Errorf("%s is not the tile of its records", made.tile.Path())))
+			first = cmp.Or(first, error(fmt.Errorf("%s is not the tile of its records", made.Tile.Path())))
 			if wrong != nil && len(*wrong) < maxWrong {
 				*wrong = append(*wrong, made)
 			}
@@ -81,12 +83,12 @@ func (l *Ledger) verify(ctx context.Context, h *head, wrong *[]fullTile) error {
 		return ctx.Err()
 	})
 	if errors.Is(err, errTorn) {
-		return l.damaged("record %d of %d is missing or was changed; restore the folder from a copy that has it", id, h.tree.n)
+		return l.damaged("record %d of %d is missing or was changed; restore the folder from a copy that has it", id, h.tree.N)
 	}
 	if err != nil {
 		return err
 	}
-	hash, err := tlog.TreeHash(t.n, t.hashes(l.readTile))
+	hash, err := tlog.TreeHash(t.N, t.Hashes(l.readTile))
 	if err != nil {
 		return err
 	}
@@ -94,7 +96,7 @@ func (l *Ledger) verify(ctx context.Context, h *head, wrong *[]fullTile) error {
 		if first == nil {
 			first = errors.New("one of the last records was changed")
 		}
-		return l.damaged("its %d records are not those that were signed (%w); restore the folder from a copy", h.tree.n, first)
+		return l.damaged("its %d records are not those that were signed (%w); restore the folder from a copy", h.tree.N, first)
 	}
 	if wrong == nil && first != nil {
 		return l.damaged("%w; it is made again at the next start", first)
@@ -104,14 +106,14 @@ func (l *Ledger) verify(ctx context.Context, h *head, wrong *[]fullTile) error {
 
 // checkRecord checks one record and its place in the index.
 func (l *Ledger) checkRecord(id, off, last int64, r record) error {
-	m, _, _, err := parseText(r.text)
+	m, _, _, err := sumlog.ParseText(r.text)
 	if err != nil {
 		return l.damaged("record %d: %w", id, err)
 	}
 	if r.time <= last {
 		return l.damaged("record %d is not later than the one before; restore the folder from a copy", id)
 	}
-	p, ok, err := l.index.find(keyOf(m))
+	p, ok, err := l.index.find(sumlog.KeyOf(m))
 	if err != nil {
 		return err
 	}
@@ -122,12 +124,12 @@ func (l *Ledger) checkRecord(id, off, last int64, r record) error {
 }
 
 // sameTile reports whether the file of a tile is there and right.
-func (l *Ledger) sameTile(t fullTile) (bool, error) {
-	data, err := os.ReadFile(l.path(t.tile.Path()))
+func (l *Ledger) sameTile(t sumlog.FullTile) (bool, error) {
+	data, err := os.ReadFile(l.path(t.Tile.Path()))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return bytes.Equal(data, t.data), err
+	return bytes.Equal(data, t.Data), err
 }
 
 // indexedAtOnce is how many entries remake sorts in memory at once.
@@ -136,8 +138,8 @@ const indexedAtOnce = 1 << 20
 // remake makes tiles and the index from the records alone, if these are the ones that
 // h has signed.
 func (l *Ledger) remake(h *head, n int64) error {
-	l.tree, l.last = tree{}, 0
-	var wrong []fullTile
+	l.tree, l.last = sumlog.Tree{}, 0
+	var wrong []sumlog.FullTile
 	rewrite := func() error {
 		for _, t := range wrong {
 			if err := l.writeTile(t); err != nil {
@@ -149,11 +151,11 @@ func (l *Ledger) remake(h *head, n int64) error {
 	}
 	id := int64(0)
 	end, err := l.records.scan(0, n, func(_ int64, r record) error {
-		if _, _, _, err := parseText(r.text); err != nil {
+		if _, _, _, err := sumlog.ParseText(r.text); err != nil {
 			return l.damaged("record %d: %w", id, err)
 		}
 		id, l.last = id+1, r.time
-		for _, made := range l.tree.add(tlog.RecordHash(r.text)) {
+		for _, made := range l.tree.Add(tlog.RecordHash(r.text)) {
 			same, err := l.sameTile(made)
 			if err != nil {
 				return err
@@ -173,7 +175,7 @@ func (l *Ledger) remake(h *head, n int64) error {
 	if err != nil {
 		return err
 	}
-	hash, err := tlog.TreeHash(n, l.tree.hashes(l.readTile))
+	hash, err := tlog.TreeHash(n, l.tree.Hashes(l.readTile))
 	if err != nil {
 		return err
 	}
@@ -183,7 +185,7 @@ func (l *Ledger) remake(h *head, n int64) error {
 	if err := rewrite(); err != nil {
 		return err
 	}
-	l.end, h.tree, h.end = end, l.tree.copied(), end
+	l.end, h.tree, h.end = end, l.tree.Copied(), end
 	return l.remakeIndex(checkpoint{n, end, hash})
 }
 
@@ -195,11 +197,11 @@ func (l *Ledger) remakeIndex(c checkpoint) error {
 		var part []keyed
 		id := int64(0)
 		_, err := l.records.scan(0, c.n, func(off int64, r record) error {
-			m, _, _, err := parseText(r.text)
+			m, _, _, err := sumlog.ParseText(r.text)
 			if err != nil {
 				return err
 			}
-			k := keyed{keyOf(m), place{id, off}}
+			k := keyed{sumlog.KeyOf(m), place{id, off}}
 			if id++; int64(k.key[0])*rounds>>8 == round {
 				part = append(part, k)
 			}

@@ -7,46 +7,18 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/athens-go/athens/internal/durable"
+	"github.com/athens-go/athens/internal/sumlog"
 )
-
-// maxHead is the size in bytes of the largest head that is read.
-const maxHead = 16 << 10
 
 // head is a tree that was signed, and its signed form.
 type head struct {
-	tree tree
+	tree sumlog.Tree
 	hash tlog.Hash
 	note []byte
 	end  int64 // of its records in their file
-}
-
-// sign signs a tree.
-func (l *Ledger) sign(n int64, hash tlog.Hash) ([]byte, error) {
-	text := tlog.FormatTree(tlog.Tree{N: n, Hash: hash})
-	return note.Sign(&note.Note{Text: string(text)}, l.signers...)
-}
-
-// parseHead reads a signed tree. One of the keys that are known must have signed it.
-func parseHead(data []byte, known note.Verifiers) (tlog.Tree, error) {
-	if len(data) > maxHead {
-		return tlog.Tree{}, fmt.Errorf("it has %d bytes, more than %d", len(data), maxHead)
-	}
-	n, err := note.Open(data, known)
-	if err != nil {
-		if _, ok := errors.AsType[*note.UnverifiedNoteError](err); ok {
-			return tlog.Tree{}, errors.New("it is not signed by this ledger's key: start with the key that has signed it, as the old key if the key is to change")
-		}
-		return tlog.Tree{}, err
-	}
-	t, err := tlog.ParseTree([]byte(n.Text))
-	if err == nil && (t.N < 0 || t.N >= 1<<(height*(maxLevel+1))) {
-		err = fmt.Errorf("a tree of %d records is too large", t.N)
-	}
-	return t, err
 }
 
 // readHead reads a signed tree from a file. One that does not exist is
@@ -56,7 +28,7 @@ func (l *Ledger) readHead(name string) (tlog.Tree, []byte, error) {
 	if err != nil {
 		return tlog.Tree{}, nil, err
 	}
-	t, err := parseHead(data, l.known)
+	t, err := sumlog.ParseHead(data, l.keys.Known)
 	if err != nil {
 		return t, nil, l.damaged("the head in %s can't be used: %w", name, err)
 	}
@@ -96,17 +68,17 @@ func (l *Ledger) compareSeen(h *head) error {
 	if err != nil {
 		return err
 	}
-	if seen.N > h.tree.n {
-		return l.damaged("it was rolled back: it has %d records, and %s says that %d were signed; restore the folder from a copy that has them", h.tree.n, l.seen, seen.N)
+	if seen.N > h.tree.N {
+		return l.damaged("it was rolled back: it has %d records, and %s says that %d were signed; restore the folder from a copy that has them", h.tree.N, l.seen, seen.N)
 	}
-	then, err := tlog.TreeHash(seen.N, h.tree.hashes(l.readTile))
+	then, err := tlog.TreeHash(seen.N, h.tree.Hashes(l.readTile))
 	if err != nil {
 		return err
 	}
 	if then != seen.Hash {
 		return l.damaged("its first %d records are not those that were signed, says %s: the log was forked; restore the folder that this copy belongs to", seen.N, l.seen)
 	}
-	if seen.N == h.tree.n {
+	if seen.N == h.tree.N {
 		return nil
 	}
 	return l.writeSeen(h.note)

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,19 +10,10 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/athens-go/athens/internal/sumlog"
 )
-
-// indexKey is what a version is found by: the beginning of its name's hash. Whoever
-// finds a record reads it, and sees whether it is the version's.
-type indexKey [16]byte
-
-func keyOf(m module.Version) (k indexKey) {
-	sum := sha256.Sum256([]byte(m.Path + "@" + m.Version))
-	copy(k[:], sum[:])
-	return k
-}
 
 // place is a record's number, and where it is in the file.
 type place struct{ id, off int64 }
@@ -37,7 +27,7 @@ type checkpoint struct {
 
 // The buckets of the file.
 const (
-	versionsBucket = "versions" // indexKey → id and offset, 6 bytes each
+	versionsBucket = "versions" // sumlog.IndexKey → id and offset, 6 bytes each
 	bundlesBucket  = "bundles"  // number of 256 records → offset of the first
 	metaBucket     = "meta"     // "checkpoint" → n, end, hash
 )
@@ -48,7 +38,7 @@ type index struct {
 	db *bbolt.DB
 
 	mu    sync.RWMutex
-	tail  map[indexKey]place
+	tail  map[sumlog.IndexKey]place
 	order []keyed // the tail, by number
 	saved int64   // how many records the file has
 
@@ -56,7 +46,7 @@ type index struct {
 }
 
 type keyed struct {
-	key indexKey
+	key sumlog.IndexKey
 	place
 }
 
@@ -86,13 +76,13 @@ func openIndex(name string) (*index, checkpoint, error) {
 	if err != nil {
 		return nil, c, errors.Join(err, db.Close())
 	}
-	return &index{db: db, tail: make(map[indexKey]place), saved: c.n, full: make(chan struct{}, 1)}, c, nil
+	return &index{db: db, tail: make(map[sumlog.IndexKey]place), saved: c.n, full: make(chan struct{}, 1)}, c, nil
 }
 
 func (x *index) close() error { return x.db.Close() }
 
 // find returns where the record of a version may be.
-func (x *index) find(key indexKey) (p place, ok bool, err error) {
+func (x *index) find(key sumlog.IndexKey) (p place, ok bool, err error) {
 	x.mu.RLock()
 	p, ok = x.tail[key]
 	x.mu.RUnlock()
@@ -138,7 +128,7 @@ func (x *index) first() int64 {
 }
 
 // add notes a record.
-func (x *index) add(key indexKey, p place) {
+func (x *index) add(key sumlog.IndexKey, p place) {
 	x.mu.Lock()
 	x.tail[key] = p
 	x.order = append(x.order, keyed{key, p})
@@ -228,7 +218,7 @@ func (l *Ledger) keepIndex() {
 			continue
 		}
 		h := l.head.Load()
-		if err := l.index.flush(checkpoint{h.tree.n, h.end, h.hash}); err != nil {
+		if err := l.index.flush(checkpoint{h.tree.N, h.end, h.hash}); err != nil {
 			l.log.Warn("ledger: the index is not written; it is made again at the next start", "dir", l.dir, "error", err)
 		}
 	}

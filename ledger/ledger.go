@@ -33,10 +33,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/athens-go/athens/internal/durable"
 	"github.com/athens-go/athens/internal/flock"
+	"github.com/athens-go/athens/internal/sumlog"
 )
 
 // Options configures a [Ledger].
@@ -57,12 +56,10 @@ type Options struct {
 
 // Ledger is a log on disk. Make one with [New]; one process at a time can.
 type Ledger struct {
-	dir     string
-	seen    string
-	log     *slog.Logger
-	key     string        // public
-	signers []note.Signer // the first is the ledger's own
-	known   note.Verifiers
+	dir  string
+	seen string
+	log  *slog.Logger
+	keys *sumlog.Keys
 
 	lock    *os.File
 	records *recordFile
@@ -70,10 +67,10 @@ type Ledger struct {
 	found   [1024]atomic.Pointer[place] // by Lookup, for the ReadRecords that follows
 
 	// The sequencer's own: what is in the log, published or not.
-	tree    tree
-	pending []fullTile // not on disk yet
-	last    int64      // time of the last record, in nanoseconds since 1970
-	end     int64      // where the next record goes in the file
+	tree    sumlog.Tree
+	pending []sumlog.FullTile // not on disk yet
+	last    int64             // time of the last record, in nanoseconds since 1970
+	end     int64             // where the next record goes in the file
 
 	head   atomic.Pointer[head]
 	broken atomic.Pointer[DamagedError]
@@ -118,7 +115,7 @@ func New(dir, key string, opts *Options) (_ *Ledger, err error) {
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
-	if err := l.keys(key, o.OldKey); err != nil {
+	if l.keys, err = sumlog.NewKeys(key, o.OldKey); err != nil {
 		return nil, err
 	}
 	if l.dir, err = filepath.Abs(dir); err != nil {

@@ -14,10 +14,11 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/sumlog"
 )
 
 // VerifierKey returns the ledger's public key, NAME+HASH+KEY.
-func (l *Ledger) VerifierKey() string { return l.key }
+func (l *Ledger) VerifierKey() string { return l.keys.Public }
 
 // Signed returns the newest signed tree.
 func (l *Ledger) Signed(ctx context.Context) ([]byte, error) {
@@ -46,11 +47,11 @@ func (l *Ledger) Lookup(ctx context.Context, m module.Version) (int64, error) {
 	if err := l.usable(ctx); err != nil {
 		return 0, err
 	}
-	p, ok, err := l.index.find(keyOf(m))
+	p, ok, err := l.index.find(sumlog.KeyOf(m))
 	if err != nil {
 		return 0, fmt.Errorf("ledger: %w", err)
 	}
-	if !ok || p.id >= l.head.Load().tree.n {
+	if !ok || p.id >= l.head.Load().tree.N {
 		return 0, fmt.Errorf("ledger: %s is not recorded: %w", m, fs.ErrNotExist)
 	}
 	l.found[p.id%int64(len(l.found))].Store(&p)
@@ -85,7 +86,7 @@ var errStop = errors.New("enough")
 
 // read calls each for n records from number id on, until that returns false.
 func (l *Ledger) read(ctx context.Context, id, n int64, each func(id int64, r record) bool) error {
-	if size := l.head.Load().tree.n; id < 0 || n < 0 || id > size || n > size-id {
+	if size := l.head.Load().tree.N; id < 0 || n < 0 || id > size || n > size-id {
 		return fmt.Errorf("ledger: there is no record %d yet: %w", max(id, size), fs.ErrNotExist)
 	}
 	if n == 0 {
@@ -125,7 +126,7 @@ func (l *Ledger) ReadTileData(ctx context.Context, t tlog.Tile) ([]byte, error) 
 		return nil, err
 	}
 	h := l.head.Load()
-	data, err := h.tree.tile(t, l.readTile)
+	data, err := h.tree.Tile(t, l.readTile)
 	if err != nil {
 		return nil, fmt.Errorf("ledger: tile %s: %w", t.Path(), err)
 	}
@@ -145,7 +146,7 @@ func (l *Ledger) since(ctx context.Context, since time.Time, each func(athens.In
 	if err := l.usable(ctx); err != nil {
 		return err
 	}
-	size, from := l.head.Load().tree.n, int64(0)
+	size, from := l.head.Load().tree.N, int64(0)
 	var failed error
 	if !since.IsZero() {
 		// The last bundle that begins before that time is where to start.
@@ -171,7 +172,7 @@ func (l *Ledger) since(ctx context.Context, since time.Time, each func(athens.In
 		if at.Before(since) {
 			return true
 		}
-		m, _, _, err := parseText(r.text)
+		m, _, _, err := sumlog.ParseText(r.text)
 		if err != nil {
 			bad = fmt.Errorf("ledger: record %d: %w", id, err)
 			return false

@@ -4,16 +4,11 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
-	"regexp"
-	"strings"
-	"time"
 
-	"golang.org/x/mod/module"
-	"golang.org/x/mod/sumdb/tlog"
+	"github.com/athens-go/athens/internal/sumlog"
 )
 
 // A record in the file is a header and its text: the text's length, its time in
@@ -21,10 +16,6 @@ import (
 // little endian. The checksum tells a record that is half written from a whole one;
 // that it is the right one, the tree tells.
 const headerBytes = 4 + 8 + 4
-
-// maxText is the longest text of a record in bytes. The longest path and version
-// that the handler takes are far below.
-const maxText = 16 << 10
 
 // errTorn says that there is no whole record at some place.
 var errTorn = errors.New("no whole record")
@@ -56,7 +47,7 @@ func decode(b []byte) (r record, size, more int, err error) {
 		return r, 0, headerBytes, nil
 	}
 	n := binary.LittleEndian.Uint32(b)
-	if n == 0 || n > maxText {
+	if n == 0 || n > sumlog.MaxText {
 		return r, 0, 0, errTorn
 	}
 	size = headerBytes + int(n)
@@ -130,53 +121,3 @@ func (f *recordFile) scan(off, n int64, each func(off int64, r record) error) (i
 	}
 	return off, nil
 }
-
-// hashRE is a hash of go.sum: 32 bytes in base64.
-var hashRE = regexp.MustCompile(`^h1:[A-Za-z0-9+/]{43}=$`)
-
-// recordText writes the go.sum lines of a version.
-func recordText(m module.Version, zipHash, modHash string) ([]byte, error) {
-	if err := module.Check(m.Path, m.Version); err != nil {
-		return nil, err
-	}
-	if module.CanonicalVersion(m.Version) != m.Version {
-		return nil, fmt.Errorf("%s: the version is not canonical", m)
-	}
-	for _, h := range []string{zipHash, modHash} {
-		if !hashRE.MatchString(h) {
-			return nil, fmt.Errorf("%s: %q is no h1: hash", m, h)
-		}
-	}
-	text := fmt.Appendf(nil, "%s %s %s\n%s %s/go.mod %s\n", m.Path, m.Version, zipHash, m.Path, m.Version, modHash)
-	if len(text) > maxText {
-		return nil, fmt.Errorf("the record of %.80s has %d bytes, more than %d", m.Path, len(text), maxText)
-	}
-	if _, err := tlog.FormatRecord(0, text); err != nil {
-		return nil, err
-	}
-	return text, nil
-}
-
-// parseText reads the text of a record. What it accepts, recordText writes.
-func parseText(text []byte) (m module.Version, zipHash, modHash string, err error) {
-	bad := fmt.Errorf("malformed record %.120q", text)
-	first, rest, ok := strings.Cut(string(text), "\n")
-	words := strings.Split(first, " ")
-	if !ok || len(words) != 3 {
-		return m, "", "", bad
-	}
-	m, zipHash = module.Version{Path: words[0], Version: words[1]}, words[2]
-	modHash, ok = strings.CutPrefix(rest, m.Path+" "+m.Version+"/go.mod ")
-	if !ok || !strings.HasSuffix(modHash, "\n") {
-		return m, "", "", bad
-	}
-	modHash = strings.TrimSuffix(modHash, "\n")
-	if _, err := recordText(m, zipHash, modHash); err != nil {
-		return m, "", "", bad
-	}
-	return m, zipHash, modHash, nil
-}
-
-// stamp is the time of the next record: now, but later than the last one, so that
-// records have one order.
-func stamp(last int64) int64 { return max(time.Now().UnixNano(), last+1) }

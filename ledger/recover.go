@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/athens-go/athens/internal/durable"
+	"github.com/athens-go/athens/internal/sumlog"
 )
 
 // checkedFirst is how many records New checks before it returns. A larger ledger is
@@ -54,7 +55,7 @@ func (l *Ledger) recover() error {
 
 // renew signs the head again if a key of the ledger has not signed it.
 func (l *Ledger) renew(h *head) error {
-	signed, err := l.sign(h.tree.n, h.hash)
+	signed, err := l.keys.Sign(h.tree.N, h.hash)
 	if err != nil || string(signed) == string(h.note) {
 		return err
 	}
@@ -116,7 +117,7 @@ func (l *Ledger) create() (tlog.Tree, []byte, error) {
 	if err != nil {
 		return tlog.Tree{}, nil, err
 	}
-	signed, err := l.sign(0, hash)
+	signed, err := l.keys.Sign(0, hash)
 	if err != nil {
 		return tlog.Tree{}, nil, err
 	}
@@ -159,11 +160,11 @@ func (l *Ledger) restoreFrom(c checkpoint, h *head, n int64) error {
 	}
 	id := c.n
 	end, err := l.records.scan(c.end, n-c.n, func(off int64, r record) error {
-		m, _, _, err := parseText(r.text)
+		m, _, _, err := sumlog.ParseText(r.text)
 		if err != nil {
 			return err
 		}
-		l.index.add(keyOf(m), place{id, off})
+		l.index.add(sumlog.KeyOf(m), place{id, off})
 		l.last = r.time
 		id++
 		return nil
@@ -171,20 +172,20 @@ func (l *Ledger) restoreFrom(c checkpoint, h *head, n int64) error {
 	if err != nil {
 		return fmt.Errorf("record %d: %w", id, err)
 	}
-	l.end, l.tree = end, tree{n: n}
+	l.end, l.tree = end, sumlog.Tree{N: n}
 	if n == 0 {
-		h.tree, h.end = l.tree.copied(), end
+		h.tree, h.end = l.tree.Copied(), end
 		return nil
 	}
 	if err := l.edges(); err != nil {
 		return err
 	}
-	h.tree, h.end = l.tree.copied(), end
+	h.tree, h.end = l.tree.Copied(), end
 	for _, t := range []tlog.Tree{{N: n, Hash: h.hash}, {N: c.n, Hash: c.hash}} {
 		if t.N == 0 {
 			continue
 		}
-		hash, err := tlog.TreeHash(t.N, h.tree.hashes(l.readTile))
+		hash, err := tlog.TreeHash(t.N, h.tree.Hashes(l.readTile))
 		if err != nil {
 			return err
 		}
@@ -197,21 +198,21 @@ func (l *Ledger) restoreFrom(c checkpoint, h *head, n int64) error {
 
 // edges reads the hashes at the right edge of the tree.
 func (l *Ledger) edges() error {
-	n := l.tree.n
+	n := l.tree.N
 	off, err := l.index.bundle((n - 1) >> height)
 	if err != nil {
 		return err
 	}
 	first := (n - 1) &^ (full - 1)
 	if _, err = l.records.scan(off, n-first, func(_ int64, r record) error {
-		l.tree.edge[0] = append(l.tree.edge[0], tlog.RecordHash(r.text))
+		l.tree.Edge[0] = append(l.tree.Edge[0], tlog.RecordHash(r.text))
 		l.last = r.time
 		return nil
 	}); err != nil {
 		return err
 	}
 	if n%full == 0 {
-		l.tree.edge[0] = nil
+		l.tree.Edge[0] = nil
 	}
 	for level := 1; n>>(height*level) > 0; level++ {
 		tiles := n >> (height * level)
@@ -220,7 +221,7 @@ func (l *Ledger) edges() error {
 			if err != nil {
 				return err
 			}
-			l.tree.edge[level] = append(l.tree.edge[level], rootOf(split(data)))
+			l.tree.Edge[level] = append(l.tree.Edge[level], sumlog.RootOf(sumlog.Split(data)))
 		}
 	}
 	return nil
