@@ -3,8 +3,6 @@ package athens
 import (
 	"context"
 	"iter"
-	"log/slog"
-	"time"
 
 	"golang.org/x/mod/module"
 )
@@ -84,12 +82,4 @@ type SumDBUpstream interface {
 	// the upstream's base: sumdb/NAME/…. If the upstream does not proxy that database,
 	// the error is a [*MissingError].
 	SumDB(ctx context.Context, protocolPath string) ([]byte, error)
-}
-
-// AttrsHandler is an optional ability of the [slog.Handler] of Options.Logger: to
-// write a request's line without an allocation.
-type AttrsHandler interface {
-	// HandleAttrs is Handle for a record with these attributes and no source
-	// position. It keeps nothing of attrs, which the next line uses again.
-	HandleAttrs(ctx context.Context, t time.Time, level slog.Level, msg string, attrs []slog.Attr) error
 }

@@ -2,7 +2,6 @@ package athens_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -119,28 +118,6 @@ func ExampleOptions_observe() {
 	// map[list fetch:1 list remembered:1] true
 }
 
-// gitOnly is a Fetcher that reads git and nothing else.
-type gitOnly struct{ athens.Fetcher }
-
-func (gitOnly) Versions(_ context.Context, path string) ([]string, error) {
-	return nil, fmt.Errorf("%s is not in a git repository: %w", path, errors.ErrUnsupported)
-}
-
-// anyVCS is a Fetcher that reads every kind of repository.
-type anyVCS struct{ athens.Fetcher }
-
-func (anyVCS) Versions(context.Context, string) ([]string, error) {
-	return []string{"v1.0.0", "v1.1.0"}, nil
-}
-
-// First asks the next Fetcher only for a kind of repository that the one before can't
-// read. Usually these are those of packages fetcher and fetcher/gocmd.
-func ExampleFirst() {
-	both := athens.First(gitOnly{}, anyVCS{})
-	fmt.Println(both.Versions(context.Background(), "example.com/in-mercurial"))
-	// Output: [v1.0.0 v1.1.0] <nil>
-}
-
 // The rules of a file are a policy: their Route decides for each version.
 func ExampleRoute() {
 	policy, err := rules.Parse("rules.txt", strings.NewReader("block example.com/bad =1.0.0 # CVE-2026-1, use v1.0.1"))
@@ -179,21 +156,4 @@ func ExampleUnauthorizedError() {
 	// Output:
 	// 401 Basic realm="modules"
 	// example.com/hello: list: log in with your token
-}
-
-// Patterns match a private module path in every spelling that leads to it.
-func ExamplePatterns() {
-	private, err := athens.ParsePatterns("corp.example,*.corp.example,github.com/our-team/*")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	for _, path := range []string{"git.corp.example/tool", "CORP.example/Tool.git", "github.com/our-team/app/v2", "github.com/others/app"} {
-		fmt.Println(path, private.Match(path))
-	}
-	// Output:
-	// git.corp.example/tool true
-	// CORP.example/Tool.git true
-	// github.com/our-team/app/v2 true
-	// github.com/others/app false
 }

@@ -123,14 +123,9 @@ func ExampleHandler_Fill() {
 // Route and Allow are where policy goes: the one about modules, the other about
 // who asks.
 func ExampleOptions() {
-	private, err := athens.ParsePatterns("corp.example,*.corp.example")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
 	handler, err := athens.NewHandler(storage.NewMemory(), &athens.Options{
 		Upstream: elsewhere{},
-		Private:  private, // without it, GOPRIVATE and GONOPROXY of the environment
+		Private:  "corp.example,*.corp.example", // without it, GOPRIVATE and GONOPROXY of the environment
 		Route: func(_ context.Context, m module.Version) (athens.Route, error) {
 			if m.Path == "example.com/bad" && m.Version == "v1.0.0" {
 				return athens.Route{Blocked: "CVE-2026-1, use v1.0.1"}, nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/athens-go/athens/internal/cache"
 	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/pattern"
 	"github.com/athens-go/athens/internal/prefetch"
 	"github.com/athens-go/athens/internal/protocol"
 	"github.com/athens-go/athens/internal/quota"
@@ -26,7 +27,8 @@ import (
 type Handler struct {
 	storage Storage
 	opts    Options
-	id      string // this server's name in Via headers
+	private *pattern.Private // of opts.Private
+	id      string           // this server's name in Via headers
 
 	metaFetches *flight.Group[flightKey, *metaFetch]
 	zipFetches  *flight.Group[flightKey, *zipFetch]
@@ -62,10 +64,15 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	private, err := pattern.ParsePrivate(o.Private)
+	if err != nil {
+		return nil, fmt.Errorf("athens: Private: %w", err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &Handler{
 		storage:     storage,
 		opts:        o,
+		private:     private,
 		id:          "athens-" + strings.ToLower(rand.Text()),
 		metaFetches: flight.NewGroup[flightKey, *metaFetch](ctx),
 		zipFetches:  flight.NewGroup[flightKey, *zipFetch](ctx),

@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/module"
 )
 
@@ -237,3 +238,56 @@ func TestObserveNothingCostsNothing(t *testing.T) {
 		op.event.Bytes = 1
 	}))
 }
+
+// attrsLog is a slog.Handler with the method that Options.Logger documents.
+type attrsLog struct {
+	slog.Handler
+	lines []string
+}
+
+func (l *attrsLog) HandleAttrs(_ context.Context, _ time.Time, _ slog.Level, msg string, attrs []slog.Attr) error {
+	l.lines = append(l.lines, fmt.Sprint(msg, " ", attrs))
+	return nil
+}
+
+// userTeller is an upstream that notes the RequestInfo of its calls.
+type userTeller struct {
+	listener
+	infos []RequestInfo
+}
+
+func (u *userTeller) Versions(ctx context.Context, _ string) ([]string, error) {
+	u.infos = append(u.infos, RequestInfoFrom(ctx))
+	return []string{"v1.0.0"}, nil
+}
+
+// Who asks is in the log and in Observe; a source, whose answers others share, is not told.
+func TestUser(t *testing.T) {
+	log, up := &attrsLog{Handler: slog.DiscardHandler}, &userTeller{}
+	var events []Event
+	h, err := NewHandler(&putOnly{}, &Options{Upstream: up, Private: "none", Logger: slog.New(enabled{log}), Observe: func(e Event) { events = append(events, e) }})
+	require.NoError(t, err)
+	for _, target := range []string{"/example.com/m/@v/list", "/example.com/m/@v/v1.0.0.mod"} {
+		r := httptest.NewRequest(http.MethodGet, target, nil)
+		h.ServeHTTP(httptest.NewRecorder(), r.WithContext(RequestInfo{User: "ci"}.Context(r.Context())))
+	}
+	require.NoError(t, h.Shutdown(t.Context()))
+	require.Len(t, log.lines, 2)
+	for _, line := range log.lines {
+		assert.Contains(t, line, "user=ci")
+	}
+	for _, e := range events {
+		if e.Op == OpRequest {
+			assert.Equal(t, "ci", e.User)
+		}
+	}
+	require.Len(t, up.infos, 1)
+	for _, info := range up.infos {
+		assert.Empty(t, info.User)
+	}
+}
+
+// enabled is attrsLog for all levels.
+type enabled struct{ *attrsLog }
+
+func (enabled) Enabled(context.Context, slog.Level) bool { return true }

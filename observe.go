@@ -67,23 +67,7 @@ type Event struct {
 	Duration time.Duration
 	Err      error         // why it failed; it may hold credentials and local paths
 	Request  *http.Request // of a request; not to be kept
-	User     string        // of a request: who asked, see WithUser
-}
-
-// userKey is the context key of WithUser.
-type userKey struct{}
-
-// WithUser returns a context that says who asks, for the context of a request: a
-// middleware that has checked a login tells a [Handler] so, for its log and for
-// [Options].Observe. It decides nothing.
-func WithUser(ctx context.Context, user string) context.Context {
-	return context.WithValue(ctx, userKey{}, user)
-}
-
-// User returns what [WithUser] said, or "".
-func User(ctx context.Context) string {
-	user, _ := ctx.Value(userKey{}).(string)
-	return user
+	User     string        // of a request: who asked, see RequestInfo
 }
 
 // operation is one use of a source or of the store, as Trace and Observe see it.
@@ -137,7 +121,7 @@ func outcomeOf(err error) string {
 func (x *exchange) observe() {
 	e := Event{
 		Op: OpRequest, Module: x.req.Module, File: fileNames[x.req.Kind], Outcome: x.outcome, Source: x.source,
-		Status: x.w.status, Bytes: x.w.bytes, Duration: time.Since(x.start), Err: x.err, Request: x.r, User: User(x.r.Context()),
+		Status: x.w.status, Bytes: x.w.bytes, Duration: time.Since(x.start), Err: x.err, Request: x.r, User: RequestInfoFrom(x.r.Context()).User,
 	}
 	if x.remembered && e.Source != SourceStore {
 		e.Source = SourceMemory
@@ -151,6 +135,11 @@ func (x *exchange) observe() {
 	}
 }
 
+// attrsHandler is what Options.Logger documents of its handler.
+type attrsHandler interface {
+	HandleAttrs(ctx context.Context, t time.Time, level slog.Level, msg string, attrs []slog.Attr) error
+}
+
 // logRequest writes the line of a request. A failure is worth a warning; what is
 // missing, blocked or wrongly asked for is an answer like any other.
 func (h *Handler) logRequest(e *Event, failure string) {
@@ -161,7 +150,7 @@ func (h *Handler) logRequest(e *Event, failure string) {
 	if !log.Enabled(ctx, level) {
 		return
 	}
-	if direct, ok := log.Handler().(AttrsHandler); ok {
+	if direct, ok := log.Handler().(attrsHandler); ok {
 		line, _ := h.lines.Get().(*[]slog.Attr)
 		if line == nil {
 			line = new([]slog.Attr)

@@ -64,11 +64,13 @@ type Options struct {
 
 	// Policy
 
-	// Private matches the module paths that are private whatever Route says: they
-	// are fetched from version control only, and the Upstream and checksum
-	// databases never learn of them. Nil means GOPRIVATE and GONOPROXY of the
-	// environment (see [EnvPatterns]); an empty Patterns matches none.
-	Private *Patterns
+	// Private has GOPRIVATE's syntax: the module paths that are private whatever Route
+	// says. They are fetched from version control only, and the Upstream and checksum
+	// databases never learn of them. A path is private in every spelling that leads to
+	// it: upper or lower case, escapes, a port or a dot behind the host, endings such as
+	// ".git" and ".v2". If it is empty, GOPRIVATE and GONOPROXY of the environment, or
+	// of "go env -w", are used; "none" means no path.
+	Private string
 	// Route says whether a version is public, private or blocked. For a question
 	// about a whole module, m.Version is empty. For a query, Route is called with
 	// the version that the query resolved to, and with the query's text as if it
@@ -108,8 +110,11 @@ type Options struct {
 	// write and fill that ended. The log line of a request has the same values. If
 	// it is nil, nothing is observed.
 	Observe func(Event)
-	// Logger gets one line for each request and each fill. If it is nil, nothing
-	// is logged.
+	// Logger gets one line for each request and each fill. A request's line is written
+	// without an allocation if the [slog.Handler] also has the method HandleAttrs, as
+	// that of package serve has: HandleAttrs(ctx, time, level, message, attrs []slog.Attr)
+	// error is Handle for a record with these attributes and no source position. It must
+	// not keep attrs, which the next line uses again. If Logger is nil, nothing is logged.
 	Logger *slog.Logger
 
 	// Freshness
@@ -223,12 +228,6 @@ func (o *Options) withDefaults() (Options, error) {
 		c.Prefetch = 24
 	case c.Prefetch == 0:
 		c.Prefetch = 8
-	}
-	if c.Private == nil {
-		var err error
-		if c.Private, err = EnvPatterns(); err != nil {
-			return c, fmt.Errorf("athens: no default for Private: %w", err)
-		}
 	}
 	c.timesWithDefaults()
 	return c, c.sizesWithDefaults()

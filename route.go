@@ -2,12 +2,8 @@ package athens
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -46,7 +42,7 @@ func (h *Handler) route(ctx context.Context, m module.Version) (r Route, err err
 	if h.opts.Route != nil {
 		r, err = h.opts.Route(ctx, m)
 	}
-	r.Private = r.Private || h.opts.Private.Match(m.Path)
+	r.Private = r.Private || h.private.Match(m.Path)
 	switch outermost(err).(type) {
 	case *BlockedError, *UnavailableError:
 		return r, err
@@ -139,8 +135,9 @@ func isServer(name string) bool {
 	return ok && len(id) == 26 && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz234567") == ""
 }
 
-// RequestInfo is what a [Handler] tells the [Fetcher] or [Upstream] that it calls about
-// the request behind the call. It travels in the context of the call.
+// RequestInfo says what is known of a request, in a context. Middleware tells a [Handler]
+// something, in the context of a request, and a Handler tells the [Fetcher] or [Upstream]
+// that it calls about the request behind the call.
 type RequestInfo struct {
 	// Private says whether the module path is private. If it is nil, no handler has
 	// decided that, and a Fetcher decides by its own options.
@@ -158,6 +155,10 @@ type RequestInfo struct {
 	// request that needs them first, and get nothing else from its context. A hook such
 	// as [Options].Trace reads it.
 	TraceParent any
+	// User is who asks: middleware that has checked a login says so for the log and for
+	// [Options].Observe. It decides nothing. What requests share, a Fetcher's or Upstream's
+	// work, is not told.
+	User string
 }
 
 type requestInfoKey struct{}
@@ -179,101 +180,9 @@ func (h *Handler) onward(ctx context.Context, src source, chain string) context.
 		chain += ", "
 	}
 	info := RequestInfoFrom(ctx)
-	info.Private, info.Via = new(src.Private), chain+"1.1 "+h.id
+	info.Private, info.Via, info.User = new(src.Private), chain+"1.1 "+h.id, ""
 	if src.parent != nil {
 		info.TraceParent = src.parent
 	}
 	return info.Context(ctx)
-}
-
-// Patterns is a list of module path patterns with the syntax of GOPRIVATE. It
-// matches a path in every spelling: upper or lower case, escapes, a port or a dot
-// behind the host, endings such as ".git" and ".v2". A nil *Patterns matches
-// nothing, as the zero Patterns does. It does not change.
-type Patterns struct {
-	list []string
-	set  pattern.Set
-}
-
-// ParsePatterns reads a list as in GOPRIVATE: glob patterns of path prefixes,
-// separated by commas. The error names the first pattern that is malformed.
-func ParsePatterns(list string) (*Patterns, error) {
-	globs, err := pattern.Parse(list)
-	if err != nil {
-		return nil, fmt.Errorf("athens: %w", err)
-	}
-	p := &Patterns{list: globs}
-	p.set.Add(0, globs)
-	return p, nil
-}
-
-// EnvPatterns returns the patterns of GOPRIVATE and GONOPROXY: those of the
-// process's environment, or, for a variable that is not set there, those that
-// "go env -w" has written. It does not need a go command. A value of "none"
-// is no pattern.
-func EnvPatterns() (*Patterns, error) {
-	file := sync.OnceValue(goEnvFile)
-	var lists []string
-	for _, name := range []string{"GOPRIVATE", "GONOPROXY"} {
-		value := os.Getenv(name)
-		if value == "" {
-			value = file()[name]
-		}
-		if value != "none" {
-			lists = append(lists, value)
-		}
-	}
-	p, err := ParsePatterns(strings.Join(lists, ","))
-	if err != nil {
-		return nil, fmt.Errorf("GOPRIVATE or GONOPROXY of the environment: %w", err)
-	}
-	return p, nil
-}
-
-// goEnvFile reads the go command's configuration file (see "go help env"). One
-// that can't be read has nothing, as for the go command.
-func goEnvFile() map[string]string {
-	name := os.Getenv("GOENV")
-	if name == "" {
-		dir, err := os.UserConfigDir()
-		if err != nil {
-			return nil
-		}
-		name = filepath.Join(dir, "go", "env")
-	}
-	if name == "off" {
-		return nil
-	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil
-	}
-	vars := make(map[string]string)
-	for line := range strings.Lines(string(data)) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
-			vars[name] = value
-		}
-	}
-	return vars
-}
-
-// Match reports whether a module path is covered by one of the patterns.
-func (p *Patterns) Match(path string) bool {
-	return p != nil && p.set.Last(path) > pattern.None
-}
-
-// String returns the patterns as a list for GOPRIVATE or GONOSUMDB, each once.
-func (p *Patterns) String() string {
-	if p == nil {
-		return ""
-	}
-	var once []string
-	seen := make(map[string]bool)
-	for _, g := range p.list {
-		if !seen[g] {
-			seen[g] = true
-			once = append(once, g)
-		}
-	}
-	return strings.Join(once, ",")
 }

@@ -39,6 +39,7 @@ import (
 	"github.com/athens-go/athens/internal/cache"
 	"github.com/athens-go/athens/internal/flight"
 	"github.com/athens-go/athens/internal/limit"
+	"github.com/athens-go/athens/internal/pattern"
 )
 
 // Fetcher is an [athens.Fetcher] of git repositories.
@@ -51,6 +52,7 @@ import (
 type Fetcher struct {
 	dir      string
 	opts     Options
+	private  *pattern.Private // of opts.Private
 	clients  map[networkPolicy]*clients
 	vcsRules vcsRules
 	limiter  hostLimiter
@@ -92,6 +94,10 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	private, err := pattern.ParsePrivate(o.Private)
+	if err != nil {
+		return nil, fmt.Errorf("fetcher: Private: %w", err)
+	}
 	rules, err := parseVCSRules(o.GOVCS)
 	if err != nil {
 		return nil, err
@@ -104,7 +110,7 @@ func New(dir string, opts *Options) (*Fetcher, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	f := &Fetcher{
-		dir: dir, opts: o, stop: stop,
+		dir: dir, opts: o, private: private, stop: stop,
 		hosts:      newHostHealth(o.DownTTL),
 		vcsRules:   rules,
 		limiter:    newHostLimiter(o.Concurrency),

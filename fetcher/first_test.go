@@ -16,6 +16,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/fetcher"
 	"github.com/athens-go/athens/fetcher/gocmd"
 	"github.com/athens-go/athens/internal/modtest"
 )
@@ -67,7 +68,7 @@ func TestFirst(t *testing.T) {
 					want = err
 				}
 			}
-			f := athens.First(all[0], all[1:]...)
+			f := fetcher.First(all[0], all[1:]...)
 			clear(all[1:]) // First has its own copy
 			_, err := f.Versions(t.Context(), "corp.test/m")
 			assert.Equal(t, want, err)
@@ -92,7 +93,7 @@ func TestFirstWithGoCommand(t *testing.T) {
 	require.NoError(t, err)
 	defer goCmd.Close()
 	git := newFetcher(t, net, nil)
-	f := athens.First(git, goCmd)
+	f := fetcher.First(git, goCmd)
 
 	_, err = git.Resolve(t.Context(), "corp.test/sha256", "latest")
 	assert.ErrorIs(t, err, errors.ErrUnsupported)
@@ -144,7 +145,7 @@ tag v1.1.0
 	for _, version := range []string{"v1.0.0", "v1.1.0"} {
 		_, err := modtest.FetchAll(t, git, "corp.test/encoded", version)
 		require.ErrorIs(t, err, errors.ErrUnsupported)
-		got, err := modtest.FetchAll(t, athens.First(git, goCmd), "corp.test/encoded", version)
+		got, err := modtest.FetchAll(t, fetcher.First(git, goCmd), "corp.test/encoded", version)
 		require.NoError(t, err)
 		want := modtest.NewGo(t, net).MustDownload("corp.test/encoded@" + version)
 		assert.Equal(t, want.Sum, got.Sum, version)
@@ -152,7 +153,7 @@ tag v1.1.0
 	}
 	// Another source that has another commit does not complete a version.
 	other := stubContent{info: athens.Info{Version: "v1.0.0"}}
-	_, err = modtest.FetchAll(t, athens.First(git, other), "corp.test/encoded", "v1.0.0")
+	_, err = modtest.FetchAll(t, fetcher.First(git, other), "corp.test/encoded", "v1.0.0")
 	assert.ErrorContains(t, err, "do not agree")
 	assert.ErrorAs(t, err, new(*athens.InvalidError))
 }

@@ -35,17 +35,6 @@ func newFetcher(t testing.TB, net *modtest.Internet, change func(*fetcher.Option
 	return f
 }
 
-// patterns parses a list as in GOPRIVATE.
-func patterns(t testing.TB, list string) *athens.Patterns {
-	t.Helper()
-	p, err := athens.ParsePatterns(list)
-	require.NoError(t, err)
-	return p
-}
-
-// everyPath matches all module paths.
-func everyPath(t testing.TB) *athens.Patterns { return patterns(t, "*") }
-
 // TestInterop asks, for each of the repositories in testdata/repos and those of
 // modtest, a Fetcher and the real go command for all that the script offers:
 // both must give the same version or both must refuse. What the go command says is

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/gitconfig"
 	"github.com/athens-go/athens/internal/homefile"
 	"github.com/athens-go/athens/internal/netrc"
@@ -62,17 +61,17 @@ type Options struct {
 	// the environment's GOINSECURE is used; "none" means no path.
 	Insecure string
 
-	// Private is the module paths that may be fetched from addresses that are
-	// not public: loopback, link-local, private and reserved ones. For all other
+	// Private has GOPRIVATE's syntax: the module paths that may be fetched from
+	// addresses that are not public: loopback, link-local, private and reserved ones. For all other
 	// paths such an address is never dialed, whatever a go-import page, a redirect
 	// or the DNS says; the answer is an [*athens.BlockedError]. Private is used only
 	// outside a handler: a handler says with [athens.RequestInfo] whether the path it
-	// asks for is private. Nil means GOPRIVATE and GONOPROXY of the environment (see
-	// [athens.EnvPatterns]); an empty Patterns means that no path is private.
+	// asks for is private. If it is empty, GOPRIVATE and GONOPROXY of the
+	// environment, or of "go env -w", are used; "none" means no path.
 	//
 	// Requests through an HTTP proxy are not checked, nor is what a Transport
 	// dials that is not an [*http.Transport].
-	Private *athens.Patterns
+	Private string
 
 	// GOVCS says which version control systems may be used for which paths; see
 	// "go help vcs". If it is empty, the environment's GOVCS is used; "none" means no
@@ -207,12 +206,6 @@ func (o *Options) withDefaults() (Options, error) {
 		return c, err
 	}
 	c.readEnvironment()
-	if c.Private == nil {
-		var err error
-		if c.Private, err = athens.EnvPatterns(); err != nil {
-			return c, fmt.Errorf("fetcher: no default for Private: %w", err)
-		}
-	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -22,7 +22,7 @@ func (f *Fetcher) policyFor(ctx context.Context, path string) networkPolicy {
 	if private := athens.RequestInfoFrom(ctx).Private; private != nil {
 		p.private = *private
 	} else {
-		p.private = f.opts.Private.Match(path)
+		p.private = f.private.Match(path)
 	}
 	return p
 }

@@ -108,7 +108,7 @@ func TestPublicPathsStayOutside(t *testing.T) {
 			n := modtest.NewInternet(t)
 			f := newFetcher(t, n, func(o *fetcher.Options) {
 				attack(t, n, o)
-				o.Private = patterns(t, "corp.test/simple")
+				o.Private = "corp.test/simple"
 			})
 			in.conns.Store(0)
 			_, err := f.Versions(t.Context(), "git.test/simple")
@@ -126,7 +126,7 @@ func TestPrivatePathsReachInside(t *testing.T) {
 	repo := modtest.Ready(t, "simple")[0]
 	n := modtest.NewInternet(t, repo)
 	f := newFetcher(t, n, func(o *fetcher.Options) {
-		o.Private = patterns(t, "corp.test")
+		o.Private = "corp.test"
 	})
 	httpPage(n, "corp.test/simple", "git", n.Direct("git.test/simple"))
 	httpPage(n, "public.test/simple", "git", n.Direct("git.test/simple"))
@@ -145,7 +145,7 @@ func TestPrivatePathsReachInside(t *testing.T) {
 // anew.
 func TestHandlerSaysWhatIsPrivate(t *testing.T) {
 	n := modtest.NewInternet(t, modtest.Ready(t, "simple")[0])
-	f := newFetcher(t, n, func(o *fetcher.Options) { o.Private = patterns(t, "public.test") })
+	f := newFetcher(t, n, func(o *fetcher.Options) { o.Private = "public.test" })
 	httpPage(n, "corp.test/simple", "git", n.Direct("git.test/simple"))
 	httpPage(n, "public.test/simple", "git", n.Direct("git.test/simple"))
 	for range 2 {

@@ -31,7 +31,7 @@ func TestRefusalsNameTheirSetting(t *testing.T) {
 		"insteadOf": {"http://code.test/simple", func(o *fetcher.Options) {
 			o.GitConfig = gitConfig(t, "[url \"strange://s3cret@x/\"]\n insteadOf = http://\n")
 		}, []string{"insteadOf"}},
-		"address":  {"ssh://git@code.test/simple", func(o *fetcher.Options) { o.SSHDir, o.Private = jumpless(t), patterns(t, "none.test") }, []string{"GOPRIVATE", "Options.Private"}},
+		"address":  {"ssh://git@code.test/simple", func(o *fetcher.Options) { o.SSHDir, o.Private = jumpless(t), "none.test" }, []string{"GOPRIVATE", "Options.Private"}},
 		"ssh host": {"ssh://git@code.test/simple", func(o *fetcher.Options) { o.SSHDir = t.TempDir() }, []string{"known_hosts", "StrictHostKeyChecking accept-new"}},
 		"ssh off":  {"ssh://git@code.test/simple", nil, []string{"SSHDir"}},
 	} {

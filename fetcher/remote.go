@@ -39,7 +39,7 @@ func (r *repo) remote(cfg *gitconfig.Config) (*remote, error) {
 	return to, nil
 }
 
-// errScheme wraps [errors.ErrUnsupported], so that [athens.First] tries the next
+// errScheme wraps [errors.ErrUnsupported], so that [First] tries the next
 // Fetcher.
 var errScheme = fmt.Errorf("its scheme is not https, http, ssh or git: %w; url.<base>.insteadOf in git's configuration (Options.GitConfig) can replace it", errors.ErrUnsupported)
 

@@ -42,7 +42,7 @@ func (l *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l,
 // logged is a Fetcher of w that writes to a log.
 func (w *sshWorld) logged(t *testing.T, log *logBook) *fetcher.Fetcher {
 	return newFetcher(t, w.Internet, func(o *fetcher.Options) {
-		o.SSHDir, o.Private, o.Logger = w.home.dir, everyPath(t), log.logger()
+		o.SSHDir, o.Private, o.Logger = w.home.dir, "*", log.logger()
 	})
 }
 
@@ -133,7 +133,7 @@ func TestSSHAcceptNewKeeps(t *testing.T) {
 			w.home.write("config", config+set)
 			var log logBook
 			f := newFetcher(t, w.Internet, func(o *fetcher.Options) {
-				o.SSHDir, o.Private, o.RefsTTL, o.Logger = w.home.dir, everyPath(t), 1, log.logger()
+				o.SSHDir, o.Private, o.RefsTTL, o.Logger = w.home.dir, "*", 1, log.logger()
 			})
 			_, err := f.Versions(t.Context(), "git.test/simple")
 			require.NoError(t, err)
@@ -234,7 +234,7 @@ func TestSSHProxyJump(t *testing.T) {
 	}
 	w.server.dialed.Store(0)
 	w.home.write("config", config+target+"  ProxyJump hop1.test\n")
-	f := newFetcher(t, w.Internet, func(o *fetcher.Options) { o.SSHDir, o.Private = w.home.dir, patterns(t, "none.test") })
+	f := newFetcher(t, w.Internet, func(o *fetcher.Options) { o.SSHDir, o.Private = w.home.dir, "none.test" })
 	_, err = f.Versions(t.Context(), "git.test/simple")
 	var blocked *athens.BlockedError
 	require.ErrorAs(t, err, &blocked, "a public path leads to no address inside, by no way")

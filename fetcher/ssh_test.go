@@ -52,7 +52,7 @@ func newSSHWorld(t *testing.T, url string, hostKey any) *sshWorld {
 func (w *sshWorld) fetcher(t *testing.T) *fetcher.Fetcher {
 	return newFetcher(t, w.Internet, func(o *fetcher.Options) {
 		o.SSHDir = w.home.dir
-		o.Private = everyPath(t)
+		o.Private = "*"
 	})
 }
 
@@ -128,7 +128,7 @@ func TestSSHURLs(t *testing.T) {
 			w.server.add(c.path, w.repo)
 			w.home.write("config", string(read(t, w.home.dir, "config"))+c.ssh)
 			f := newFetcher(t, w.Internet, func(o *fetcher.Options) {
-				o.SSHDir, o.Private = w.home.dir, everyPath(t)
+				o.SSHDir, o.Private = w.home.dir, "*"
 				o.GitConfig = w.home.write("gitconfig", c.git)
 			})
 			list, err := f.Versions(t.Context(), "git.test/simple")
@@ -373,7 +373,7 @@ func TestSSHHangs(t *testing.T) {
 			setup(t, w)
 			f := newFetcher(t, w.Internet, func(o *fetcher.Options) {
 				o.SSHDir, o.PageTimeout = w.home.dir, 300*time.Millisecond
-				o.Private = everyPath(t)
+				o.Private = "*"
 			})
 			_, err := f.Versions(t.Context(), "git.test/simple")
 			requireOutage(t, err, "")
@@ -399,7 +399,7 @@ func TestSSHEndless(t *testing.T) {
 		}
 	}
 	f := newFetcher(t, w.Internet, func(o *fetcher.Options) {
-		o.SSHDir, o.MaxRefsBytes, o.Private = w.home.dir, 100_000, everyPath(t)
+		o.SSHDir, o.MaxRefsBytes, o.Private = w.home.dir, 100_000, "*"
 	})
 	_, err := f.Versions(t.Context(), "git.test/simple")
 	var invalid *athens.InvalidError

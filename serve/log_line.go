@@ -33,7 +33,7 @@ func (h *lines) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // HandleAttrs is Handle for a record with these attributes, of which nothing is kept.
-// It is what [athens.AttrsHandler] asks for.
+// It is what [athens.Options].Logger looks for.
 func (h *lines) HandleAttrs(ctx context.Context, t time.Time, level slog.Level, msg string, attrs []slog.Attr) error {
 	if level < slog.LevelWarn && !h.rarely {
 		b := h.out.buffer()

@@ -15,11 +15,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/athens-go/athens"
 )
 
-var _ athens.AttrsHandler = (*lines)(nil)
+// What the handler of athens.Options.Logger may have.
+var _ interface {
+	HandleAttrs(ctx context.Context, t time.Time, level slog.Level, msg string, attrs []slog.Attr) error
+} = (*lines)(nil)
 
 // requestLine are the attributes of a request's line.
 var requestLine = []slog.Attr{
@@ -124,7 +125,7 @@ func BenchmarkLogLine(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			log, flush := NewLogger(io.Discard, &LogOptions{JSON: isJSON})
 			defer flush()
-			h := log.Handler().(athens.AttrsHandler)
+			h := log.Handler().(*lines)
 			b.ReportAllocs()
 			for b.Loop() {
 				_ = h.HandleAttrs(b.Context(), time.Now(), slog.LevelInfo, "request", requestLine)

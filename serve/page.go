@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/pattern"
 )
 
 // PageOptions configures [NewPage]. Its zero value is for a server whose address clients
@@ -17,10 +17,10 @@ type PageOptions struct {
 	// URL is the address that clients use, for a server behind something that
 	// changes it. Empty means the one that the request came to.
 	URL string
-	// Private matches the private modules. It is shown to each client, which needs it in
-	// GONOSUMDB. If it is nil, it is what [athens.EnvPatterns] returns, as in
-	// [athens.Options]; an empty one shows none.
-	Private *athens.Patterns
+	// Private has GOPRIVATE's syntax: the private modules. It is shown to each client,
+	// which needs it in GONOSUMDB. If it is empty, GOPRIVATE and GONOPROXY of the
+	// environment are used, as in [athens.Options]; "none" means no path.
+	Private string
 	// SumDB is the key of the checksum database that knows all modules of the server,
 	// NAME+HASH+KEY: that of its ledger. Empty means that clients verify by their own.
 	SumDB string
@@ -37,17 +37,18 @@ func NewPage(opts *PageOptions) http.Handler {
 	if o.Name == "" {
 		o.Name = "a Go module proxy"
 	}
-	if o.Private == nil {
-		o.Private, _ = athens.EnvPatterns() // no handler starts with malformed ones
+	list := ""
+	if private, err := pattern.ParsePrivate(o.Private); err == nil { // no handler starts with malformed ones
+		list = private.String()
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		base := o.URL
 		if base == "" {
 			base = requestBase(r)
 		}
-		line := PasteLine(base, o.Private.String())
+		line := PasteLine(base, list)
 		if o.SumDB != "" {
-			line = PasteVerifiedLine(base, o.SumDB, o.Private.String())
+			line = PasteVerifiedLine(base, o.SumDB, list)
 		}
 		writeText(w, http.StatusOK, fmt.Sprintf(`This is %s. It serves Go modules to the go command ("go help goproxy").
 

@@ -288,9 +288,7 @@ func (f remoteFills) Status(context.Context) (fill.Status, error) { return f.Que
 
 // The page names the address that the client has used.
 func TestPageAddress(t *testing.T) {
-	private, err := athens.ParsePatterns("corp.test")
-	require.NoError(t, err)
-	mounted := http.StripPrefix("/go", Front(newHandler(t, nil), nil, NewPage(&PageOptions{Private: private})))
+	mounted := http.StripPrefix("/go", Front(newHandler(t, nil), nil, NewPage(&PageOptions{Private: "corp.test"})))
 	for _, c := range []struct{ target, proto, want string }{
 		{"http://mods.test/go/", "", "http://mods.test/go"},
 		{"http://mods.test:8080/go", "", "http://mods.test:8080/go"},

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -57,11 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "This is our company's gateway; Go modules are under /go/.")
 	})
-	private, err := athens.ParsePatterns(parts.Private)
-	if err != nil {
-		return err
-	}
-	page := serve.NewPage(&serve.PageOptions{Private: private})
+	page := serve.NewPage(&serve.PageOptions{Private: cmp.Or(parts.Private, "none")})
 	mux.Handle("/go/", http.StripPrefix("/go", parts.Guard(serve.Front(handler, nil, page))))
 	root := serve.Front(logged(parts.Log, users.required(mux)), parts.Health, nil) // probes need no login
 	return parts.Serve(ctx, handler, root, stdout, func(addr net.Addr) string {

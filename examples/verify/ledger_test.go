@@ -38,7 +38,7 @@ func TestLedger(t *testing.T) {
 		require.NoError(t, err)
 		store, err := storage.NewDisk(dir, nil)
 		require.NoError(t, err)
-		h, err := athens.NewHandler(store, &athens.Options{Fetcher: vcs, Ledger: l, Private: &athens.Patterns{}})
+		h, err := athens.NewHandler(store, &athens.Options{Fetcher: vcs, Ledger: l, Private: "none"})
 		require.NoError(t, err)
 		s := httptest.NewServer(h)
 		t.Cleanup(func() {

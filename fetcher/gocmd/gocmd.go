@@ -2,7 +2,7 @@
 // runs the tools of the version control systems: git, hg, svn, bzr and fossil.
 // It is for repositories that package fetcher can't read. Its answers are the go
 // command's own, but it is much slower, and it needs those tools on the machine.
-// [athens.First] combines the two.
+// [fetcher.First] combines the two.
 //
 // A request goes through these steps, each in a file of its own:
 //
@@ -50,6 +50,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/pattern"
 )
 
 // Fetcher is an [athens.Fetcher] that runs a go command.
@@ -62,6 +63,7 @@ import (
 // down, unknown credentials, a tool that is not installed.
 type Fetcher struct {
 	opts    Options
+	private *pattern.Private // of opts.Private
 	program string
 	env     []string
 	slots   chan struct{} // one for each running command
@@ -92,6 +94,10 @@ func New(opts *Options) (*Fetcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	private, err := pattern.ParsePrivate(o.Private)
+	if err != nil {
+		return nil, fmt.Errorf("gocmd: Private: %w", err)
+	}
 	program, err := exec.LookPath(o.Go)
 	if err == nil {
 		program, err = filepath.Abs(program)
@@ -104,7 +110,7 @@ func New(opts *Options) (*Fetcher, error) {
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	f := &Fetcher{
-		opts: o, program: program, env: environ(&o), stop: stop,
+		opts: o, private: private, program: program, env: environ(&o), stop: stop,
 		slots:   make(chan struct{}, o.Concurrency),
 		lists:   flight.NewCalls[request, []string](ctx),
 		queries: flight.NewCalls[request, *athens.Info](ctx),
@@ -168,7 +174,7 @@ func (f *Fetcher) requestFor(ctx context.Context, m module.Version) request {
 	if private := athens.RequestInfoFrom(ctx).Private; private != nil {
 		return request{m, *private}
 	}
-	return request{m, f.opts.Private.Match(m.Path)}
+	return request{m, f.private.Match(m.Path)}
 }
 
 // context returns a context for the go command that answers q.

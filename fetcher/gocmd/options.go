@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"os"
 	"time"
-
-	"github.com/athens-go/athens"
 )
 
 // Options configures a [Fetcher]. A nil *Options means all defaults; so does
@@ -40,12 +38,12 @@ type Options struct {
 	// servers, so use it only where all requested paths are trusted.
 	GOVCS string
 
-	// Private is the module paths that GOVCS calls private. It has no other
-	// meaning here, and is used only outside a handler: a handler says with
-	// [athens.RequestInfo] whether the path it asks for is private. Nil means
-	// GOPRIVATE and GONOPROXY of the environment (see [athens.EnvPatterns]); an
-	// empty Patterns means that no path is private.
-	Private *athens.Patterns
+	// Private has GOPRIVATE's syntax: the module paths that GOVCS calls private. It has no
+	// other meaning here, and is used only outside a handler: a handler says with
+	// [athens.RequestInfo] whether the path it asks for is private. If it is
+	// empty, GOPRIVATE and GONOPROXY of the environment, or of "go env -w", are used;
+	// "none" means no path.
+	Private string
 
 	// Freshness: how long answers are reused.
 
@@ -95,12 +93,6 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if c.Dir == "" {
 		c.Dir = os.TempDir()
-	}
-	if c.Private == nil {
-		var err error
-		if c.Private, err = athens.EnvPatterns(); err != nil {
-			return c, fmt.Errorf("gocmd: no default for Private: %w", err)
-		}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -213,7 +213,7 @@ func newPrivacyEnv(t *testing.T, through bool) *privacyEnv {
 	require.NoError(t, err)
 	vcs, err := fetcher.New(t.TempDir(), &fetcher.Options{
 		Transport: transport, Insecure: "*.test", Netrc: "none", GitConfig: "none", SSHDir: "none",
-		Private: &athens.Patterns{}, // the handler says
+		Private: "none", // the handler says
 	})
 	require.NoError(t, err)
 	store, err := storage.NewDisk(t.TempDir(), nil)

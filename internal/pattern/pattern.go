@@ -4,7 +4,8 @@
 // An [Index] matches a path as the go command does. An [AnyCase] also ignores
 // upper and lower case, and a [Set] every other way to spell a path that leads
 // to the same place: what a list hides must not leave under another spelling.
-// [Mentions] finds the paths that a text may name, such as a version query.
+// [Mentions] finds the paths that a text may name, such as a version query. [Private] is
+// what the options called Private have in common.
 package pattern
 
 import (
@@ -15,9 +16,12 @@ import (
 	"strings"
 )
 
-// Parse splits a list as in GOPRIVATE. Its error says which pattern is wrong:
-// one that was ignored would make public what it was meant to hide.
+// Parse splits a list as in GOPRIVATE; "none" has no patterns. Its error says which
+// pattern is wrong: one that was ignored would make public what it was meant to hide.
 func Parse(list string) ([]string, error) {
+	if list == "none" {
+		return nil, nil
+	}
 	var globs []string
 	for item := range strings.SplitSeq(list, ",") {
 		glob := strings.TrimSuffix(strings.TrimSpace(item), "/")

@@ -33,8 +33,8 @@ func newLedgered(t *testing.T, opts athens.Options) *ledgered {
 	require.NoError(t, err)
 	g := &ledgered{t: t, store: athenstest.NewStore(t), vcs: athenstest.NewSource(t, "vcs"), ledger: l}
 	opts.Fetcher, opts.Ledger = g.vcs, l
-	if opts.Private == nil {
-		opts.Private = &athens.Patterns{}
+	if opts.Private == "" {
+		opts.Private = "none"
 	}
 	g.Handler, err = athens.NewHandler(g.store, &opts)
 	require.NoError(t, err)
@@ -62,9 +62,7 @@ const lookup = "/sumdb/sum.corp.example/lookup/"
 // A look-up fetches what is not held, whole and once; what is missing or down is
 // recorded nowhere.
 func TestLedgerLookUp(t *testing.T) {
-	private, err := athens.ParsePatterns("corp.example")
-	require.NoError(t, err)
-	g := newLedgered(t, athens.Options{Private: private, MissingTTL: -1, DownTTL: -1})
+	g := newLedgered(t, athens.Options{Private: "corp.example", MissingTTL: -1, DownTTL: -1})
 	m := module.Version{Path: "corp.example/m", Version: "v1.0.0"}
 	v := g.vcs.Add(m, "m.go", "package m\n")
 	var group sync.WaitGroup
@@ -197,7 +195,7 @@ func TestLedgerIndex(t *testing.T) {
 		g.ask(http.StatusBadRequest, "/index?"+bad)
 	}
 
-	without, err := athens.NewHandler(athenstest.NewStore(t), &athens.Options{Private: &athens.Patterns{}})
+	without, err := athens.NewHandler(athenstest.NewStore(t), &athens.Options{Private: "none"})
 	require.NoError(t, err)
 	w, _ := athenstest.Ask(t.Context(), without, "/index")
 	assert.Equal(t, http.StatusNotFound, w.Code)

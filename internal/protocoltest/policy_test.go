@@ -34,7 +34,7 @@ func TestAdmit(t *testing.T) {
 			v := source.Add(athenstest.Example)
 			store := athenstest.NewStore(t)
 			opts := options(source)
-			opts.Private = &athens.Patterns{}
+			opts.Private = "none"
 			var verdict error
 			opts.Admit = func(_ context.Context, m module.Version, zip io.ReaderAt, size int64) error {
 				assert.Equal(t, athenstest.Example, m)
@@ -73,7 +73,7 @@ func TestNamed(t *testing.T) {
 	source.SetQuery(athenstest.Example.Path, "main", "v1.0.0")
 	var seen []string
 	h, err := athens.NewHandler(athenstest.NewStore(t), &athens.Options{
-		Fetcher: source, Private: &athens.Patterns{}, Prefetch: -1, ListTTL: time.Minute,
+		Fetcher: source, Private: "none", Prefetch: -1, ListTTL: time.Minute,
 		Named: func(_ context.Context, path string, versions []athens.Info) {
 			for _, v := range versions {
 				seen = append(seen, path+"@"+v.Version)

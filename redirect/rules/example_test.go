@@ -55,6 +55,24 @@ func ExampleRules_Route() {
 	// false <nil>
 }
 
+// A private module path is matched in every spelling that leads to it.
+func ExampleRules_WithPrivate() {
+	var r *rules.Rules // none but these
+	r, err := r.WithPrivate("corp.example,*.corp.example,github.com/our-team/*")
+	if err != nil {
+		panic(err)
+	}
+	for _, path := range []string{"git.corp.example/tool", "CORP.example/Tool.git", "github.com/our-team/app/v2", "github.com/others/app"} {
+		route, err := r.Route(context.Background(), module.Version{Path: path})
+		fmt.Println(path, route.Private, err)
+	}
+	// Output:
+	// git.corp.example/tool true <nil>
+	// CORP.example/Tool.git true <nil>
+	// github.com/our-team/app/v2 true <nil>
+	// github.com/others/app false <nil>
+}
+
 // A file in force is asked for each version, and told which versions sources name.
 func ExampleOpen() {
 	dir, err := os.MkdirTemp("", "rules-")

@@ -13,15 +13,17 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/cache"
+	"github.com/athens-go/athens/internal/pattern"
 	"github.com/athens-go/athens/internal/reload"
 )
 
-// Options configures a [File]. With the zero Options nothing is private beside what the
-// file says, and the ages of versions are kept in memory alone.
+// Options configures a [File]. With the zero Options what the environment calls
+// private is private beside what the file says, and the ages of versions are kept in memory alone.
 type Options struct {
-	// Private stand before the first line, see [Rules.WithPrivate]. If it is nil, there
-	// are none.
-	Private *athens.Patterns
+	// Private has GOPRIVATE's syntax. Its patterns stand before the first line, see
+	// [Rules.WithPrivate]. If it is empty, GOPRIVATE and GONOPROXY of the environment are
+	// used; "none" means no path.
+	Private string
 	// Store is asked whether a version was held before a cooldown came in: then it
 	// stays available. If it is nil, nothing was.
 	Store athens.Storage
@@ -48,11 +50,12 @@ type Options struct {
 // File is a rules file in force: it is read again when it changes, and it knows how old
 // versions are. All methods may be called at once. Make one with [Open].
 type File struct {
-	name   string
-	text   *reload.File
-	opts   Options
-	memory *memory
-	now    atomic.Pointer[inForce]
+	name    string
+	text    *reload.File
+	opts    Options
+	private string // patterns of opts.Private
+	memory  *memory
+	now     atomic.Pointer[inForce]
 }
 
 // inForce is a version of the rules.
@@ -72,6 +75,11 @@ func Open(name string, opts *Options) (*File, error) {
 	if opts != nil {
 		f.opts = *opts
 	}
+	private, err := pattern.ParsePrivate(f.opts.Private)
+	if err != nil {
+		return nil, fmt.Errorf("rules: Private: %w", err)
+	}
+	f.private = private.String()
 	if f.opts.MaxSeen < 0 {
 		return nil, errors.New("rules: MaxSeen is negative")
 	}
@@ -116,7 +124,7 @@ func (f *File) load(empty bool) error {
 	if before != nil && len(before.lines) > 0 && empty {
 		return fmt.Errorf("%s: the file has become empty; a comment in it says that no rules are meant", f.name)
 	}
-	if rules, err = rules.WithPrivate(f.opts.Private.String()); err != nil {
+	if rules, err = rules.WithPrivate(f.private); err != nil {
 		return err
 	}
 	next := &inForce{Rules: rules, old: cache.New(oldBytes, func(m module.Version, _ struct{}) int64 { return int64(len(m.Path) + len(m.Version)) })}

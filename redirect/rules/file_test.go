@@ -52,7 +52,7 @@ func (p *policed) start() {
 	p.stop()
 	file, err := rules.Open(p.file, &rules.Options{Store: p.store, SeenDir: p.seen, Logger: slog.New(slog.NewTextHandler(&p.log, nil)), Info: p.info})
 	require.NoError(p.t, err)
-	h, err := athens.NewHandler(p.store, &athens.Options{Fetcher: p.vcs, Route: file.Route, Named: file.Seen, Private: &athens.Patterns{}, Prefetch: -1, ListTTL: -1, MissingTTL: -1})
+	h, err := athens.NewHandler(p.store, &athens.Options{Fetcher: p.vcs, Route: file.Route, Named: file.Seen, Private: "none", Prefetch: -1, ListTTL: -1, MissingTTL: -1})
 	require.NoError(p.t, err)
 	p.rules, p.handler = file, h
 }
@@ -311,9 +311,7 @@ func TestOpenRefuses(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte("cooldown 7d\n"), 0o600))
 	_, err = rules.Open(file, &rules.Options{MaxSeen: -1})
 	require.ErrorContains(t, err, "MaxSeen is negative")
-	private, err := athens.ParsePatterns("corp.test")
-	require.NoError(t, err)
-	f, err := rules.Open(file, &rules.Options{Private: private})
+	f, err := rules.Open(file, &rules.Options{Private: "corp.test"})
 	require.NoError(t, err)
 	assert.Equal(t, "corp.test", f.PrivatePatterns())
 	require.NoError(t, f.Close())

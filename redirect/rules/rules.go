@@ -62,7 +62,7 @@ import (
 // version control system or a major version does not make it another's:
 // "corp.example.com/x.git" and "corp.example.com/x.v2" are private where
 // "corp.example.com/x" is. Neither does a port or a dot behind the host, nor an
-// escape. [athens.Patterns] matches in the same way.
+// escape. [athens.Options].Private matches in the same way.
 //
 // # Versions
 //
@@ -159,7 +159,7 @@ func (r *Rules) addExact(n int, m module.Version) {
 }
 
 // WithPrivate returns rules that also hold patterns, a list as in GOPRIVATE, as
-// private. They stand before the first line of r, which may therefore make an
+// private; an empty list and "none" add nothing. They stand before the first line of r, which may therefore make an
 // exception. An error says which pattern is bad; ignored, it would make public
 // what it was to hide.
 func (r *Rules) WithPrivate(patterns string) (*Rules, error) {
@@ -184,14 +184,13 @@ func (r *Rules) PrivatePatterns() string {
 	if r == nil {
 		return ""
 	}
-	var once []string
-	for _, p := range r.patterns {
-		if !slices.Contains(once, p) {
-			once = append(once, p)
-		}
-	}
-	return strings.Join(once, ",")
+	return pattern.Join(r.patterns)
 }
+
+// Environment returns the patterns of GOPRIVATE and GONOPROXY, for [Rules.WithPrivate]: those
+// of the process's environment, or, for a variable that is not set there, those that
+// "go env -w" has written. It does not need a go command.
+func Environment() (string, error) { return pattern.Environment() }
 
 // base is the number of what comes before the first line.
 const base = -1

@@ -40,7 +40,7 @@ func newGuarded(t testing.TB, text string) *guarded {
 	g.auth, err = auth.Open(g.file, nil)
 	require.NoError(t, err)
 	g.front = g.auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, "user="+athens.User(r.Context()))
+		fmt.Fprint(w, "user="+athens.RequestInfoFrom(r.Context()).User)
 	}))
 	return g
 }

@@ -22,7 +22,7 @@ func (t *Tokens) find(user, secret string) *token {
 }
 
 // Require returns a handler that passes on to next what the tokens in force admit, with the
-// token's name in the request's context (see [athens.WithUser]). Other requests are answered
+// token's name in the request's context (see [athens.RequestInfo]). Other requests are answered
 // with 401 where a login is missing or wrong, and with 403 where it does not suffice. A GET
 // or HEAD of /healthz or /readyz is passed on as it is.
 //
@@ -42,7 +42,9 @@ func (f *File) Require(next http.Handler) http.Handler {
 			return
 		}
 		if t != nil {
-			r = r.WithContext(athens.WithUser(r.Context(), t.name))
+			info := athens.RequestInfoFrom(r.Context())
+			info.User = t.name
+			r = r.WithContext(info.Context(r.Context()))
 		}
 		next.ServeHTTP(w, r)
 	})

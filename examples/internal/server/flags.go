@@ -144,11 +144,11 @@ func (f *Flags) Policy() (*rules.Rules, error) {
 		}
 	}
 	if !f.Given("private") {
-		env, err := athens.EnvPatterns()
+		env, err := rules.Environment()
 		if err != nil {
 			return nil, fmt.Errorf("no default for -private: %w", err)
 		}
-		f.Private = env.String()
+		f.Private = env
 	}
 	return policy.WithPrivate(f.Private)
 }

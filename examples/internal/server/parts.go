@@ -81,7 +81,7 @@ func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 // there already; they stay the caller's to close.
 func OpenOn(store Store, fills athens.FillScheduler, flags *Flags, log *slog.Logger) (*Parts, error) {
 	p := &Parts{Flags: flags, Store: store, Fills: fills, Log: log, CertFile: flags.CertFile, KeyFile: flags.KeyFile}
-	p.Options = athens.Options{Fills: fills, Private: &athens.Patterns{}, Logger: log}
+	p.Options = athens.Options{Fills: fills, Private: "none", Logger: log}
 	p.Health = serve.NewHealth(&serve.HealthOptions{Ready: p.ready, Logger: log})
 	if err := p.openSources(); err != nil {
 		p.close()
@@ -142,7 +142,7 @@ func (p *Parts) versionControl() (athens.Fetcher, error) {
 	git, err := fetcher.New(dir, &fetcher.Options{
 		Logger:        p.Log,
 		MaxCacheBytes: p.Flags.CacheBytes,
-		Private:       &athens.Patterns{}, // the handler says by its Route what is private
+		Private:       "none", // the handler says by its Route what is private
 	})
 	if err != nil {
 		return nil, err
@@ -154,12 +154,12 @@ func (p *Parts) versionControl() (athens.Fetcher, error) {
 	if p.Flags.VCS != "go" {
 		return nil, fmt.Errorf("-vcs is git or go, not %q", p.Flags.VCS)
 	}
-	others, err := gocmd.New(&gocmd.Options{Private: &athens.Patterns{}, Logger: p.Log})
+	others, err := gocmd.New(&gocmd.Options{Private: "none", Logger: p.Log})
 	if err != nil {
 		return nil, err
 	}
 	p.closes(others)
-	return athens.First(git, others), nil
+	return fetcher.First(git, others), nil
 }
 
 // close ends the parts, the last one first.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -26,12 +27,8 @@ func (p *Parts) useRules() error {
 	if err != nil {
 		return err
 	}
-	private, err := athens.ParsePatterns(p.Flags.Private)
-	if err != nil {
-		return err
-	}
 	file, err := rules.Open(p.Flags.Rules, &rules.Options{
-		Private: private,
+		Private: cmp.Or(p.Flags.Private, "none"),
 		Store:   p.Store,
 		SeenDir: filepath.Join(dir, ".seen"), // no module path can have that name
 		Info:    p.sourceInfo,

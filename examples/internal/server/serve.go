@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -44,12 +45,8 @@ func (f *Flags) ParseArgs(args []string, stdout, stderr io.Writer) error {
 // prints is what paste makes of its address.
 func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Handler, stdout io.Writer, paste func(net.Addr) string) error {
 	defer p.close()
-	private, err := athens.ParsePatterns(p.Private)
-	if err != nil {
-		return err
-	}
 	if root == nil {
-		root = p.front(handler, serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, Private: private, SumDB: p.ownSumDB()}))
+		root = p.front(handler, serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, Private: cmp.Or(p.Private, "none"), SumDB: p.ownSumDB()}))
 	}
 	defer p.startBackground(ctx)()
 	return serve.Run(ctx, handler, &serve.Options{
