@@ -179,7 +179,7 @@ type Options struct {
 	// steps, which take less than a minute on one processor.
 	MaxWorkSteps int64
 
-	// Observability.
+	// Reports
 
 	// Logger receives one record for each fetch from a repository. If it is nil,
 	// nothing is logged.

@@ -94,7 +94,7 @@ var (
 // Options are the settings of [New] and [Open]. The zero value is good for a server. A
 // negative value is an error, except where the field says otherwise.
 type Options struct {
-	// Limits.
+	// Limits
 
 	// Workers is how many fills run at once. Zero means 4.
 	Workers int
@@ -109,7 +109,7 @@ type Options struct {
 	// all.
 	GraceTimeout time.Duration
 
-	// Retries.
+	// Retries
 
 	// MinRetryDelay is how long a fill waits after its first error. Each further error
 	// doubles the wait; the actual wait is between half of that and all of it, at
@@ -123,7 +123,7 @@ type Options struct {
 	// 24 hours.
 	GiveUpAfter time.Duration
 
-	// Reports.
+	// Reports
 
 	// Recent is how many fills each list of a [Status] has; its counts are of all
 	// fills. Zero means 100.

@@ -54,16 +54,17 @@ import (
 // Options are the settings of [New] and [NewChecksums]. A nil *Options is the
 // zero Options.
 type Options struct {
+	// Connections
+
 	// Transport makes the requests. Nil means a clone of
 	// [http.DefaultTransport] (proxies from the environment, HTTP/2) with at
 	// most MaxConns connections, each to be made within 10 seconds.
 	Transport http.RoundTripper
-	// MaxConns bounds how many requests to the server run at once, and the
-	// connections to one host when Transport is nil. Zero means 128.
-	MaxConns int
-	// QueueTimeout is how long a question waits for one of these slots before it
-	// fails as unavailable. Zero means 10 seconds.
-	QueueTimeout time.Duration
+	// Netrc names the file with logins, which has credentials for an https URL
+	// that holds none itself; one that can't be read is an error. If it is empty, the
+	// file is the value of NETRC, otherwise ~/.netrc, and one that can't be read is
+	// reported to Logger; "none" is no file. It is read once.
+	Netrc string
 	// UserAgent names this server. Empty means "athens".
 	UserAgent string
 	// Header returns what a request for a question in ctx also carries, such as a
@@ -71,14 +72,30 @@ type Options struct {
 	// has precedence. Nil means nothing.
 	Header func(ctx context.Context) http.Header
 
-	// Netrc names the file with logins, which has credentials for an https URL
-	// that holds none itself; one that can't be read is an error. If it is empty, the
-	// file is the value of NETRC, otherwise ~/.netrc, and one that can't be read is
-	// reported to Logger; "none" is no file. It is read once.
-	Netrc string
-	// Logger receives a warning when the netrc file of the environment can't be
-	// read. If it is nil, nothing is logged.
-	Logger *slog.Logger
+	// Redirects
+
+	// NoRedirect says that clients cannot reach the upstream, so they are never
+	// redirected there.
+	NoRedirect bool
+	// CheckAfter is how long the last answer of an upstream is a sign of life.
+	// When it is older, a client is sent there only after a connection could
+	// be opened; nothing is asked on it. There is no such check through an
+	// HTTP proxy, nor through a Transport that is no *http.Transport, unless
+	// Dial is set. Zero means 5 seconds.
+	CheckAfter time.Duration
+	// CheckTimeout is how long that check may take. Zero means 1 second.
+	CheckTimeout time.Duration
+	// Dial opens the connection for that check. Nil means that of Transport.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Freshness
+
+	// DownTTL is how long an upstream counts as down after a connection failed or
+	// stayed silent, and how long it is not asked after an answer of 401, 407 or
+	// 429. A longer Retry-After is obeyed, up to an hour. Zero means 5 seconds.
+	DownTTL time.Duration
+
+	// Retries
 
 	// Tries is how often a question is asked before its failure is reported,
 	// the first time included. Zero means 3.
@@ -90,6 +107,12 @@ type Options struct {
 	// Retry-After asks for a longer one, the failure is reported at once. Zero
 	// means 2 seconds.
 	MaxRetryDelay time.Duration
+
+	// Timeouts
+
+	// QueueTimeout is how long a question waits for one of the MaxConns slots before
+	// it fails as unavailable. Zero means 10 seconds.
+	QueueTimeout time.Duration
 	// AnswerTimeout is how long one try waits until an answer begins; an empty
 	// registry clones a repository in that time. If the server has answered nothing
 	// in that time, other questions fail at once, except for one in DownTTL. Zero
@@ -103,8 +126,12 @@ type Options struct {
 	// ZipTimeout bounds the same for a zip. Zero means 1 hour.
 	ZipTimeout time.Duration
 
-	// MaxInfoBytes is the size of the largest .info and @latest accepted, in
-	// bytes. Zero means 64 KiB.
+	// Limits
+
+	// MaxConns bounds how many requests to the server run at once, and the
+	// connections to one host when Transport is nil. Zero means 128.
+	MaxConns int
+	// MaxInfoBytes is the size of the largest .info and @latest accepted. Zero means 64 KiB.
 	MaxInfoBytes int64
 	// MaxModBytes is the same for a .mod. Zero means 32 MiB, as in
 	// [athens.Options].
@@ -118,33 +145,20 @@ type Options struct {
 	// 100,000.
 	MaxVersions int
 	// MaxSumDBAnswerBytes is the size of the largest answer of a checksum database
-	// accepted, in bytes. Zero means 4 MiB.
+	// accepted. Zero means 4 MiB.
 	MaxSumDBAnswerBytes int64
-
-	// NoRedirect says that clients cannot reach the upstream, so they are never
-	// redirected there.
-	NoRedirect bool
-	// DownTTL is how long an upstream counts as down after a connection failed or
-	// stayed silent, and how long it is not asked after an answer of 401, 407 or
-	// 429. A longer Retry-After is obeyed, up to an hour. Zero means 5 seconds.
-	DownTTL time.Duration
-	// CheckAfter is how long the last answer of an upstream is a sign of life.
-	// When it is older, a client is sent there only after a connection could
-	// be opened; nothing is asked on it. There is no such check through an
-	// HTTP proxy, nor through a Transport that is no *http.Transport, unless
-	// Dial is set. Zero means 5 seconds.
-	CheckAfter time.Duration
-	// CheckTimeout is how long that may take. Zero means 1 second.
-	CheckTimeout time.Duration
-	// Dial opens the connection for that check. Nil means that of Transport.
-	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-
 	// CacheBytes bounds the memory in which [Checksums] keeps checked records
 	// and tiles. Zero means 16 MiB.
 	CacheBytes int64
+
+	// Reports
+
 	// Alarm is told when a checksum database contradicts itself, with the
 	// signed proof of it. Nil means that only the failing lookup reports it.
 	Alarm func(proof string)
+	// Logger receives a warning when the netrc file of the environment can't be
+	// read. If it is nil, nothing is logged.
+	Logger *slog.Logger
 }
 
 // withDefaults returns a copy of o in which no limit is zero.

@@ -51,26 +51,8 @@ import (
 
 // Options adjusts a [Store]. A nil *Options is the same as a zero one.
 type Options struct {
-	// TempDir is the folder for zips on their way in, which need room for all
-	// that arrive at once. Empty means the system's, see [os.TempDir].
-	TempDir string
-	// CacheBytes bounds the memory for versions that the store has seen: each
-	// .info and .mod, and the size of zips. Zero means 32 MiB; a negative value
-	// means none.
-	CacheBytes int64
-	// CacheTTL is how long the store uses these without asking the service again.
-	// Versions don't change, so it matters only for objects that somebody deletes.
-	// Zero means 5 minutes.
-	CacheTTL time.Duration
-	// MaxModBytes bounds a .mod in bytes, read or written; each is held in memory.
-	// Zero means 32 MiB, as in [athens.Options].
-	MaxModBytes int64
-	// Timeout bounds one request about a small object, one page of a listing,
-	// and each wait for more of a zip, with all the SDK's own retries. Zero means 30
-	// seconds.
-	Timeout time.Duration
-	// UploadTimeout bounds the upload of one zip. Zero means 10 minutes.
-	UploadTimeout time.Duration
+	// Policy
+
 	// ZipURLTTL lets clients read zips from the service itself: it is how long the
 	// signed URLs that they are sent to are good. Zero means that the store
 	// streams zips. See [Store.ZipURL].
@@ -78,6 +60,36 @@ type Options struct {
 	// Unprobed leaves out the probe of New, which writes: for a server that
 	// may only read. Nothing must be stored through it.
 	Unprobed bool
+
+	// Freshness
+
+	// CacheTTL is how long the store uses what it has cached (see CacheBytes) without
+	// asking the service again.
+	// Versions don't change, so it matters only for objects that somebody deletes.
+	// Zero means 5 minutes.
+	CacheTTL time.Duration
+
+	// Timeouts
+
+	// Timeout bounds one request about a small object, one page of a listing,
+	// and each wait for more of a zip, with all the SDK's own retries. Zero means 30
+	// seconds.
+	Timeout time.Duration
+	// UploadTimeout bounds the upload of one zip. Zero means 10 minutes.
+	UploadTimeout time.Duration
+
+	// Limits
+
+	// TempDir is the folder for zips that are being stored; it needs room for all that
+	// arrive at once. Empty means the system's, see [os.TempDir].
+	TempDir string
+	// CacheBytes bounds the memory for versions that the store has seen: each
+	// .info and .mod, and the size of zips. Zero means 32 MiB; a negative value
+	// means none.
+	CacheBytes int64
+	// MaxModBytes bounds a .mod in bytes, read or written; each is held in memory.
+	// Zero means 32 MiB, as in [athens.Options].
+	MaxModBytes int64
 }
 
 // Store is an [athens.Storage] in a bucket.

@@ -76,12 +76,12 @@ type Options struct {
 
 	// Workers is how many fills run at once in this process. Zero means 4.
 	Workers int
+	// Timeout ends the context of one run of a fill. Zero means 10 minutes.
+	Timeout time.Duration
 	// GraceTimeout is how long running fills may continue after Run's context ends,
 	// before their own context ends. Zero means 10 seconds; a negative value
 	// means none.
 	GraceTimeout time.Duration
-	// Timeout ends the context of one run of a fill. Zero means 10 minutes.
-	Timeout time.Duration
 	// LeaseTimeout is how long a worker may be silent before another worker gets its
 	// fill. A worker reports three times in that time. Zero means 15 seconds;
 	// the minimum is 100 milliseconds.
@@ -111,10 +111,12 @@ type Options struct {
 	Failed int
 	// FailedTTL is how long the server keeps a failure. Zero means 7 days.
 	FailedTTL time.Duration
+
+	// Reports
+
 	// Recent is how many fills each list of a [Queue.Status] names. Zero means
 	// 100.
 	Recent int
-
 	// Logger receives failures. If nil, nothing is logged.
 	Logger *slog.Logger
 }

@@ -52,7 +52,7 @@ type Options struct {
 	// same version; zero means one minute.
 	KeepTTL time.Duration
 
-	// Timeouts.
+	// Timeouts
 
 	// Timeout bounds one go command with all that it starts; zero means 15
 	// minutes. After it, all its processes are killed.
@@ -75,7 +75,7 @@ type Options struct {
 	// MaxOutputBytes bounds what one go command may print; zero means 16 MiB.
 	MaxOutputBytes int64
 
-	// Observability.
+	// Reports
 
 	// Logger receives one record for each go command. If it is nil, nothing is
 	// logged.

@@ -93,6 +93,79 @@ func TestOptionsExplainZero(t *testing.T) {
 	}
 }
 
+// headings are what the fields of options are grouped under. A colon and a sentence may
+// follow.
+var headings = []string{
+	"Addresses", "Connections", "Disk", "Freshness", "Limits", "Memory", "Misses", "Policy", "Redirects", "Reports",
+	"Retries", "Sources", "Streams", "Timeouts", "What is served", "Work",
+}
+
+// maxUngrouped is how many fields are found without headings.
+const maxUngrouped = 6
+
+// Options with many fields group them under headings, which are the same everywhere.
+func TestOptionsAreGrouped(t *testing.T) {
+	grouped := 0
+	for _, f := range sources(t) {
+		if f.test {
+			continue
+		}
+		ast.Inspect(f.File, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok || !strings.HasSuffix(spec.Name.Name, "Options") {
+				return true
+			}
+			fields, ok := spec.Type.(*ast.StructType)
+			if !ok {
+				return true
+			}
+			if checkGroups(t, f, spec.Name.Name, fields) {
+				grouped++
+			}
+			return true
+		})
+	}
+	assert.Greater(t, grouped, 7)
+}
+
+// checkGroups reports whether a struct has headings.
+func checkGroups(t *testing.T, f *file, name string, fields *ast.StructType) bool {
+	doc := make(map[*ast.CommentGroup]bool)
+	for _, field := range fields.Fields.List {
+		doc[field.Doc], doc[field.Comment] = true, true
+	}
+	var found []*ast.CommentGroup
+	for _, c := range f.Comments {
+		if fields.Pos() < c.Pos() && c.End() < fields.End() && !doc[c] {
+			found = append(found, c)
+			heading, sentence, explained := strings.Cut(strings.TrimSpace(c.Text()), ": ")
+			assert.Contains(t, headings, heading, "%s: in %s", f.at(c), name)
+			assert.Equal(t, explained, strings.HasSuffix(sentence, "."), "%s: a sentence ends in a full stop", f.at(c))
+		}
+	}
+	switch n := fields.Fields.NumFields(); {
+	case n <= maxUngrouped:
+	case len(found) < 2:
+		t.Errorf("%s: %s has %d fields: group them under headings, such as Sources, Policy, Freshness, Limits", f.at(fields), name, n)
+	case found[0].Pos() > fields.Fields.List[0].Pos():
+		t.Errorf("%s: %s has fields before its first heading", f.at(fields), name)
+	}
+	for i, c := range found {
+		end := fields.End()
+		if i+1 < len(found) {
+			end = found[i+1].Pos()
+		}
+		under := 0
+		for _, field := range fields.Fields.List {
+			if c.Pos() < field.Pos() && field.Pos() < end {
+				under++
+			}
+		}
+		assert.NotZero(t, under, "%s: no field is under this heading", f.at(c))
+	}
+	return len(found) > 0
+}
+
 // Errors have one key in the log.
 func TestErrorsHaveOneLogKey(t *testing.T) {
 	for _, f := range sources(t) {

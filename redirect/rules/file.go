@@ -20,28 +20,43 @@ import (
 // Options configures a [File]. With the zero Options what the environment calls
 // private is private beside what the file says, and the ages of versions are kept in memory alone.
 type Options struct {
+	// Policy
+
 	// Private has GOPRIVATE's syntax. Its patterns stand before the first line, see
 	// [Rules.WithPrivate]. If it is empty, GOPRIVATE and GONOPROXY of the environment are
 	// used; "none" means no path.
 	Private string
+
+	// Sources
+
 	// Store is asked whether a version was held before a cooldown came in: then it
 	// stays available. If it is nil, nothing was.
 	Store athens.Storage
-	// SeenDir is a folder that keeps since when versions are known, so that a restart
-	// makes none young again. Several processes may share it. Empty means that this is
-	// kept in memory alone.
-	SeenDir string
-	// MaxSeen bounds of how many versions that is kept, with 20 bytes on disk and about
-	// 40 in memory for each. Those that were not asked for the longest are forgotten,
-	// and young when they are seen again unless they are held. Zero means 1,000,000.
-	MaxSeen int
-	// Info asks the source of a version for its .info, whose time a cooldown-by commit
-	// line wants to know of listed versions. If it is nil, the age of a version that is
+	// Info asks the source of a version for its .info, because a cooldown-by commit line
+	// needs the commit times of listed versions. If it is nil, the age of a version that is
 	// not held counts from the first sight, unless it is a pseudo-version.
 	Info func(ctx context.Context, m module.Version) (*athens.Info, error)
+
+	// Freshness
+
 	// CheckInterval is how often Run looks whether the file has changed. Zero means
 	// one second; a negative value means never.
 	CheckInterval time.Duration
+
+	// Memory
+
+	// SeenDir is a folder in which is kept since when versions are known, so that a
+	// restart makes none young again. Several processes may share it. Empty means that
+	// this is kept in memory alone.
+	SeenDir string
+	// MaxSeen bounds for how many versions that is kept, with 20 bytes on disk and about
+	// 40 in memory for each. Those that were not requested for the longest time are
+	// forgotten, and young when they are seen again unless they are held. Zero means
+	// 1,000,000.
+	MaxSeen int
+
+	// Reports
+
 	// Logger receives a line when rules come into force, and an error when a changed
 	// file has none that can. If it is nil, nothing is logged.
 	Logger *slog.Logger

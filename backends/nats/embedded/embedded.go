@@ -36,6 +36,8 @@ import (
 
 // Options configures [New]. The zero value suits one process.
 type Options struct {
+	// Addresses
+
 	// Name is the name by which a cluster recognizes the server. Empty means
 	// "athens"; in a cluster each server needs a name of its own.
 	Name string
@@ -46,6 +48,8 @@ type Options struct {
 	// Cluster names the other servers. Nil means none.
 	Cluster *Cluster
 
+	// Disk
+
 	// SyncInterval is how often the server syncs its files. Zero means at each
 	// write, before the server acknowledges it. Otherwise a power failure, but
 	// not a killed process, may lose the messages of that time.
@@ -53,9 +57,15 @@ type Options struct {
 	// MaxBytes is the most disk space that the streams may use, in bytes. Zero
 	// means 1 GiB.
 	MaxBytes int64
+
+	// Timeouts
+
 	// StartTimeout is the longest that New waits for the server. Zero means
 	// 10 seconds.
 	StartTimeout time.Duration
+
+	// Reports
+
 	// Logger receives the server's log. If nil, nothing is logged.
 	Logger *slog.Logger
 }
