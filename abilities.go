@@ -75,6 +75,29 @@ type Rechecker interface {
 	Recheck(ctx context.Context, m module.Version) (damaged bool, err error)
 }
 
+// Remover is an optional ability of a [Storage]: to take back what it holds. A version
+// may be marked whether it is held or not, and a new mark takes the place of an older one.
+//
+// Concurrency, cancellation, atomicity: as for the other methods of a [Storage]. A body
+// that was opened before a Remove or an Evict is read to its end, or its Read fails.
+type Remover interface {
+	// Remove marks m as removed and deletes its files. From then on Open, Put and Commit
+	// return a [*BlockedError] with Removed and the reason, and Versions does not list m.
+	Remove(ctx context.Context, m module.Version, reason string) error
+	// Hide marks m as hidden, and changes nothing else: a handler leaves it out of lists
+	// and @latest, and serves it to clients that ask for that version.
+	Hide(ctx context.Context, m module.Version, reason string) error
+	// Restore takes the mark of m away, if it has one. What was removed is then not held
+	// until it is Put again. A store that recorded its hashes accepts the same content only.
+	Restore(ctx context.Context, m module.Version) error
+	// Marks returns the marks of a module's versions: whether each is Removed, and the
+	// Reason.
+	Marks(ctx context.Context, path string) (map[string]BlockedError, error)
+	// Evict deletes m without a mark, as if it had never been stored; what its source
+	// offers next is accepted. A mark that m has stays. An m that is not held is no error.
+	Evict(ctx context.Context, m module.Version) error
+}
+
 // SumDBUpstream is an optional ability of an [Upstream]: to proxy requests to a
 // checksum database.
 type SumDBUpstream interface {

@@ -28,18 +28,24 @@ func (e *MissingError) Unwrap() error { return e.Err }
 // Is reports whether target is [fs.ErrNotExist].
 func (e *MissingError) Is(target error) bool { return target == fs.ErrNotExist }
 
-// BlockedError says that policy forbids a version. The server answers 403 with
-// the reason.
+// BlockedError says that policy forbids a version, or that an operator took it back. The
+// server answers 403, or 410 if it was removed, with the reason.
 type BlockedError struct {
 	Path    string // module path
 	Version string // version or query; empty if the whole module is blocked
 	Reason  string // shown to the user
 	// Until is when the version may be served, for Retry-After; zero means never.
 	Until time.Time
+	// Removed says that an operator removed the version from the store, see [Remover].
+	Removed bool
 }
 
 func (e *BlockedError) Error() string {
-	return describe(e.Path, e.Version, "blocked", errors.New(e.Reason))
+	what := "blocked"
+	if e.Removed {
+		what = "removed"
+	}
+	return describe(e.Path, e.Version, what, errors.New(e.Reason))
 }
 
 // UnauthorizedError is what [Options].Allow returns for a client that has to log in.

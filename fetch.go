@@ -365,7 +365,7 @@ func (h *Handler) holds(ctx context.Context, m module.Version, files ...File) (b
 func (h *Handler) read(ctx context.Context, m module.Version, f File, most int64) ([]byte, error) {
 	obj, err := h.storage.Open(ctx, m, f)
 	if err != nil {
-		return nil, &storeError{err}
+		return nil, storeFault(err)
 	}
 	defer obj.Body.Close()
 	b, err := limit.ReadAll(obj.Body, most)
@@ -394,5 +394,5 @@ func (h *Handler) noteConflict(m module.Version, err error) error {
 		alarm(h.opts.Logger, "conflict", m, err)
 		return conflict
 	}
-	return &storeError{err}
+	return storeFault(err)
 }

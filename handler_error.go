@@ -92,6 +92,9 @@ func Status(err error) (code int, retryAfter time.Duration) {
 	case *MissingError:
 		return http.StatusNotFound, 0
 	case *BlockedError:
+		if e.Removed {
+			return http.StatusGone, 0
+		}
 		if e.Until.IsZero() {
 			return http.StatusForbidden, 0
 		}
@@ -169,10 +172,18 @@ func (x *exchange) describe(why string) string {
 	return printable(why, maxErrorBody-1)
 }
 
-// storageError tells "not held", which is nil, from a store that failed.
+// storageError tells "not held", which is nil, and "removed" from a store that failed.
 func storageError(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	return storeFault(err)
+}
+
+// storeFault tells "removed" from a store that failed.
+func storeFault(err error) error {
+	if removed, ok := errors.AsType[*BlockedError](err); ok && removed.Removed {
+		return removed
 	}
 	return &storeError{err}
 }

@@ -74,6 +74,8 @@ func TestStatus(t *testing.T) {
 		"not exist":                 {fs.ErrNotExist, 502, defaultRetry},
 		"not exist, of a file":      {&os.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, 502, defaultRetry},
 		"blocked":                   {&BlockedError{}, 403, 0},
+		"removed":                   {&BlockedError{Removed: true}, 410, 0},
+		"removed, by the store":     {storageError(fmt.Errorf("open: %w", &BlockedError{Removed: true})), 410, 0},
 		"invalid":                   {&InvalidError{Err: missing}, 502, 0},
 		"conflict":                  {&ConflictError{}, 502, 0},
 		"loop":                      {&LoopError{}, 502, 0},
@@ -122,7 +124,8 @@ func TestErrorsSayWhat(t *testing.T) {
 	}{
 		{&MissingError{Path: m.Path, Query: m.Version, Err: errors.New("no such tag")}, "example.com/m@v1.0.0: not found: no such tag"},
 		{&MissingError{Path: m.Path}, "example.com/m: not found"},
-		{&BlockedError{m.Path, m.Version, "CVE-1", time.Time{}}, "example.com/m@v1.0.0: blocked: CVE-1"},
+		{&BlockedError{Path: m.Path, Version: m.Version, Reason: "CVE-1"}, "example.com/m@v1.0.0: blocked: CVE-1"},
+		{&BlockedError{Path: m.Path, Version: m.Version, Reason: "CVE-1", Removed: true}, "example.com/m@v1.0.0: removed: CVE-1"},
 		{&BlockedError{Path: m.Path}, "example.com/m: blocked"},
 		{&InvalidError{m.Path, m.Version, errors.New("bad zip")}, "example.com/m@v1.0.0: invalid: bad zip"},
 		{&ConflictError{m, ZipFile, "h1:a", "h1:b"}, "example.com/m@v1.0.0: conflict: the .zip held is h1:a, the source now has h1:b"},

@@ -196,7 +196,7 @@ func (b *ledgerBook) adopt(ctx context.Context, m module.Version) (int64, error)
 		defer b.slots.Release()
 		obj, err := b.h.storage.Open(ctx, m, ZipFile)
 		if err != nil {
-			return 0, &storeError{err}
+			return 0, storeFault(err)
 		}
 		defer obj.Body.Close()
 		in, ok := obj.Body.(io.ReaderAt)

@@ -24,11 +24,12 @@ type versionCheck struct {
 	m    module.Version
 	base string
 
-	bound bool   // there is a record, perhaps a damaged one
-	want  record // what the record says
-	said  string // what .ziphash says
-	held  record // what the files are that are sound
-	mod   []byte // the .mod, if it is sound and may have a zip
+	bound    bool   // there is a record, perhaps a damaged one
+	restored bool   // it was removed and restored, and is to be Put again
+	want     record // what the record says
+	said     string // what .ziphash says
+	held     record // what the files are that are sound
+	mod      []byte // the .mod, if it is sound and may have a zip
 
 	read     int64 // bytes
 	problems []Problem
@@ -45,11 +46,19 @@ func (c *versionCheck) run() error {
 	if err := c.checkRecord(); err != nil {
 		return err
 	}
+	marks, err := c.readTaken(filepath.Dir(c.base))
+	if err != nil {
+		return err
+	}
+	if marks[c.m.Version].Removed {
+		return c.checkRemoved()
+	}
+	c.restored = marks[c.m.Version].Restored
 	there, err := c.checkMod()
 	if err != nil {
 		return err
 	}
-	if !there && !c.bound {
+	if !there && (!c.bound || c.restored) {
 		return c.checkStray()
 	}
 	if err := c.checkInfo(); err != nil {
@@ -100,7 +109,7 @@ func (c *versionCheck) checkMod() (bool, error) {
 		return false, err
 	}
 	if r == nil {
-		if c.bound {
+		if c.bound && !c.restored {
 			c.add(modExt, ProblemMissing, errRemoved)
 		}
 		return false, nil
@@ -143,6 +152,21 @@ func (p *prefix) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b)
 	p.kept = append(p.kept, b[:min(n, modzip.MaxGoMod-len(p.kept))]...)
 	return n, err
+}
+
+// checkRemoved looks for files of a version that was removed: its record is all that stays.
+func (c *versionCheck) checkRemoved() error {
+	for _, f := range []athens.File{athens.InfoFile, athens.ModFile, athens.ZipFile} {
+		r, err := c.open(ext(f))
+		if err != nil {
+			return err
+		}
+		if r != nil {
+			r.close()
+			c.add(ext(f), ProblemStray, errors.New("the version was removed; remove it again to delete its files"))
+		}
+	}
+	return nil
 }
 
 // checkStray looks for the zip of a version that is not held and never was. An

@@ -18,6 +18,9 @@ import (
 // a list which a crash or a full disk left behind is found without a walk: by the next
 // [New], and by the next write of a store that is still running.
 //
+// A second line names a version that is being evicted. To follow the note is to
+// finish that, and the removals that a kill has cut off.
+//
 // It is not synced: a process that is killed loses nothing that it wrote. A power cut can
 // lose the note, and Verify then reports a list that is [ProblemOutdated].
 const listNote = "list-"
@@ -92,10 +95,11 @@ func (s *Store) repairLists() {
 // repairList brings the list up to date that a note names, for a caller that has lock n,
 // and removes the note. A note that can't be followed now stays.
 func (s *Store) repairList(n int, note string) error {
-	modPath, err := s.readNote(note)
+	text, err := s.readNote(note)
 	if err != nil {
 		return err
 	}
+	modPath, evicted, _ := strings.Cut(text, "\n")
 	// A note that was cut off was followed by nothing.
 	if note == s.note(n, modPath) {
 		dir, err := s.folder(modPath)
@@ -103,6 +107,9 @@ func (s *Store) repairList(n int, note string) error {
 			return err
 		}
 		if _, err := s.fs.Stat(dir); err == nil {
+			if err := s.wipeLeft(modPath, dir, evicted); err != nil {
+				return err
+			}
 			written, err := s.writeList(n, modPath, dir)
 			if err == nil && written {
 				err = durable.SyncDir(s.fs, dir)

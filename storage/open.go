@@ -49,6 +49,9 @@ func (s *Store) find(m module.Version, f athens.File) (k known, err error) {
 	if k.base, err = s.base(m); err != nil {
 		return k, fault("open", m, err)
 	}
+	if err := s.removal(m, k.base); err != nil {
+		return k, s.refused("open", m, err)
+	}
 	if f == athens.ModFile {
 		return k, nil // opening it is looking
 	}
@@ -71,6 +74,9 @@ func (s *Store) open(m module.Version, k known, f athens.File) (*athens.Object, 
 	if isAbsent(err) {
 		if err := s.alive(); err != nil {
 			return nil, fault("open", m, err)
+		}
+		if err := s.removal(m, k.base); err != nil { // since it was remembered
+			return nil, s.refused("open", m, err)
 		}
 		return nil, absent(m, f)
 	}

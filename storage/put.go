@@ -46,6 +46,9 @@ func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mo
 
 // run stores the version, for a caller that has the module's lock.
 func (p *put) run(ctx context.Context) error {
+	if err := p.removal(p.m, p.base); err != nil {
+		return err
+	}
 	held, err := p.exists(p.base + ext(athens.ModFile))
 	if err != nil {
 		return err
@@ -54,6 +57,9 @@ func (p *put) run(ctx context.Context) error {
 		err = p.again(ctx)
 	} else {
 		err = p.first(ctx)
+	}
+	if err == nil {
+		err = p.putAgain(p.lock, p.m, p.base)
 	}
 	if err == nil {
 		err = p.finish()
@@ -102,7 +108,7 @@ type put struct {
 func (p *put) fault(ctx context.Context, err error) error {
 	var conflict *athens.ConflictError
 	var invalid *athens.InvalidError
-	if err == nil || errors.As(err, &conflict) || errors.As(err, &invalid) || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if err == nil || errors.As(err, &conflict) || errors.As(err, &invalid) || isRemoved(err) || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return err
 	}
 	return fault("put", p.m, err)

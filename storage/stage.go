@@ -169,8 +169,11 @@ func (st *stage) Commit(ctx context.Context, m module.Version, h1 string) error 
 		st.s.repairLists()
 		return nil
 	case errors.Is(err, errNotPut):
+		if err := st.s.removal(m, base); err != nil {
+			return st.s.refused("commit", m, err)
+		}
 		return absent(m, athens.ModFile)
-	case errors.As(err, &conflict), ctx.Err() != nil && errors.Is(err, ctx.Err()):
+	case errors.As(err, &conflict), isRemoved(err), ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return err
 	}
 	return fault("commit", m, err)
@@ -239,6 +242,9 @@ func (c *commitment) adopt(ctx context.Context) (has bool, err error) {
 		return false, err
 	}
 	defer unlock()
+	if err := c.s.removal(c.m, c.base); err != nil {
+		return false, err
+	}
 	if has, err := c.look(); has || err != nil {
 		return has, err
 	}

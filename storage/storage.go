@@ -2,6 +2,7 @@
 // command gives its own download cache and that GOPROXY=file://DIR serves:
 //
 //	DIR/example.com/!mod/@v/list            the versions held
+//	DIR/example.com/!mod/@v/taken           which versions were removed or hidden
 //	DIR/example.com/!mod/@v/v1.0.0.info     metadata
 //	DIR/example.com/!mod/@v/v1.0.0.mod      go.mod; where it is, the version is held
 //	DIR/example.com/!mod/@v/v1.0.0.ziphash  the zip's h1
@@ -37,6 +38,13 @@
 // held. The record stays, so that Put and Commit accept the same content only, and
 // otherwise fail with an [athens.ConflictError]. If the record itself is damaged, they
 // fail until it is in quarantine too.
+//
+// # Versions taken back
+//
+// [Store.Remove] deletes the files of a version, and Open, Put and Commit refuse it until
+// [Store.Restore]. [Store.Hide] takes a version out of the list. The marks are in one file
+// of the module's folder, which all processes read. A process that had a file in memory
+// serves it for a tenth of a second more. [Store.Evict] deletes a version without a mark.
 //
 // # Several processes
 //
@@ -115,6 +123,7 @@ var (
 	_ athens.Lister     = (*Store)(nil)
 	_ athens.Rechecker  = (*Store)(nil)
 	_ athens.SumDBStore = (*Store)(nil)
+	_ athens.Remover    = (*Store)(nil)
 )
 
 // NewDisk opens the store in a folder of the operating system and makes the

@@ -205,7 +205,7 @@ func (v *verifier) jobs(modPath, dir string, names []string, send func(func() re
 func sortNames(modPath string, names []string) (versions, strays []string) {
 	seen := map[string]bool{}
 	for _, name := range names {
-		v, ok := "", name == listName || theirs(name)
+		v, ok := "", name == listName || name == takenName || theirs(name)
 		for _, ext := range []string{".info", ".mod", ".zip", hashExt, recordExt} {
 			if version, is := versionOf(modPath, name, ext); is {
 				v, ok = version, true
@@ -237,6 +237,10 @@ func (v *verifier) folder(modPath, dir string, strays []string) result {
 		if v.there(dir, name) {
 			r.Problems = append(r.Problems, Problem{File: name, Kind: ProblemStray, Err: errors.New("not a file of a version")})
 		}
+	}
+	if _, err := v.readTaken(dir); err != nil {
+		r.Problems = append(r.Problems, Problem{File: takenName, Kind: ProblemDamaged, Err: err})
+		return r
 	}
 	same, _, err := v.listed(modPath, dir)
 	if err == nil && !same {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/athens-go/athens"
 	"golang.org/x/mod/module"
@@ -46,6 +47,13 @@ func (s *Store) versions(path, dir string) ([]string, error) {
 			list = append(list, v)
 		}
 	}
+	marks, err := s.readTaken(dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(marks) > 0 { // a kill may have left the .mod of a removed one
+		list = slices.DeleteFunc(list, func(v string) bool { return marks[v].Removed })
+	}
 	semver.Sort(list)
 	return list, nil
 }
@@ -83,13 +91,18 @@ func (s *Store) writeList(n int, path, dir string) (written bool, err error) {
 }
 
 // listed returns what a module's list must contain, and whether it does. As in the
-// go command's own cache it names all versions held, pseudo-versions too: @latest
-// of file:// is found among them. A module without versions needs no list.
+// go command's own cache it names all versions held that are not hidden, pseudo-versions
+// too: @latest of file:// is found among them. A module without versions needs no list.
 func (s *Store) listed(path, dir string) (same bool, data []byte, err error) {
 	versions, err := s.versions(path, dir)
 	if err != nil {
 		return false, nil, err
 	}
+	marks, err := s.readTaken(dir)
+	if err != nil {
+		return false, nil, err
+	}
+	versions = slices.DeleteFunc(versions, func(v string) bool { mark, taken := marks[v]; return taken && !mark.Restored })
 	data = make([]byte, 0, 16*len(versions))
 	for _, v := range versions {
 		data = append(append(data, v...), '\n')

@@ -57,6 +57,14 @@ var bugs = map[string][]string{
 	"sumdb-apart":    {"sumdb is listed"},
 	"sumdb-bad":      {"sumdb takes any name", "sumdb takes any size"},
 	"sumdb-canceled": {"sumdb-canceled Get", "sumdb-canceled Put"},
+	"remove": {"remove forgets the reason", "remove is fs.ErrNotExist", "remove lists it", "remove of put", "remove of commit",
+		"remove keeps the files", "restore forgets"},
+	"remove-unheld": {"remove-unheld is an error", "remove of put"},
+	"remove-reader": {"remove-reader"},
+	"remove-race":   {"remove of put"},
+	"hide":          {"hide removes", "hide forgets the reason", "restore forgets"},
+	"evict":         {"evict marks", "evict remembers", "evict takes all", "evict of nothing is an error"},
+	"remove-reopen": {"reopen"},
 }
 
 // toys opens toys with that bug on one medium.

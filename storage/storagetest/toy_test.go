@@ -23,6 +23,7 @@ type medium struct {
 	versions map[module.Version]*entry
 	lists    map[string][]string
 	sums     map[string][]byte
+	marks    map[module.Version]athens.BlockedError
 	looks    int // Opens so far
 	arrived  int // Puts and Commits that came to where they can be raced
 }
@@ -41,7 +42,7 @@ type toy struct {
 }
 
 func newMedium() *medium {
-	return &medium{versions: map[module.Version]*entry{}, lists: map[string][]string{}}
+	return &medium{versions: map[module.Version]*entry{}, lists: map[string][]string{}, marks: map[module.Version]athens.BlockedError{}}
 }
 
 // pause unlocks the medium until done, which runs with the lock, is true or
@@ -84,6 +85,9 @@ func (t *toy) Open(ctx context.Context, m module.Version, f athens.File) (*athen
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.looks++
+	if err := t.removal(m, "open"); err != nil {
+		return nil, err
+	}
 	var data []byte
 	if e := t.versions[t.key(m)]; e != nil {
 		data = map[athens.File][]byte{athens.InfoFile: e.info, athens.ModFile: e.mod, athens.ZipFile: e.zip}[f]
@@ -123,6 +127,9 @@ func (t *toy) Put(ctx context.Context, m module.Version, info *athens.Info, mod 
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := t.removal(m, "put"); err != nil {
+		return err
+	}
 	key := t.key(m)
 	e := t.versions[key]
 	if t.bug == "put-race" {
@@ -276,6 +283,9 @@ func (s *toyStage) Commit(ctx context.Context, m module.Version, h1 string) erro
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.removal(m, "commit"); err != nil {
+		return err
+	}
 	e := s.versions[s.key(m)]
 	switch {
 	case s.closed:
