@@ -14,20 +14,20 @@ import (
 	"github.com/athens-go/athens/internal/modcheck"
 )
 
-// question is something that is asked of a source and whose answer changes.
+// question is asked of a source, and its answer changes.
 type question struct {
 	op    string // "list", "latest", "query", "there", "sumdb", "proved", or a file's extension
 	path  string
 	query string
 }
 
-// fileQuestion is whether a version has a file, of which only "no" is
-// remembered here: files are the store's business.
+// fileQuestion is the question whether a version has a file. Only "no" is remembered here,
+// since files are kept in the store.
 func fileQuestion(m module.Version, f File) question {
 	return question{f.String(), m.Path, m.Version}
 }
 
-// answer is what a source said to a question.
+// answer is a source's answer to a question.
 type answer struct {
 	versions  []string             // list
 	info      *Info                // latest, query; shared, so it is not changed
@@ -35,29 +35,29 @@ type answer struct {
 	retracted modcheck.Retractions // retractions
 	missing   error                // the definite "not found"
 
-	at      time.Time // when it was said
-	failed  time.Time // when the source was last asked in vain
-	err     error     // why that failed
+	at      time.Time // when the source gave it
+	failed  time.Time // when the source last failed
+	err     error     // why it failed
 	retryAt time.Time // when the source may be asked again after that
 
-	remembered bool // it is not what the source said just now; set for the caller only
+	remembered bool // the source did not give it just now; set for the caller only
 }
 
-// fromMemory returns the answer, marked as one that no source gave just now.
+// fromMemory returns the answer, marked as remembered.
 func (a answer) fromMemory() answer {
 	a.remembered = true
 	return a
 }
 
-// good reports whether the source ever answered.
+// good reports whether the source has ever answered.
 func (a *answer) good() bool { return !a.at.IsZero() }
 
-// usable reports whether the source ever answered with something that outlives its
-// time: "not found" does not.
+// usable reports whether the answer may be given after its time is over. A "not found" may
+// not.
 func (a *answer) usable() bool { return a.good() && a.missing == nil }
 
-// size is the memory in bytes that a question and its answer refer to. Errors hold
-// more than their text, and an .info more than its strings.
+// size estimates the memory of a question and its answer, in bytes. Errors hold more than
+// their text, and an .info more than its strings.
 func (a *answer) size(q question) int64 {
 	n := len(q.op) + len(q.path) + len(q.query) + cap(a.body)
 	for _, v := range a.versions {
@@ -81,17 +81,17 @@ func (a *answer) size(q question) int64 {
 	return int64(n)
 }
 
-// answers remembers what sources said and, of questions asked at the same time, asks
-// each once.
+// answers remembers what sources answered. A question that several clients ask at the same
+// time is put to its source once.
 type answers struct {
 	opts  *Options
 	calls *flight.Calls[questionKey, answer]
 	known *cache.Cache[question, answer]
-	quiet *cache.Cache[string, struct{}] // sources that have kept somebody waiting, see ask
+	quiet *cache.Cache[string, struct{}] // sources that clients waited for in vain, see ask
 }
 
-// questionKey keeps questions of servers out of the flights of clients, as
-// flightKey does.
+// questionKey keeps questions that came through other servers apart from those of clients,
+// as flightKey does.
 type questionKey struct {
 	question
 	chain string
@@ -106,13 +106,13 @@ func newAnswers(ctx context.Context, opts *Options) *answers {
 	}
 }
 
-// get returns what is remembered.
+// get returns the remembered answer; it is zero if there is none.
 func (as *answers) get(q question) answer {
 	a, _ := as.known.Get(q)
 	return a
 }
 
-// put remembers a, and forgets what was not used for the longest time.
+// put remembers a. It may drop answers that have not been used for a long time.
 func (as *answers) put(q question, a answer) {
 	as.known.Put(q, a)
 }
@@ -141,9 +141,9 @@ func (as *answers) remember(q question, err error) {
 	}
 }
 
-// standIn lets what is kept in the store answer q at once, while the source is
-// asked, when its own last answer is too old for that or there is none. A
-// refusal stands.
+// standIn makes body, which the store has, the answer that q gets at once while the source
+// is asked. It does so if there is no answer, or if the last one is too old for that. A
+// refusal still counts.
 func (as *answers) standIn(q question, body []byte) {
 	a := as.get(q)
 	if a.missing != nil || refused(a.err) || a.good() && time.Since(a.at) < as.opts.ListTTL+as.opts.StaleTTL {
@@ -156,28 +156,28 @@ func (as *answers) standIn(q question, body []byte) {
 	as.put(q, a)
 }
 
-// refused reports whether err is a source's answer rather than its absence: what
-// is held serves when a source is down or a repository vanished, not otherwise.
+// refused reports whether a source refuses to answer. Held versions are served when a
+// source is down or a repository is gone, but not when the source refuses.
 func refused(err error) bool {
 	_, missing := outermost(err).(*MissingError)
 	return Final(err) && !missing
 }
 
-// Refresh forgets what sources said about a module: the next question for its list,
-// @latest or a query asks its source, and what was not found is looked for again. What
-// is held stays. While the source can't be asked, its last answers still serve.
+// Refresh forgets what sources answered about a module: the next request for its list,
+// @latest or a query asks its source, and so does one for a version that was not found.
+// Held versions stay. While the source can't be asked, its last answers are still given.
 func (h *Handler) Refresh(path string) {
 	h.answers.put(question{op: "refresh", path: path}, answer{at: time.Now()})
 }
 
-// refreshed reports whether Refresh was called for a module since at.
+// refreshed reports whether Refresh was called for a module at that time or later.
 func (as *answers) refreshed(path string, at time.Time) bool {
 	called := as.get(question{op: "refresh", path: path})
 	return called.good() && !called.at.Before(at)
 }
 
-// contradicted reports whether a "not found" of that time is out of date: the module
-// was refreshed since, or a newer answer names what was missing.
+// contradicted reports whether a "not found" of that time is out of date: the module has
+// been refreshed since, or a newer list names the missing version.
 func (as *answers) contradicted(q question, at time.Time) bool {
 	if as.refreshed(q.path, at) {
 		return true
@@ -195,8 +195,8 @@ func (as *answers) contradicted(q question, at time.Time) bool {
 	return q.query != "" && slices.Contains(list.versions, q.query)
 }
 
-// named drops every "not found" that an answer of @latest or a query has contradicted.
-// For lists, contradicted looks the other way round: a list names many versions.
+// named drops every "not found" that an answer to @latest or a query contradicts. Lists
+// name many versions, so contradicted looks into the list instead.
 func (as *answers) named(path string, a answer) {
 	if a.info == nil {
 		return
@@ -212,8 +212,9 @@ func (as *answers) named(path string, a answer) {
 	}
 }
 
-// renews reports whether a remembered answer does not count: something has happened
-// since, or the client wants to know it anew and the last time is long enough ago.
+// renews reports whether a remembered answer must not be used: it is contradicted, the
+// module was refreshed since, or the client wants a new answer and the last one is old
+// enough for that.
 func (as *answers) renews(q inquiry, last answer) bool {
 	switch {
 	case q.anew && time.Since(last.at) >= forceInterval:

@@ -14,22 +14,22 @@ import (
 	"github.com/athens-go/athens/internal/protocol"
 )
 
-// inquiry is a question and how it is put to its source.
+// inquiry is a question with the circumstances in which a client asks it.
 type inquiry struct {
 	question
 	chain string
-	// source is whose silence counts: the upstream, or a host of version control.
+	// source names what may be silent: the upstream, or a host of version control.
 	source string
-	// spare, which may be nil, reports whether the store can answer instead.
+	// spare reports whether the store can answer instead; nil means that it can't.
 	spare func() bool
-	// anew says that the client wants no remembered answer.
+	// anew says that the client does not accept a remembered answer.
 	anew bool
 }
 
-// forceInterval is how often clients can have one question put to its source anew.
+// forceInterval is how often clients can force the source to be asked one question.
 const forceInterval = 5 * time.Second
 
-// maxRetryAfter bounds how long a source is not asked because it said so.
+// maxRetryAfter bounds the Retry-After of a source that is obeyed.
 const maxRetryAfter = time.Hour
 
 // ask returns a fresh answer to q from memory, otherwise the source's answer from ask, which
@@ -54,7 +54,7 @@ func (as *answers) ask(ctx context.Context, q inquiry, ask func(context.Context)
 		ctx, cancel := context.WithTimeout(ctx, as.opts.FetchTimeout)
 		defer cancel()
 		if a := as.get(q.question); a.at.After(last.at) || a.failed.After(last.failed) {
-			return a.fromMemory(), nil // learned since the caller looked
+			return a.fromMemory(), nil // another call has ended since the caller looked
 		}
 		if anew {
 			info := RequestInfoFrom(ctx)
@@ -87,7 +87,7 @@ func (as *answers) ask(ctx context.Context, q inquiry, ask func(context.Context)
 	return answer{err: err}
 }
 
-// errSilent is why an older answer serves: the source has not answered yet.
+// errSilent is why a client gets an older answer: the source has not answered yet.
 var errSilent error = silentError{}
 
 type silentError struct{}
@@ -97,7 +97,7 @@ func (silentError) Error() string { return "it has not answered yet" }
 // Timeout makes it a timeout, see [UnavailableError].
 func (silentError) Timeout() bool { return true }
 
-// patience is how long a client waits for a source although there is another answer.
+// patience is how long a client waits for a source when there is an older answer.
 func (as *answers) patience(source string) time.Duration {
 	if _, quiet := as.quiet.Get(source); quiet {
 		return 0
@@ -105,8 +105,8 @@ func (as *answers) patience(source string) time.Duration {
 	return as.opts.StaleAfter
 }
 
-// heard notes how a source has answered: a silent one that fails in the end is still
-// not waited for, for a while.
+// heard notes that a source has answered, so that clients wait for it again. If a silent
+// source fails in the end, clients still don't wait for it for DownTTL.
 func (as *answers) heard(source string, err error) {
 	if err == nil || Final(err) {
 		as.quiet.Delete(source)
@@ -115,8 +115,8 @@ func (as *answers) heard(source string, err error) {
 	}
 }
 
-// learn remembers what a source said, or that it could not be asked. It returns
-// what is known now; the error is a refusal.
+// learn remembers what a source answered, or that it failed. It returns the answer that
+// is known now; an error means that the source refuses.
 func (as *answers) learn(q question, a answer, err error) (answer, error) {
 	now := time.Now()
 	switch e := outermost(err).(type) {
@@ -124,8 +124,8 @@ func (as *answers) learn(q question, a answer, err error) (answer, error) {
 	case *MissingError:
 		a, err = answer{missing: e}, nil
 	case *LoopError:
-		return answer{}, err // for this chain of servers only
-	case *BlockedError, *InvalidError: // not an outage: what was said before is no more
+		return answer{}, err // it concerns this chain of servers only
+	case *BlockedError, *InvalidError: // not an outage: earlier answers no longer count
 		as.put(q, answer{failed: now, retryAt: now.Add(as.opts.DownTTL), err: err})
 		return answer{}, err
 	}
@@ -133,9 +133,9 @@ func (as *answers) learn(q question, a answer, err error) (answer, error) {
 		a.at = now
 		as.named(q.path, a)
 	} else {
-		a = as.get(q) // perhaps good, but old
+		a = as.get(q) // it may be good, but old
 		if a.missing != nil {
-			a = answer{} // an old "not found" says nothing about now
+			a = answer{} // an old "not found" may be wrong by now
 		}
 		a.failed, a.err, a.retryAt = now, err, now.Add(max(as.opts.DownTTL, min(retryAfter(err), maxRetryAfter)))
 	}
@@ -146,8 +146,7 @@ func (as *answers) learn(q question, a answer, err error) (answer, error) {
 	return a, nil
 }
 
-// retryAfter is what the source of an outage says of when to ask again; zero if it
-// says nothing.
+// retryAfter returns the Retry-After of a source that is unavailable, or zero.
 func retryAfter(err error) time.Duration {
 	if e, ok := outermost(err).(*UnavailableError); ok {
 		return e.RetryAfter
@@ -155,7 +154,8 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// failure is why there is no answer, or that it was "not found".
+// failure returns the error that a has in place of an answer: "not found", or why the
+// source could not be asked.
 func (a *answer) failure() error {
 	switch {
 	case a.missing != nil:
@@ -164,7 +164,7 @@ func (a *answer) failure() error {
 		return nil
 	}
 	if e, ok := a.err.(*UnavailableError); ok && e.RetryAfter > 0 {
-		left := *e // the client is told what is left of it
+		left := *e // the client is told the remaining time
 		left.RetryAfter = max(time.Until(a.retryAt), time.Second)
 		return &left
 	}
@@ -186,8 +186,8 @@ func noCache(header http.Header) bool {
 	return false
 }
 
-// ask puts a question about the module to its source. Spare, which may be nil, reports
-// whether the store can answer instead.
+// ask asks the source a question about the module. Spare reports whether the store can
+// answer instead; nil means that it can't.
 func (x *exchange) ask(src source, q question, spare func() bool, ask func(context.Context) (answer, error)) answer {
 	a := x.h.answers.ask(x.r.Context(), inquiry{
 		question: q, chain: x.chainTo(src), source: src.host(q.path), spare: spare, anew: noCache(x.r.Header),
@@ -210,7 +210,7 @@ func (x *exchange) sourceList(spare func() bool) ([]string, error) {
 		a.versions, err = src.Versions(op.ctx, m.Path)
 		x.h.seenList(op.ctx, m.Path, a.versions)
 		if err == nil && len(a.versions) == 0 && src.vcs {
-			// No tags: a module all the same, or no module at all?
+			// A module without tags, or no module at all?
 			_, latestErr := src.Resolve(op.ctx, m.Path, "latest")
 			if missing, ok := outermost(latestErr).(*MissingError); ok {
 				err = &MissingError{Path: m.Path, Err: missing.Err}
@@ -221,8 +221,7 @@ func (x *exchange) sourceList(spare func() bool) ([]string, error) {
 	return a.versions, a.failure()
 }
 
-// resolve asks the source which version a query means. Spare reports whether the store
-// can tell.
+// resolve asks the source which version a query means. Spare is as for ask.
 func (x *exchange) resolve(op, query string, spare func() bool) (*Info, error) {
 	m := module.Version{Path: x.req.Module.Path, Version: query}
 	src, err := x.h.sourceOf(x.r.Context(), m, x.route)
@@ -253,10 +252,10 @@ func (x *exchange) resolve(op, query string, spare func() bool) (*Info, error) {
 // chainTo returns the chain for questions to src.
 func (x *exchange) chainTo(src source) string { return src.key(module.Version{}, x.chain).chain }
 
-// noneFits reports whether err, a source's answer to a query, says that no version of
-// a module fits whose repository is there: then no held version is the answer either.
-// Without its repository, held versions are. An upstream that knows no queries, such
-// as a folder of files, answers "not found" to all of them.
+// noneFits reports whether err, a source's answer to a query, means that the module's
+// repository exists and has no version that fits. Then no held version answers the query
+// either; if the repository is gone, a held version does. For an upstream it is false: one
+// that supports no queries, such as a folder of files, answers "not found" to all of them.
 func (x *exchange) noneFits(err error) bool {
 	if _, missing := outermost(err).(*MissingError); !missing {
 		return false
@@ -269,7 +268,7 @@ func (x *exchange) noneFits(err error) bool {
 	a := x.ask(src, question{op: "there", path: m.Path}, nil, func(ctx context.Context) (answer, error) {
 		ctx = x.h.onward(ctx, src, x.chainTo(src))
 		_, err := src.Versions(ctx, m.Path)
-		if err != nil { // one odd tag can spoil the list
+		if err != nil { // an odd tag can make the list fail
 			_, err = src.Resolve(ctx, m.Path, "HEAD")
 		}
 		return answer{}, err
@@ -277,13 +276,14 @@ func (x *exchange) noneFits(err error) bool {
 	return a.failure() == nil
 }
 
-// opRetractions is the question for what a version's .mod retracts. It never changes.
+// opRetractions is the question which versions a version's .mod retracts. The answer never
+// changes.
 const opRetractions = "retractions"
 
-// retractions returns what the latest of some versions retracts, as the go command
-// reads it: retractions that were withdrawn later do not count, and those of the latest
-// version itself do. Fetch says that its .mod may be got from the source; what is not to
-// be had retracts nothing.
+// retractions returns what the latest of some versions retracts, as the go command reads
+// it: retractions that were withdrawn later do not count, and a version can retract itself.
+// If fetch is set, the .mod may be fetched from the source. A .mod that can't be read
+// retracts nothing.
 func (x *exchange) retractions(versions []string, fetch bool) modcheck.Retractions {
 	m := module.Version{Path: x.req.Module.Path, Version: latestOf(versions)}
 	if m.Version == "" {
@@ -309,8 +309,8 @@ func (x *exchange) retractions(versions []string, fetch bool) modcheck.Retractio
 	return a.retracted
 }
 
-// latestOf returns the version that says what is retracted: "latest" as if nothing was,
-// which is "+incompatible" only if all are.
+// latestOf returns the version whose .mod says what is retracted: what "latest" would mean
+// if nothing was retracted. It is "+incompatible" only if all versions are.
 func latestOf(versions []string) string {
 	compatible := slices.DeleteFunc(slices.Clone(versions), func(v string) bool { return strings.HasSuffix(v, "+incompatible") })
 	if len(compatible) > 0 {

@@ -34,13 +34,13 @@ func (x *exchange) serveList() error {
 	return x.serveAnswer("text/plain; charset=utf-8", x.maxAge(), []byte(b.String()))
 }
 
-// list returns the versions that may be listed. What its source lists no longer is
-// served to those who pin it, and chosen by nobody else.
+// list returns the versions that may be listed. A held version that its source no longer
+// lists is not among them: clients that pin it still get it, and no query chooses it.
 func (x *exchange) list() ([]string, error) {
 	path := x.req.Module.Path
 	if x.route.Blocked != "" {
 		x.outcome = OutcomeBlocked
-		return nil, nil // none is left; an error would end a "go list -m -u all" of a graph that mentions one
+		return nil, nil // an error would end a "go list -m -u all" of a graph that mentions the module
 	}
 	held := sync.OnceValues(x.held)
 	versions, err := x.sourceList(func() bool { versions, err := held(); return err == nil && len(versions) > 0 })
@@ -65,7 +65,7 @@ func (x *exchange) list() ([]string, error) {
 	return listed, x.policy
 }
 
-// held returns the versions that are held of the module.
+// held returns the versions of the module that the store holds.
 func (x *exchange) held() ([]string, error) {
 	versions, err := x.h.storage.Versions(x.r.Context(), x.req.Module.Path)
 	if err != nil {
@@ -74,8 +74,8 @@ func (x *exchange) held() ([]string, error) {
 	return versions, nil
 }
 
-// blocked returns why a version of the module may not be served: policy forbids
-// it, or could not be asked.
+// blocked returns why a version of the module may not be served: the policy forbids it,
+// or failed.
 func (x *exchange) blocked(version string) error {
 	m := module.Version{Path: x.req.Module.Path, Version: version}
 	route, err := x.h.route(x.r.Context(), m)
@@ -85,8 +85,8 @@ func (x *exchange) blocked(version string) error {
 	return err
 }
 
-// mayNotServe reports whether a version is blocked, and notes in x.policy that
-// policy could not be asked.
+// mayNotServe reports whether a version may not be served, and keeps a failure of the
+// policy in x.policy.
 func (x *exchange) mayNotServe(version string) bool {
 	err := x.blocked(version)
 	if _, blocked := outermost(err).(*BlockedError); err != nil && !blocked {
@@ -95,8 +95,8 @@ func (x *exchange) mayNotServe(version string) bool {
 	return err != nil
 }
 
-// serveLatest answers @latest. If the source's answer is blocked, it is the
-// highest version left.
+// serveLatest answers @latest. If the version that the source names is blocked, the
+// answer is the highest one that is not.
 func (x *exchange) serveLatest() error {
 	if x.route.Blocked != "" {
 		return x.serveNoUpgrade(x.route.Blocked)
@@ -134,7 +134,8 @@ func (x *exchange) serveLatest() error {
 }
 
 // serveHighestLeft answers @latest when the latest version is blocked, or a query for a
-// prefix when the latest version with it is too young. What that retracts is not chosen in its place.
+// prefix when the latest version with that prefix is too young. It chooses none of the
+// versions that the latest one retracts.
 func (x *exchange) serveHighestLeft(latest, prefix string, blocked *BlockedError) error {
 	listed, err := x.list()
 	if err != nil {
@@ -151,10 +152,10 @@ func (x *exchange) serveHighestLeft(latest, prefix string, blocked *BlockedError
 	return x.serveNoUpgrade(blocked.Reason)
 }
 
-// serveNoUpgrade answers @latest of a module of which no version may be served: with
-// its lowest one, which is no upgrade for anybody. An error would end "go list -m -u
-// all" of a graph that mentions the module, and after a 404 a client would ask
-// elsewhere. The .zip of that version is refused with the reason.
+// serveNoUpgrade answers @latest of a module all of whose versions are blocked, with the
+// lowest version, which is an upgrade for no client. An error would end a "go list -m -u
+// all" of a graph that mentions the module, and after a 404 a client would ask elsewhere.
+// The .zip of that version is refused with the reason.
 func (x *exchange) serveNoUpgrade(reason string) error {
 	blocked := &BlockedError{Path: x.req.Module.Path, Version: "latest", Reason: reason}
 	versions, err := x.sourceList(nil)
@@ -224,9 +225,10 @@ func (x *exchange) serveQuery() error {
 	return x.serveVersion(version, info)
 }
 
-// serveVersion answers a query with the version it means. What is held has the
-// last word on it, but for what the answer depends on, which only the source that
-// chose the version says; info may be nil if the version is held, or can be fetched.
+// serveVersion answers a query with the version that it means. A held .info takes
+// precedence over info, the source's answer, except for its Origin: that says what the
+// choice of the version depended on. Info may be nil if the version is held or can be
+// fetched.
 func (x *exchange) serveVersion(version string, info *Info) error {
 	m := module.Version{Path: x.req.Module.Path, Version: version}
 	if info != nil {
@@ -278,14 +280,14 @@ func (x *exchange) serveAnswer(contentType, cacheControl string, body []byte) er
 	return x.serveContent(contentType, cacheControl, "", time.Time{}, bytes.NewReader(body), int64(len(body)))
 }
 
-// maxAge is how long clients may keep what changes.
+// maxAge is the Cache-Control of answers that change.
 func (x *exchange) maxAge() string {
 	return "max-age=" + strconv.Itoa(int(x.h.opts.ListTTL.Seconds()))
 }
 
-// highest returns the version that "latest" means among versions: the highest
-// release, else the highest pre-release, else the highest pseudo-version. Only
-// those count that ok, which may be nil, agrees to.
+// highest returns the version that "latest" means among versions: the highest release,
+// otherwise the highest pre-release, otherwise the highest pseudo-version. It leaves out
+// versions for which ok returns false; ok may be nil.
 func highest(versions []string, ok func(string) bool) string {
 	best, bestRank := "", -1
 	for _, v := range versions {
@@ -303,8 +305,8 @@ func highest(versions []string, ok func(string) bool) string {
 	return best
 }
 
-// heldFor returns the held version that the query means as far as that can be told
-// without the source: a version prefix or a commit.
+// heldFor returns the held version that the query means, or "". Only a version prefix or
+// a commit can be resolved without the source.
 func (x *exchange) heldFor(held []string) string {
 	query := x.req.Module.Version
 	if isPrefix(query) {
@@ -327,9 +329,9 @@ func isPrefix(query string) bool {
 }
 
 // heldInfo returns the held .info of a version with the Origin of info, the source's
-// answer to a query: a branch, a tag or a list of tags, on which the version itself
-// does not depend. It returns nil if the version is not held, if the two contradict
-// each other, or if an upstream leaves the Origin out.
+// answer to a query. That Origin names the branch, tag or list of tags that the answer
+// depends on; the held one does not. It returns nil if the version is not held, if the two
+// contradict each other, or if an upstream leaves the Origin out.
 func (x *exchange) heldInfo(m module.Version, info *Info) ([]byte, error) {
 	src, err := x.h.sourceOf(x.r.Context(), m, x.route)
 	if err != nil || info.Origin == nil && !src.vcs {
@@ -337,11 +339,11 @@ func (x *exchange) heldInfo(m module.Version, info *Info) ([]byte, error) {
 	}
 	data, err := x.h.read(x.r.Context(), m, InfoFile, maxInfo)
 	if err != nil {
-		return nil, nil // it is not held, or serveHeld meets the store's failure too
+		return nil, nil // it is not held, or serveHeld reports the store's failure
 	}
 	var (
 		held   Info
-		fields map[string]json.RawMessage // with those that this package does not know
+		fields map[string]json.RawMessage // including fields that this package does not know
 	)
 	if json.Unmarshal(data, &held) != nil || json.Unmarshal(data, &fields) != nil {
 		return nil, nil // serveHeld serves it as it is

@@ -20,16 +20,16 @@ import (
 
 var errNoSumDB = errors.New("this server does not proxy that checksum database")
 
-// serveSumDB answers a checksum database request from what is kept, or passes it
-// on to the upstream. Clients of a server that does neither will ask the
-// database themselves. What is blocked is looked up like the rest: its .mod is
-// served, and a go command verifies that.
+// serveSumDB answers a request to a checksum database from the store, or passes it on to
+// the upstream. Without both it answers 404, and clients ask the database themselves.
+// Blocked versions are looked up like others, because their .mod is served and a go
+// command verifies it.
 func (x *exchange) serveSumDB() error {
 	if x.h.book.carries(x.req.DB) {
 		return x.serveLedger()
 	}
-	// Neither what is looked up nor the database's name may tell of a
-	// private module.
+	// Neither the module nor the database's name may tell the upstream of a private
+	// module.
 	private, err := x.h.mentionsPrivate(x.r.Context(), x.req.DB)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (x *exchange) serveSumDB() error {
 
 // sumDBAnswer returns the answer from the store, from memory or from the upstream.
 func (x *exchange) sumDBAnswer() (sumAnswer, error) {
-	// Parsed paths have one spelling, so this is just what was understood.
+	// A path that was parsed has one spelling, so this is the path that was understood.
 	q := sumDBQuestion{db: x.req.DB, path: strings.TrimPrefix(x.r.URL.Path, "/"), module: x.req.Module, chain: x.chain}
 	switch {
 	case x.h.sums == nil:
@@ -79,8 +79,8 @@ type sumDBQuestion struct {
 	chain  string
 }
 
-// askSumDB asks the upstream once for all clients that wait, and remembers the answer for a
-// while, as check returns it. Check may be nil.
+// askSumDB asks the upstream once for all clients that wait. It remembers the answer that
+// check makes of the upstream's for a while; check may be nil.
 func (h *Handler) askSumDB(ctx context.Context, q sumDBQuestion, check func(context.Context, []byte) ([]byte, error)) (sumAnswer, error) {
 	up, ok := h.opts.Upstream.(SumDBUpstream)
 	if !ok {
@@ -102,26 +102,26 @@ func (h *Handler) askSumDB(ctx context.Context, q sumDBQuestion, check func(cont
 	return sumAnswer{body: a.body, remembered: a.remembered}, a.failure()
 }
 
-// maxSumDBs bounds of how many checksum databases the newest tree is in memory:
-// clients choose the names. What falls out is read from the store again.
+// maxSumDBs bounds the number of checksum databases whose newest tree is in memory, because
+// clients choose the names. A tree that is dropped is read from the store again.
 const maxSumDBs = 64
 
-// sumDBs is what is kept of checksum databases.
+// sumDBs proxies checksum databases and stores what it has verified of them.
 type sumDBs struct {
 	opts     *Options
 	store    SumDBStore
 	answers  *answers
 	upstream askDatabase
-	alarm    func()        // counts a database that contradicts itself
-	verifier note.Verifier // of the database whose key is known; may be nil
+	alarm    func()        // counts databases that contradict themselves
+	verifier note.Verifier // of the database whose key is known; nil if none is
 	calls    *flight.Calls[questionKey, sumAnswer]
 
 	mu     sync.Mutex
 	byName map[string]*sumcheck.Database
-	warned time.Time // when the log last said that something is not kept
+	warned time.Time // when storing last failed and the log said so
 }
 
-// askDatabase asks the upstream, see Handler.askSumDB.
+// askDatabase asks the upstream. It is [Handler.askSumDB].
 type askDatabase func(ctx context.Context, q sumDBQuestion, check func(context.Context, []byte) ([]byte, error)) (sumAnswer, error)
 
 // A sumAnswer is an answer of a checksum database.
@@ -147,7 +147,7 @@ func newSumDBs(ctx context.Context, storage Storage, opts *Options, answers *ans
 	return s, nil
 }
 
-// wait waits until nothing is being checked.
+// wait waits for running checks.
 func (s *sumDBs) wait() {
 	if s != nil {
 		s.calls.Wait()
@@ -176,7 +176,7 @@ func (s *sumDBs) database(name string) *sumcheck.Database {
 	return db
 }
 
-// notKept says in the log, now and then, that something was not kept.
+// notKept logs, at most once a minute, that an answer could not be stored.
 func (s *sumDBs) notKept(name string, err error) {
 	s.mu.Lock()
 	say := time.Since(s.warned) > time.Minute
@@ -185,11 +185,11 @@ func (s *sumDBs) notKept(name string, err error) {
 	}
 	s.mu.Unlock()
 	if say {
-		s.opts.Logger.Warn("checksum database: not kept", "database", name, "error", printable(err.Error(), maxErrorBody))
+		s.opts.Logger.Warn("could not store an answer of a checksum database", "database", name, "error", printable(err.Error(), maxErrorBody))
 	}
 }
 
-// proved remembers what was proved of one database, in memory.
+// proved keeps in memory what was proved of one database.
 type proved struct {
 	answers *answers
 	name    string
@@ -199,16 +199,16 @@ func (p proved) question(path string) question {
 	return question{op: "proved", path: p.name, query: path}
 }
 
-// Get is that of a sumcheck.Memory.
+// Get implements [sumcheck.Memory].
 func (p proved) Get(path string) []byte { return p.answers.get(p.question(path)).body }
 
-// Put is, too.
+// Put implements [sumcheck.Memory].
 func (p proved) Put(path string, data []byte) {
 	p.answers.put(p.question(path), answer{body: data, at: time.Now()})
 }
 
-// ask returns a function that asks for the parts of a proof in the database of q. It sets
-// asked when an answer comes from the upstream and not from memory.
+// ask returns a function that gets the parts of a proof from the database of q. It sets
+// asked when the upstream was asked, and not only memory.
 func (s *sumDBs) ask(q sumDBQuestion, asked *atomic.Bool) sumcheck.Ask {
 	return func(ctx context.Context, path string) ([]byte, error) {
 		q := q
@@ -221,8 +221,8 @@ func (s *sumDBs) ask(q sumDBQuestion, asked *atomic.Bool) sumcheck.Ask {
 	}
 }
 
-// lasting answers for a record or a tile: from the store, otherwise from the upstream, whose
-// answer is stored once it is proved.
+// lasting answers a request for a record or a tile from the store, otherwise from the
+// upstream, whose answer is stored once it is proved.
 func (s *sumDBs) lasting(ctx context.Context, q sumDBQuestion) (sumAnswer, error) {
 	return s.calls.Do(ctx, questionKey{question{op: "sumdb", path: q.path}, q.chain}, func(ctx context.Context) (a sumAnswer, err error) {
 		ctx, cancel := context.WithTimeout(ctx, s.opts.FetchTimeout)
@@ -242,8 +242,8 @@ func (s *sumDBs) lasting(ctx context.Context, q sumDBQuestion) (sumAnswer, error
 	})
 }
 
-// changing answers for the newest tree, or whether there is such a database: from the
-// upstream, otherwise from the store.
+// changing answers a request for the newest tree, or whether the database is supported,
+// from the upstream, otherwise from the store.
 func (s *sumDBs) changing(ctx context.Context, q sumDBQuestion, op protocol.Op) (sumAnswer, error) {
 	db := s.database(q.db)
 	var check func(context.Context, []byte) ([]byte, error)
@@ -266,7 +266,8 @@ func (s *sumDBs) changing(ctx context.Context, q sumDBQuestion, op protocol.Op) 
 	return s.upstream(ctx, q, check)
 }
 
-// judge gives an error its kind, and raises the alarm if somebody lies.
+// judge turns a failed check into an [*InvalidError], and reports a database that
+// contradicts itself.
 func (s *sumDBs) judge(q sumDBQuestion, err error) error {
 	wrong, ok := errors.AsType[*sumcheck.Error](err)
 	if !ok {

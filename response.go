@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// recorder notes what is sent for the log.
+// recorder records what is sent, for the log, and sets the deadlines of the connection.
 type recorder struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
-	err    error // why a file was not copied to its end, or not at all
-	late   bool  // the 200 goes out with the first byte of the body
+	err    error // why a file was not copied, or only in part
+	late   bool  // the 200 is sent with the first byte of the body
 
 	request  *http.Request
 	start    time.Time
-	patience time.Duration // with a client, for each part of a body
-	paced    bool          // a deadline was set
+	patience time.Duration // Options.WriteTimeout, for each part of a body
+	paced    bool          // a deadline has been set
 	part     io.LimitedReader
 }
 
@@ -32,14 +32,13 @@ func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
 		w.begin(status)
 	}
-	// A file that can't be read at all is then found out before the client has
-	// been told that it comes.
+	// The first read of a file may fail: until then the client is told nothing.
 	if w.late = status == http.StatusOK; !w.late {
 		w.ResponseWriter.WriteHeader(status)
 	}
 }
 
-// sendLate sends what WriteHeader has held back.
+// sendLate sends the header that WriteHeader has held back.
 func (w *recorder) sendLate() {
 	if w.late {
 		w.late = false
@@ -47,8 +46,8 @@ func (w *recorder) sendLate() {
 	}
 }
 
-// answered reports whether the client may have been told something already. What it
-// has not been told is forgotten.
+// answered reports whether the client may have been sent a header already. A header that
+// is held back is dropped.
 func (w *recorder) answered() bool {
 	if w.late {
 		w.late, w.status, w.err = false, 0, nil
@@ -58,13 +57,13 @@ func (w *recorder) answered() bool {
 
 func (w *recorder) Write(p []byte) (int, error) {
 	if w.status == 0 && w.err != nil {
-		return len(p), nil // of an answer that is refused
+		return len(p), nil // the body of an answer that fail replaces
 	}
 	if w.status == 0 {
 		w.begin(http.StatusOK)
 	}
 	if w.bytes > 0 {
-		w.extend() // a body that comes piece by piece
+		w.extend() // the body comes in pieces
 	}
 	w.sendLate()
 	n, err := w.ResponseWriter.Write(p)
@@ -72,7 +71,7 @@ func (w *recorder) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom hands files down to net/http, which lets the kernel copy them.
+// ReadFrom passes files to net/http, which lets the kernel copy them.
 func (w *recorder) ReadFrom(r io.Reader) (n int64, err error) {
 	if w.status == 0 {
 		w.begin(http.StatusOK)
@@ -83,7 +82,7 @@ func (w *recorder) ReadFrom(r io.Reader) (n int64, err error) {
 		n, err = io.Copy(pacedWriter{w}, r)
 	}
 	w.bytes += n
-	w.late = w.late && n == 0 // the first byte brings a 200 along
+	w.late = w.late && n == 0 // net/http sends the 200 with the first byte
 	if part, ok := r.(*io.LimitedReader); ok && err == nil && part.N > 0 {
 		err = io.ErrUnexpectedEOF
 	}
@@ -91,28 +90,29 @@ func (w *recorder) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// portion is how much of a body a client has Options.WriteTimeout for, in bytes.
+// portion is the part of a body that a client must read within Options.WriteTimeout, in
+// bytes.
 const portion = 256 << 10
 
-// bodyTimeout is how long a client may take to send a body, which no request of the
-// protocol has: net/http reads it before it answers.
+// bodyTimeout is how long a client may take to send a request body. No request of the
+// protocol has one, but net/http reads it before it answers.
 const bodyTimeout = 5 * time.Second
 
-// expectBody sees to it that a client that announces a body and sends none holds
-// nothing, and that what comes behind a body is not taken for a request: a proxy in
-// front may see its end elsewhere.
+// expectBody bounds the wait for a request body that a client has announced and does not
+// send. It also closes the connection after such a request: a proxy in front may disagree
+// about where the body ends, and what follows must not be taken for a request.
 func (x *exchange) expectBody() {
 	if x.r.ContentLength == 0 {
 		return
 	}
-	_ = http.NewResponseController(&x.w).SetReadDeadline(time.Now().Add(bodyTimeout)) // not every server can
+	_ = http.NewResponseController(&x.w).SetReadDeadline(time.Now().Add(bodyTimeout)) // some servers have no deadlines
 	if x.r.ProtoMajor == 1 {
 		x.w.Header().Set("Connection", "close")
 	}
 }
 
-// serverTimeout is the WriteTimeout of the server. It counts from when a request was
-// read, so what took long to get would have no time left.
+// serverTimeout is the WriteTimeout of the server. It begins when the request has been
+// read, so a file that took long to fetch would have no time left.
 func (w *recorder) serverTimeout() time.Duration {
 	if server, ok := w.request.Context().Value(http.ServerContextKey).(*http.Server); ok {
 		return server.WriteTimeout
@@ -120,7 +120,7 @@ func (w *recorder) serverTimeout() time.Duration {
 	return 0
 }
 
-// begin gives an answer that took long to come by its time.
+// begin notes the status. It gives an answer that took long to fetch its full time.
 func (w *recorder) begin(status int) {
 	w.status = status
 	if w.patience > 0 && time.Since(w.start) > time.Second && w.serverTimeout() > 0 {
@@ -128,25 +128,24 @@ func (w *recorder) begin(status int) {
 	}
 }
 
-// inTime reports whether the server has given the client about the time that one
-// part of a body has: setting a deadline again costs more than it is worth for a
-// small zip.
+// inTime reports whether the server's own deadline leaves the client about as long as one
+// part of a body may take. Setting it again costs more than it is worth for a small zip.
 func (w *recorder) inTime() bool {
 	d := w.serverTimeout()
 	return !w.paced && d >= w.patience && d <= 2*w.patience && time.Since(w.start) < w.patience/8
 }
 
-// extend gives the client time for the next part of a body. Without it, one that does
-// not read would hold a file or a stage for ever.
+// extend gives the client time for the next part of a body. Without a deadline, a client
+// that does not read would keep a file or a stage open forever.
 func (w *recorder) extend() {
 	if w.patience > 0 {
 		w.paced = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.patience)) == nil
 	}
 }
 
-// settle sends the header of an answer without a body, and ends what extend began,
-// for the next request on the connection: what is still buffered is sent in the time
-// there is.
+// settle sends the header of an answer without a body. It also replaces the deadline that
+// extend has set, for the next request on the connection; the data that is still buffered
+// is sent within the old one.
 func (w *recorder) settle() {
 	w.sendLate()
 	if !w.paced {
@@ -157,12 +156,12 @@ func (w *recorder) settle() {
 	if d := w.serverTimeout(); d > 0 {
 		next = time.Now().Add(d)
 	} else if control.Flush() != nil {
-		return // the client has gone, or was too slow
+		return // the client has left, or was too slow
 	}
-	_ = control.SetWriteDeadline(next) // it could be set before
+	_ = control.SetWriteDeadline(next) // extend could set it, so this does not fail
 }
 
-// copyParts copies src part by part, so that each has its time.
+// copyParts copies src in parts, with a deadline for each.
 func (w *recorder) copyParts(to io.ReaderFrom, src io.Reader) (n int64, err error) {
 	limit, bounded := src.(*io.LimitedReader)
 	if !bounded || w.patience <= 0 {
@@ -172,7 +171,7 @@ func (w *recorder) copyParts(to io.ReaderFrom, src io.Reader) (n int64, err erro
 		return to.ReadFrom(src)
 	}
 	for limit.N > 0 {
-		// Of the file itself, or the kernel could not copy it.
+		// A reader of the file itself: the kernel copies nothing else.
 		w.part = io.LimitedReader{R: limit.R, N: min(limit.N, portion)}
 		want := w.part.N
 		w.extend()
@@ -186,10 +185,10 @@ func (w *recorder) copyParts(to io.ReaderFrom, src io.Reader) (n int64, err erro
 	return n, nil
 }
 
-// pacedWriter gives each write its time.
+// pacedWriter sets a deadline for each write.
 type pacedWriter struct{ w *recorder }
 
-// Write writes past what the recorder notes.
+// Write does not count bytes: ReadFrom does.
 func (p pacedWriter) Write(b []byte) (int, error) {
 	p.w.extend()
 	p.w.sendLate()
