@@ -16,7 +16,7 @@ import (
 
 // question is asked of a source, and its answer changes.
 type question struct {
-	op    string // "list", "latest", "query", "there", "sumdb", "proved", or a file's extension
+	op    string // "list", "latest", "query", "there", "sumdb", "proved", "tile", or a file's extension
 	path  string
 	query string
 }
@@ -31,7 +31,7 @@ func fileQuestion(m module.Version, f File) question {
 type answer struct {
 	versions  []string             // list
 	info      *Info                // latest, query; shared, so it is not changed
-	body      []byte               // sumdb, proved
+	body      []byte               // sumdb, proved, tile
 	retracted modcheck.Retractions // retractions
 	missing   error                // the definite "not found"
 

@@ -117,7 +117,7 @@ func (x *exchange) serveLedgerTile() error {
 		contentType = "text/plain; charset=utf-8"
 		data, err = x.h.book.bundle(x.r.Context(), t)
 	} else {
-		data, err = x.h.book.ledger.ReadTileData(x.r.Context(), t)
+		data, err = x.h.ledgerTile(x.r.Context(), t, x.r.URL.Path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return &MissingError{Err: errors.New("the log does not have this tile yet")}
@@ -126,6 +126,22 @@ func (x *exchange) serveLedgerTile() error {
 		return &storeError{err}
 	}
 	return x.serveAnswer(contentType, forever, data)
+}
+
+// ledgerTile returns the hashes of a tile. Full tiles never change and are in most
+// proofs, so they are remembered.
+func (h *Handler) ledgerTile(ctx context.Context, t tlog.Tile, path string) ([]byte, error) {
+	q := question{op: "tile", path: path}
+	if t.W == 1<<t.H {
+		if a := h.answers.get(q); a.good() {
+			return a.body, nil
+		}
+	}
+	data, err := h.book.ledger.ReadTileData(ctx, t)
+	if err == nil && t.W == 1<<t.H {
+		h.answers.put(q, answer{body: data, at: time.Now()})
+	}
+	return data, err
 }
 
 // bundle returns the records of a tile, as x/mod's sumdb.Server formats them.

@@ -16,6 +16,7 @@ var (
 	printTable = flag.Bool("table", false, "print the table, and fail if a target is missed")
 	quick      = flag.Bool("quick", false, "with -table: few rounds and small files, which show that everything runs but prove nothing")
 	rounds     = flag.Int("rounds", 0, "with -table: so many rounds of each comparison; 0 means the default")
+	records    = flag.Int("records", 0, "with -table: so many records in the large ledger; 0 means the default")
 	doc        = flag.String("doc", "", "with -table: put the table into this `file`, between its marks")
 	nginxFlag  = flag.String("nginx", "", "the nginx `binary`; empty means the one that is installed, if any")
 
@@ -70,18 +71,22 @@ type counts struct {
 	spread   time.Duration // how long stuck misses are given to arrive
 	allocsIn int           // requests whose allocations are counted
 	held     int           // versions in a large store
+	// additions to a ledger, and records of a large one
+	additions, records int
 }
 
 var full = counts{
 	rounds: 5, away: 30 * time.Millisecond, modules: 120, old: 117, repos: 20,
 	large: 60 << 20, rate: 50 << 20, clients: 50, small: 20000, medium: 8000, big: 64, lists: 500, absent: 40, starts: 21,
 	stuck: 40, latency: 1000, misses: 4, memory: [2]int{3 << 20, 300 << 20}, spread: 2 * time.Second, allocsIn: 5000, held: 1_000_000,
+	additions: 20_000, records: 10_000_000,
 }
 
 var tiny = counts{
 	rounds: 1, away: 2 * time.Millisecond, modules: 12, old: 9, repos: 2,
 	large: 2 << 20, rate: 50 << 20, clients: 6, small: 200, medium: 60, big: 4, lists: 50, absent: 10, starts: 3,
 	stuck: 8, latency: 50, misses: 1, memory: [2]int{1 << 20, 6 << 20}, spread: 200 * time.Millisecond, allocsIn: 200, held: 5000,
+	additions: 500, records: 2000,
 }
 
 // TestTable measures everything, one line of the table after the other.
@@ -95,6 +100,9 @@ func TestTable(t *testing.T) {
 	}
 	if *printTable && *rounds > 0 {
 		n.rounds = *rounds
+	}
+	if *printTable && *records > 0 {
+		n.records = *records
 	}
 	b := &table{counts: n}
 	for _, part := range []struct {
@@ -112,6 +120,10 @@ func TestTable(t *testing.T) {
 		{"stuckrepos", measureStuckRepos},
 		{"memory", measureMemory},
 		{"store", measureStore},
+		{"additions", measureAdditions},
+		{"reads", measureLedgerReads},
+		{"verified", measureVerified},
+		{"records", measureRecords},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.measure(t, b) })
 	}

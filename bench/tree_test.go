@@ -42,7 +42,31 @@ func goMod(path, goVersion string, require []string) string {
 // which since go 1.17 names each module of its build list.
 type graph struct {
 	versions []*modtest.Version
+	files    []map[string]string // of each version
 	main     string
+}
+
+// repos makes a git repository of each module in the graph, with a tag for each version.
+func (g graph) repos(t *testing.T) []*modtest.Repo {
+	t.Helper()
+	scripts, sections := map[string]string{}, map[string]string{}
+	var order []string
+	for i := len(g.versions) - 1; i >= 0; i-- { // the old ones first
+		v := g.versions[i]
+		if scripts[v.Path] == "" {
+			scripts[v.Path] = "# A module of the graph.\nrepo " + v.Path + "\n"
+			order = append(order, v.Path)
+		}
+		scripts[v.Path] += fmt.Sprintf("files %[1]s\ncommit 2020-01-01T10:00:00Z %[1]s\ntag %[1]s\n", v.Version.Version)
+		for name, text := range g.files[i] {
+			sections[v.Path] += fmt.Sprintf("-- %s/%s --\n%s\n", v.Version.Version, name, text)
+		}
+	}
+	var repos []*modtest.Repo
+	for _, path := range order {
+		repos = append(repos, modtest.NewRepo(t, scripts[path]+sections[path]))
+	}
+	return repos
 }
 
 // newGraph makes a graph of n modules, of old of which it mentions a lower
@@ -66,7 +90,7 @@ func newGraph(t *testing.T, n, old int) graph {
 		for part := range 4 {
 			files[fmt.Sprintf("part%d.go", part)] = "package mod\n\n" + noise(uint64(4*i+part), size/4)
 		}
-		g.versions = append(g.versions, modtest.NewVersion(t, path(i), version, files))
+		g.versions, g.files = append(g.versions, modtest.NewVersion(t, path(i), version, files)), append(g.files, files)
 	}
 	for i := range n {
 		requires := require(i, "v1.1.0", n)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -28,10 +29,11 @@ func (l *Ledger) Check(ctx context.Context) error {
 // checkBehind checks a large ledger while it is used.
 func (l *Ledger) checkBehind() {
 	h := l.head.Load()
-	if h.tree.N <= checkedFirst {
+	if h.tree.N <= l.checked {
 		return // New has
 	}
 	var wrong []sumlog.FullTile
+	begun := time.Now()
 	err := l.verify(l.ctx, h, &wrong)
 	if l.ctx.Err() != nil {
 		return
@@ -50,6 +52,7 @@ func (l *Ledger) checkBehind() {
 			l.log.Error("ledger: a tile is not written", "dir", l.dir, "error", err)
 		}
 	}
+	l.log.Info("ledger: checked", "dir", l.dir, "records", h.tree.N, "seconds", int(time.Since(begun).Seconds()))
 }
 
 // maxWrong bounds how many tiles are made again in one check.
@@ -63,7 +66,7 @@ func (l *Ledger) verify(ctx context.Context, h *head, wrong *[]sumlog.FullTile) 
 	var first error // about a tile: what it means, the tree tells in the end
 	last, id := int64(0), int64(0)
 	_, err := l.records.scan(0, h.tree.N, func(off int64, r record) error {
-		if err := l.checkRecord(id, off, last, r); err != nil {
+		if err := l.checkPlace(id, off, last, r); err != nil {
 			return err
 		}
 		id, last = id+1, r.time
@@ -104,8 +107,8 @@ func (l *Ledger) verify(ctx context.Context, h *head, wrong *[]sumlog.FullTile) 
 	return nil
 }
 
-// checkRecord checks one record and its place in the index.
-func (l *Ledger) checkRecord(id, off, last int64, r record) error {
+// checkPlace checks one record, and its place in the index.
+func (l *Ledger) checkPlace(id, off, last int64, r record) error {
 	m, _, _, err := sumlog.ParseText(r.text)
 	if err != nil {
 		return l.damaged("record %d: %w", id, err)
@@ -197,11 +200,7 @@ func (l *Ledger) remakeIndex(c checkpoint) error {
 		var part []keyed
 		id := int64(0)
 		_, err := l.records.scan(0, c.n, func(off int64, r record) error {
-			m, _, _, err := sumlog.ParseText(r.text)
-			if err != nil {
-				return err
-			}
-			k := keyed{sumlog.KeyOf(m), place{id, off}}
+			k := keyed{textKey(r.text), place{id, off}}
 			if id++; int64(k.key[0])*rounds>>8 == round {
 				part = append(part, k)
 			}

@@ -10,10 +10,18 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/athens-go/athens/internal/sumlog"
 )
+
+// textKey is the key of a record that was checked: its text begins with path and version.
+func textKey(text []byte) sumlog.IndexKey {
+	path, rest, _ := bytes.Cut(text, []byte{' '})
+	version, _, _ := bytes.Cut(rest, []byte{' '})
+	return sumlog.KeyOf(module.Version{Path: string(path), Version: string(version)})
+}
 
 // place is a record's number, and where it is in the file.
 type place struct{ id, off int64 }
@@ -164,6 +172,10 @@ func (x *index) flush(c checkpoint) error {
 	return nil
 }
 
+// remadeFill is how full pages are when the index is made again, in the order of the
+// keys: about as full as pages are after additions, whose keys have no order.
+const remadeFill = 0.7
+
 // put writes entries to the file, and with the last of them the checkpoint.
 func (x *index) put(entries []keyed, c *checkpoint) error {
 	sorted := slices.Clone(entries) // neighbours share pages
@@ -176,6 +188,9 @@ func (x *index) put(entries []keyed, c *checkpoint) error {
 			}
 		}
 		bundles.FillPercent = 1
+		if c == nil {
+			versions.FillPercent = remadeFill
+		}
 		for _, e := range entries {
 			if e.id%full == 0 {
 				if err := bundles.Put(bundleKey(e.id>>height), appendSix(nil, e.off)); err != nil {

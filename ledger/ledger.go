@@ -61,6 +61,8 @@ type Ledger struct {
 	log  *slog.Logger
 	keys *sumlog.Keys
 
+	checked int64 // see checkedFirst
+
 	lock    *os.File
 	records *recordFile
 	index   *index
@@ -106,12 +108,17 @@ var ErrInUse = errors.New("the ledger is open in another process")
 // private key that signs, as [NewKey] makes it; its name is the ledger's. The error
 // is a [*DamagedError] if the folder is not what was signed last, and [ErrInUse] if
 // another process has it. The caller closes the ledger.
-func New(dir, key string, opts *Options) (_ *Ledger, err error) {
+func New(dir, key string, opts *Options) (*Ledger, error) {
+	return open(dir, key, opts, checkedFirst)
+}
+
+// open is New, which checks so many records before it returns.
+func open(dir, key string, opts *Options, checked int64) (_ *Ledger, err error) {
 	var o Options
 	if opts != nil {
 		o = *opts
 	}
-	l := &Ledger{seen: o.Seen, log: o.Logger, wake: make(chan struct{}, 1)}
+	l := &Ledger{seen: o.Seen, log: o.Logger, checked: checked, wake: make(chan struct{}, 1)}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}

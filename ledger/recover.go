@@ -16,7 +16,8 @@ import (
 
 // checkedFirst is how many records New checks before it returns. A larger ledger is
 // checked in the background, and what New looks at then are the records that the
-// index lacks and the tiles at the right edge.
+// index lacks and the tiles at the right edge. If the index lacks more than that many,
+// it is made again: what it lacks is in memory.
 const checkedFirst = 1 << 16
 
 // recover makes the ledger what its head says, or refuses.
@@ -131,7 +132,7 @@ func (l *Ledger) restore(h *head, n int64) error {
 	var c checkpoint
 	var err error
 	if l.index, c, err = openIndex(name); err == nil {
-		if err = l.restoreFrom(c, h, n); err == nil && n <= checkedFirst {
+		if err = l.restoreFrom(c, h, n); err == nil && n <= l.checked {
 			err = l.verify(context.Background(), h, nil)
 		}
 		if err == nil {
@@ -157,6 +158,9 @@ func (l *Ledger) restore(h *head, n int64) error {
 func (l *Ledger) restoreFrom(c checkpoint, h *head, n int64) error {
 	if c.n > n {
 		return fmt.Errorf("the index has %d records, the head %d", c.n, n)
+	}
+	if n-c.n > l.checked {
+		return fmt.Errorf("the index has %d records of %d", c.n, n)
 	}
 	id := c.n
 	end, err := l.records.scan(c.end, n-c.n, func(off int64, r record) error {

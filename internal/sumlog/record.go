@@ -9,7 +9,6 @@ package sumlog
 import (
 	"crypto/sha256"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -23,21 +22,40 @@ import (
 // that the handler takes are far below.
 const MaxText = 16 << 10
 
-// hashRE is a hash of go.sum: 32 bytes in base64.
-var hashRE = regexp.MustCompile(`^h1:[A-Za-z0-9+/]{43}=$`)
+// isHash reports whether s is a hash of go.sum: 32 bytes in base64.
+func isHash(s string) bool {
+	digits, ok := strings.CutPrefix(s, "h1:")
+	if !ok || len(digits) != 44 || digits[43] != '=' {
+		return false
+	}
+	for _, c := range []byte(digits[:43]) {
+		if (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '+' && c != '/' {
+			return false
+		}
+	}
+	return true
+}
+
+// check refuses what no record may have.
+func check(m module.Version, zipHash, modHash string) error {
+	if err := module.Check(m.Path, m.Version); err != nil {
+		return err
+	}
+	if module.CanonicalVersion(m.Version) != m.Version {
+		return fmt.Errorf("%s: the version is not canonical", m)
+	}
+	for _, h := range []string{zipHash, modHash} {
+		if !isHash(h) {
+			return fmt.Errorf("%s: %q is no h1: hash", m, h)
+		}
+	}
+	return nil
+}
 
 // RecordText writes the go.sum lines of a version.
 func RecordText(m module.Version, zipHash, modHash string) ([]byte, error) {
-	if err := module.Check(m.Path, m.Version); err != nil {
+	if err := check(m, zipHash, modHash); err != nil {
 		return nil, err
-	}
-	if module.CanonicalVersion(m.Version) != m.Version {
-		return nil, fmt.Errorf("%s: the version is not canonical", m)
-	}
-	for _, h := range []string{zipHash, modHash} {
-		if !hashRE.MatchString(h) {
-			return nil, fmt.Errorf("%s: %q is no h1: hash", m, h)
-		}
 	}
 	text := fmt.Appendf(nil, "%s %s %s\n%s %s/go.mod %s\n", m.Path, m.Version, zipHash, m.Path, m.Version, modHash)
 	if len(text) > MaxText {
@@ -51,20 +69,17 @@ func RecordText(m module.Version, zipHash, modHash string) ([]byte, error) {
 
 // ParseText reads the text of a record. It accepts only what RecordText writes.
 func ParseText(text []byte) (m module.Version, zipHash, modHash string, err error) {
-	bad := fmt.Errorf("malformed record %.120q", text)
-	first, rest, ok := strings.Cut(string(text), "\n")
-	words := strings.Split(first, " ")
-	if !ok || len(words) != 3 {
-		return m, "", "", bad
+	whole := string(text)
+	first, second, _ := strings.Cut(whole, "\n")
+	path, rest, _ := strings.Cut(first, " ")
+	version, zipHash, _ := strings.Cut(rest, " ")
+	m = module.Version{Path: path, Version: version}
+	modHash, ok := strings.CutPrefix(second, path+" "+version+"/go.mod ")
+	if ok {
+		modHash, ok = strings.CutSuffix(modHash, "\n")
 	}
-	m, zipHash = module.Version{Path: words[0], Version: words[1]}, words[2]
-	modHash, ok = strings.CutPrefix(rest, m.Path+" "+m.Version+"/go.mod ")
-	if !ok || !strings.HasSuffix(modHash, "\n") {
-		return m, "", "", bad
-	}
-	modHash = strings.TrimSuffix(modHash, "\n")
-	if _, err := RecordText(m, zipHash, modHash); err != nil {
-		return m, "", "", bad
+	if !ok || len(whole) > MaxText || check(m, zipHash, modHash) != nil {
+		return module.Version{}, "", "", fmt.Errorf("malformed record %.120q", text)
 	}
 	return m, zipHash, modHash, nil
 }
