@@ -1,5 +1,6 @@
 // Package blob keeps module versions in an object store: S3 and compatible services, Google
-// Cloud Storage, or Azure, by way of gocloud.dev/blob.
+// Cloud Storage, or Azure, by way of gocloud.dev/blob. [Ledger] keeps a checksum database of
+// them in the same bucket.
 //
 //	import _ "gocloud.dev/blob/s3blob" // or gcsblob, azureblob: link only the driver that you use
 //

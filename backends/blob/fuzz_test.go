@@ -2,12 +2,16 @@ package blob
 
 import (
 	"bytes"
+	"crypto/rand"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/sumlog"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb/note"
 )
 
 // What an object holds is refused, or is what encodeMeta makes of it.
@@ -58,5 +62,37 @@ func FuzzMetaKey(f *testing.F) {
 		prefix, err := versionsPrefix(m.Path)
 		require.NoError(t, err)
 		require.True(t, len(key) > len(prefix) && key[:len(prefix)] == prefix)
+	})
+}
+
+// What is read as a bundle is written the same.
+func FuzzParseBundle(f *testing.F) {
+	key, _, err := note.GenerateKey(rand.Reader, "sum.corp.example")
+	require.NoError(f, err)
+	keys, err := sumlog.NewKeys(key, "")
+	require.NoError(f, err)
+	text, err := sumlog.RecordText(module.Version{Path: "example.com/m", Version: "v1.0.0"}, "h1:"+strings.Repeat("A", 43)+"=", "h1:"+strings.Repeat("B", 43)+"=")
+	require.NoError(f, err)
+	made, err := (&bundle{seq: 3, first: 7, records: []ledgerRecord{{1, text}, {2, text}}}).encode(keys.Signers)
+	require.NoError(f, err)
+	body := made[:bytes.Index(made, []byte("\n\n"))+1]
+	f.Add(body)
+	f.Add(body[:len(body)-2])
+	f.Add(bytes.Replace(body, []byte("3 7"), []byte("-3 7"), 1))
+	f.Add([]byte(bundleMagic))
+	f.Add([]byte(bundleMagic + "1 1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n1\n\n"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		object, err := note.Sign(&note.Note{Text: string(body)}, keys.Signers...)
+		if err != nil {
+			return
+		}
+		b, err := parseBundle(object, keys.Known)
+		if err != nil {
+			return
+		}
+		require.True(t, b.signed)
+		again, err := b.encode(keys.Signers)
+		require.NoError(t, err)
+		require.Equal(t, object, again)
 	})
 }

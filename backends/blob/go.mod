@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/athens-go/athens v0.0.0
 	github.com/stretchr/testify v1.12.1
+	go.etcd.io/bbolt v1.4.3
 	gocloud.dev v0.48.0
 	golang.org/x/mod v0.42.0
 )

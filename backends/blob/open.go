@@ -68,12 +68,16 @@ func (s *Store) meta(ctx context.Context, m module.Version) (*meta, error) {
 
 // readSmall reads an object with an .info and a .mod.
 func (s *Store) readSmall(ctx context.Context, key string) ([]byte, error) {
+	return s.readWhole(ctx, key, maxLine+1+s.opts.MaxModBytes)
+}
+
+// readWhole reads an object of at most limit bytes.
+func (s *Store) readWhole(ctx context.Context, key string, limit int64) ([]byte, error) {
 	r, err := s.bucket.NewReader(ctx, key, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	limit := maxLine + 1 + s.opts.MaxModBytes
 	if r.Size() > limit {
 		return nil, fmt.Errorf("the object has %d bytes, more than %d", r.Size(), limit)
 	}
