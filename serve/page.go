@@ -27,8 +27,8 @@ type PageOptions struct {
 }
 
 // NewPage returns what a person who opens the server in a browser should see: a short
-// text that says what the server is and which line to paste into a shell. A nil opts
-// means the zero [PageOptions].
+// text that says what the server is and which line to paste into a shell. Package web has
+// pages that show more. A nil opts means the zero [PageOptions]. Paths other than / are 404.
 func NewPage(opts *PageOptions) http.Handler {
 	var o PageOptions
 	if opts != nil {
@@ -42,6 +42,10 @@ func NewPage(opts *PageOptions) http.Handler {
 		list = private.String()
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" && r.URL.Path != "" {
+			http.NotFound(w, r) // of package web, which has more pages
+			return
+		}
 		base := o.URL
 		if base == "" {
 			base = requestBase(r)
@@ -83,16 +87,16 @@ func requestBase(r *http.Request) string {
 	return (&url.URL{Scheme: scheme, Host: r.Host, Path: strings.TrimSuffix(path, "/")}).String()
 }
 
-// Front returns a handler that answers GET and HEAD of the root with page, of /healthz
-// and /readyz with health, and everything else with next. No module path begins like
-// these. Page and health may be nil: next answers their paths then. Requests reach next
+// Front returns a handler that answers GET and HEAD of the root, and whatever is below
+// /-/, with page, GET and HEAD of /healthz and /readyz with health, and everything else with
+// next. No module path begins like these. Page and health may be nil: next answers their paths then. Requests reach next
 // with the http.ResponseWriter of the server, so that the kernel still copies files.
 func Front(next http.Handler, health *Health, page http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case health != nil && isProbe(r):
 			health.ServeHTTP(w, r)
-		case page != nil && isQuestion(r) && (r.URL.Path == "/" || r.URL.Path == ""):
+		case page != nil && (isQuestion(r) && (r.URL.Path == "/" || r.URL.Path == "") || strings.HasPrefix(r.URL.Path, "/-/")):
 			page.ServeHTTP(w, r)
 		default:
 			next.ServeHTTP(w, r)

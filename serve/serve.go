@@ -25,7 +25,8 @@
 //   - [NewServer] has the timeouts that a server on a network needs;
 //   - [NewHealth] answers /healthz and /readyz, [NewOps] also /fills, /metrics and profiles;
 //   - package metrics counts what the handler does;
-//   - [NewPage] tells a browser what the server is and how to use it;
+//   - [NewPage] tells a browser what the server is and how to use it, and package web shows
+//     what it holds and does;
 //   - [Front] puts page and probes before a handler;
 //   - [PasteLine] is what a user pastes into a shell to use the server;
 //   - [NewLogger] writes log lines in batches;
@@ -75,7 +76,7 @@ type Options struct {
 	// middleware around it. If it is nil, they reach the handler behind a [Front] of
 	// the probes and Page.
 	Root http.Handler
-	// Page answers GET / when Root is nil. If it is nil too, a [NewPage] without
+	// Page answers GET / and what is below /-/ when Root is nil. If it is nil too, a [NewPage] without
 	// options does.
 	Page http.Handler
 	// Health answers the probes, and is told when the drain begins. If it is nil, a

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"path/filepath"
 
-	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
 	"github.com/athens-go/athens/serve"
@@ -35,7 +33,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := parts.UseUpstream(*upstream); err != nil {
 		return err
 	}
-	handler, err := athens.NewHandler(parts.Store, &parts.Options)
+	handler, err := parts.Handler()
 	if err != nil {
 		return err
 	}
@@ -58,8 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "This is our company's gateway; Go modules are under /go/.")
 	})
-	page := serve.NewPage(&serve.PageOptions{Private: cmp.Or(parts.Private, "none")})
-	mux.Handle("/go/", http.StripPrefix("/go", parts.Guard(serve.Front(handler, nil, page))))
+	mux.Handle("/go/", http.StripPrefix("/go", parts.Guard(serve.Front(handler, nil, parts.Page()))))
 	root := serve.Front(logged(parts.Log, users.required(mux)), parts.Health, nil) // probes need no login
 	return parts.Serve(ctx, handler, root, stdout, func(addr net.Addr) string {
 		host := serve.LocalHost(addr)

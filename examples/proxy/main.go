@@ -6,7 +6,6 @@ import (
 	"context"
 	"io"
 
-	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
 )
@@ -31,7 +30,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := parts.Use(proxy); err != nil { // the upstream, and when to ask it
 		return err
 	}
-	handler, err := athens.NewHandler(parts.Store, &parts.Options)
+	handler, err := parts.Handler()
 	if err != nil {
 		return err
 	}

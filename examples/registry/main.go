@@ -6,7 +6,6 @@ import (
 	"context"
 	"io"
 
-	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
 )
@@ -28,7 +27,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := parts.UseLedger(ledger); err != nil {
 		return err
 	}
-	handler, err := athens.NewHandler(parts.Store, &parts.Options)
+	handler, err := parts.Handler()
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ var outside = map[string][]string{
 	"ledger":           {"go.etcd.io/bbolt"},
 	"serve":            nil,
 	"serve/auth":       {"golang.org/x/crypto"},
+	"serve/web":        {"github.com/yuin/goldmark"}, // which requires nothing
 	"internal":         nil,
 	"internal/durable": {"github.com/spf13/afero", "golang.org/x/sys"},
 	"internal/modtest": {"github.com/rogpeppe/go-internal", "github.com/stretchr/testify"},

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/serve/auth"
@@ -79,6 +80,9 @@ func TestRequire(t *testing.T) {
 		{"nobody, tile", "GET", "/sumdb/sum.test/tile/8/0/000", nil, 200, "user="},
 		{"nobody, look-up", "GET", "/sumdb/sum.test/lookup/corp.test/m@v1.0.0", nil, 401, "log in"},
 		{"nobody, page", "GET", "/", nil, 200, "user="},
+		{"nobody, a page of modules", "GET", "/-/modules", nil, 200, "user="},
+		{"nobody, a page that changes something", "POST", "/-/fills", nil, 401, "log in"},
+		{"reader, a page that changes something", "POST", "/-/fills", bearer("ci.secret"), 403, "no right"},
 		{"nobody, index", "GET", "/index", nil, 401, "log in"},
 		{"nobody, health", "GET", "/healthz", nil, 200, "user="},
 		{"nobody, ready", "GET", "/readyz", nil, 200, "user="},
@@ -113,6 +117,32 @@ func TestRequire(t *testing.T) {
 			assert.NotContains(t, w.Body.String(), "ecre", c.name)
 			assert.Equal(t, c.status == 401, strings.HasPrefix(w.Header().Get("WWW-Authenticate"), `Basic realm="modules"`), c.name)
 		}
+	}
+}
+
+// A page may show what the reader may read.
+func TestAllow(t *testing.T) {
+	g := newGuarded(t, line(t, "ci.secret", "ci corp.test read")+line(t, "root.x", "root * read")+"anonymous read pub.test\n")
+	for _, c := range []struct {
+		name           string
+		login          func(*http.Request)
+		corp, pub, all bool
+	}{
+		{"nobody", nil, false, true, false},
+		{"token", bearer("ci.secret"), true, false, false},
+		{"token of all", bearer("root.x"), true, true, true},
+	} {
+		var admitted *http.Request
+		r := httptest.NewRequest("GET", "/-/modules", nil)
+		if c.login != nil {
+			c.login(r)
+		}
+		g.auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { admitted = r })).ServeHTTP(httptest.NewRecorder(), r)
+		require.NotNil(t, admitted, c.name)
+		assert.Equal(t, c.corp, g.auth.Allow(admitted, module.Version{Path: "corp.test/m"}) == nil, c.name)
+		assert.Equal(t, c.pub, g.auth.Allow(admitted, module.Version{Path: "pub.test"}) == nil, c.name)
+		assert.Equal(t, c.all, g.auth.AllowAll(admitted), c.name)
+		assert.Equal(t, c.all, g.auth.Allow(admitted, module.Version{}) == nil, "%s: of no module", c.name)
 	}
 }
 

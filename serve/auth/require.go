@@ -1,10 +1,13 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+
+	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/protocol"
@@ -27,8 +30,8 @@ func (t *Tokens) find(user, secret string) *token {
 // or HEAD of /healthz or /readyz is passed on as it is.
 //
 // The right for a module's path is needed for what is under that path, and for look-ups of
-// it in a checksum database. Tiles and heads of such a database, and the page at /, need the
-// right for any path. Whatever else there may be, such as an index of all modules, needs a
+// it in a checksum database. Tiles and heads of such a database, and the pages at / and below
+// /-/, need the right for any path: pages ask [File.Allow] what they may show. Whatever else there may be, such as an index of all modules, needs a
 // token for the pattern *.
 func (f *File) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -44,11 +47,39 @@ func (f *File) Require(next http.Handler) http.Handler {
 		if t != nil {
 			info := athens.RequestInfoFrom(r.Context())
 			info.User = t.name
-			r = r.WithContext(info.Context(r.Context()))
+			r = r.WithContext(context.WithValue(info.Context(r.Context()), tokenKey{}, t))
 		}
 		next.ServeHTTP(w, r)
 	})
 }
+
+// tokenKey is the context key of the token of a request that Require has admitted.
+type tokenKey struct{}
+
+// tokenOf returns the token of a request that Require has admitted, or what everybody may.
+func (f *File) tokenOf(r *http.Request) *token {
+	if t, ok := r.Context().Value(tokenKey{}).(*token); ok {
+		return t
+	}
+	return f.now.Load().anonymous
+}
+
+// Allow returns why the sender of a request that [File.Require] has admitted may not read a
+// module, nil if it may: for a page that shows modules, such as that of package web.
+func (f *File) Allow(r *http.Request, m module.Version) error {
+	t := f.tokenOf(r)
+	switch {
+	case t.may(Read, m.Path, m.Path == ""):
+		return nil
+	case t == nil || t.name == "":
+		return &athens.UnauthorizedError{Reason: "log in to read this"}
+	}
+	return fmt.Errorf("the token %s has no right to read %s", t.name, describe(m.Path))
+}
+
+// AllowAll reports whether the sender of a request that [File.Require] has admitted may read
+// all modules.
+func (f *File) AllowAll(r *http.Request) bool { return f.tokenOf(r).may(Read, "", true) }
 
 // errBusy says that secrets can't be compared just now.
 var errBusy = errors.New("too many logins are compared at once; try again")
@@ -112,8 +143,8 @@ func needs(r *http.Request) (right Rights, path string, everything bool) {
 	default:
 		right = Admin
 	}
-	if right == Read && (r.URL.Path == "/" || r.URL.Path == "") {
-		return right, "", false
+	if right == Read && (r.URL.Path == "/" || r.URL.Path == "" || strings.HasPrefix(r.URL.Path, "/-/")) {
+		return right, "", false // pages ask Allow about each module that they show
 	}
 	req, err := protocol.Parse(strings.TrimPrefix(r.URL.Path, "/"))
 	switch {

@@ -13,7 +13,6 @@ import (
 	_ "gocloud.dev/blob/gcsblob"
 	_ "gocloud.dev/blob/s3blob"
 
-	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/backends/blob"
 	queue "github.com/athens-go/athens/backends/nats"
 	"github.com/athens-go/athens/examples/internal/command"
@@ -66,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := parts.Use(proxy); err != nil {
 		return err
 	}
-	handler, err := athens.NewHandler(parts.Store, &parts.Options)
+	handler, err := parts.Handler()
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,8 @@ type Flags struct {
 	logFormat string
 	logLevel  slog.Level
 
+	web string // which pages are shown
+
 	version bool // print it and do nothing else
 	ttl     ttls
 	pseudo  int
@@ -63,6 +65,7 @@ func NewFlags(name, addr string) *Flags {
 	f.StringVar(&f.VCS, "vcs", "git", "fetch from `git` repositories in process, or let an installed 'go' command fetch\nother version control too (hg, svn, fossil, bzr)")
 	f.Int64Var(&f.CacheBytes, "max-cache-bytes", 0, "keep at most this many `bytes` of repositories, with what several fetches receive at once (a fetch that\nruns alone may exceed it); 0 means 20 GiB")
 	f.StringVar(&f.Ops, "ops", "", "serve operators on this `address`: /fills, /metrics, profiles, and /readyz with reasons; empty means nowhere")
+	f.StringVar(&f.web, "web", "on", "show in a browser what is held and done: `on`, 'off' for a text about this server alone, or 'all' to show\nprivate modules, too, to everybody who is let in")
 	f.StringVar(&f.logFormat, "log-format", "text", "write the log as key=value `text`, or as 'json' with one object per line")
 	f.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "write log lines of this `level` and above: debug, info, warn or error; with warn, no line for requests that succeed")
 	f.BoolVar(&f.version, "version", false, "print the version and exit")
@@ -80,6 +83,9 @@ func NewFlags(name, addr string) *Flags {
 func (f *Flags) check() error {
 	if f.Lookup("log-format") != nil && f.logFormat != "text" && f.logFormat != "json" {
 		return fmt.Errorf("-log-format must be text or json, not %q", f.logFormat)
+	}
+	if f.web != "on" && f.web != "off" && f.web != "all" && f.Lookup("web") != nil {
+		return fmt.Errorf("-web must be on, off or all, not %q", f.web)
 	}
 	for name, d := range map[string]time.Duration{"list-ttl": f.ttl.list, "stale-ttl": f.ttl.stale, "stale-after": f.ttl.patience, "missing-ttl": f.ttl.missing, "down-ttl": f.ttl.down} {
 		if d < 0 {

@@ -18,6 +18,7 @@ import (
 	"github.com/athens-go/athens/serve"
 	"github.com/athens-go/athens/serve/auth"
 	"github.com/athens-go/athens/serve/metrics"
+	"github.com/athens-go/athens/serve/web"
 	"github.com/athens-go/athens/storage"
 )
 
@@ -46,6 +47,7 @@ type Parts struct {
 	Grace time.Duration
 
 	metrics    *metrics.Metrics        // nil: no operator would see them
+	site       *web.Site               // nil: a page of text alone
 	upstream   string                  // for the log, without credentials
 	background []func(context.Context) // what runs while Serve does
 	reloads    []func() error          // what SIGHUP does

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -46,7 +45,7 @@ func (f *Flags) ParseArgs(args []string, stdout, stderr io.Writer) error {
 func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Handler, stdout io.Writer, paste func(net.Addr) string) error {
 	defer p.close()
 	if root == nil {
-		root = p.front(handler, serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, Private: cmp.Or(p.Private, "none"), SumDB: p.ownSumDB()}))
+		root = p.front(handler, p.Page())
 	}
 	defer p.startBackground(ctx)()
 	return serve.Run(ctx, handler, &serve.Options{

@@ -1,0 +1,46 @@
+package server
+
+import (
+	"cmp"
+	"net/http"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/serve"
+	"github.com/athens-go/athens/serve/web"
+)
+
+// Handler returns the handler of the parts, with the page watching it.
+func (p *Parts) Handler() (*athens.Handler, error) {
+	if p.Flags.web != "off" {
+		if err := p.useSite(); err != nil {
+			return nil, err
+		}
+	}
+	return athens.NewHandler(p.Store, &p.Options)
+}
+
+// useSite opens the pages that show what is held and done.
+func (p *Parts) useSite() error {
+	opts := &web.Options{Name: "Athens " + p.Flags.Name, Private: cmp.Or(p.Private, "none"), SumDB: p.ownSumDB(), Logger: p.Log}
+	if p.tokens != nil {
+		opts.Allow, opts.AllowAll = p.tokens.Allow, p.tokens.AllowAll
+	}
+	if p.Flags.web == "all" {
+		opts.AllowAll = func(*http.Request) bool { return true }
+	}
+	var err error
+	if p.site, err = web.New(p.Store, opts); err != nil {
+		return err
+	}
+	p.site.Watch(&p.Options)
+	p.background = append(p.background, p.site.Run)
+	return nil
+}
+
+// Page is what a reader with a browser sees.
+func (p *Parts) Page() http.Handler {
+	if p.site != nil {
+		return p.site
+	}
+	return serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, Private: cmp.Or(p.Private, "none"), SumDB: p.ownSumDB()})
+}

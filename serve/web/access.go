@@ -1,0 +1,127 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens/internal/pattern"
+)
+
+// privacy remembers for a minute which paths are private, so that each request does not
+// ask the policy again.
+type privacy struct {
+	site     *Site
+	patterns atomic.Pointer[pattern.Private]
+	mu       sync.Mutex
+	known    map[string]bool
+}
+
+// maxKnown is how many paths privacy remembers.
+const maxKnown = 4096
+
+func newPrivacy(s *Site) *privacy {
+	return &privacy{site: s, known: make(map[string]bool)}
+}
+
+// use sets the list of patterns.
+func (p *privacy) use(list string) error {
+	patterns, err := pattern.ParsePrivate(list)
+	if err != nil {
+		return err
+	}
+	p.patterns.Store(patterns)
+	p.forget()
+	return nil
+}
+
+// forget lets the policy be asked again.
+func (p *privacy) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.known)
+}
+
+// private reports whether a module is private. One about which the policy can't be asked
+// counts as private.
+func (p *privacy) private(path string) bool {
+	p.mu.Lock()
+	private, ok := p.known[path]
+	p.mu.Unlock()
+	if ok {
+		return private
+	}
+	private = p.ask(path)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.known) >= maxKnown {
+		clear(p.known)
+	}
+	p.known[path] = private
+	return private
+}
+
+func (p *privacy) ask(path string) bool {
+	watched := p.site.watched.Load()
+	if p.patterns.Load().Match(path) {
+		return true
+	}
+	if watched.Route == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	route, err := watched.Route(ctx, module.Version{Path: path})
+	return err != nil || route.Private
+}
+
+// reader is whoever asked for a page.
+type reader struct {
+	site  *Site
+	r     *http.Request
+	all   bool
+	allow func(r *http.Request, m module.Version) error
+}
+
+func (s *Site) readerOf(r *http.Request) *reader {
+	who := &reader{site: s, r: r, allow: s.opts.Allow}
+	if who.allow == nil {
+		who.allow = s.watched.Load().Allow
+	}
+	who.all = s.opts.AllowAll != nil && s.opts.AllowAll(r)
+	return who
+}
+
+// sees reports whether the reader may see a module.
+func (who *reader) sees(path string) bool {
+	switch {
+	case who.all:
+		return true
+	case who.allow != nil:
+		return who.allow(who.r, module.Version{Path: path}) == nil
+	}
+	return !who.site.kinds.private(path)
+}
+
+// maxCounted is how many modules are asked about one by one for a total.
+const maxCounted = 20_000
+
+// totals counts what the reader may see. It reports false where that would take too long.
+func (who *reader) totals() (modules, versions int, ok bool) {
+	asked := 0
+	who.site.index.all("", func(h *held) bool {
+		if asked++; asked > maxCounted && !who.all {
+			return false
+		}
+		if who.sees(h.path) {
+			modules++
+			versions += int(h.count)
+		}
+		return true
+	})
+	return modules, versions, who.all || asked <= maxCounted
+}

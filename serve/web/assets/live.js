@@ -1,0 +1,46 @@
+// Pages are complete without this script. It copies lines, searches while the reader types
+// and reads what changes again. Text from the server is HTML that the server escaped.
+"use strict";
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) break;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const text = document.getElementById(button.dataset.copy).textContent;
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Not allowed";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+}
+
+async function text(url) {
+  const answer = await fetch(url, { headers: { Accept: "text/html" } });
+  return answer.ok ? answer.text() : null;
+}
+
+const field = document.querySelector("[data-results]");
+if (field) {
+  const results = document.getElementById("list") || document.getElementById("results");
+  const first = results.innerHTML;
+  let timer, asked = 0;
+  field.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      const mine = ++asked, query = field.value.trim();
+      const html = query ? await text(field.dataset.results + "?part=1&q=" + encodeURIComponent(query)).catch(() => null) : first;
+      if (html !== null && mine === asked) results.innerHTML = html;
+    }, 150);
+  });
+}
+
+for (const part of document.querySelectorAll("[data-live]")) {
+  setInterval(async () => {
+    if (document.hidden || part.contains(document.activeElement)) return;
+    const html = await text(part.dataset.live).catch(() => null);
+    if (html !== null && html !== part.innerHTML) part.innerHTML = html;
+  }, 3000);
+}

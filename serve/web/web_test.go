@@ -1,0 +1,259 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/athenstest"
+	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/storage"
+)
+
+const mit = "MIT License\n\nPermission is hereby granted, free of charge, to any person obtaining a copy\nof this software"
+
+// shown is a site over a store.
+type shown struct {
+	*Site
+	t     testing.TB
+	store *storage.Store
+}
+
+func newShown(t testing.TB, opts *Options, watched *athens.Options) *shown {
+	s := &shown{t: t, store: storage.NewMemory()}
+	for _, v := range []struct {
+		path, version string
+		files         map[string]string
+	}{
+		{"example.com/greet", "v1.0.0", map[string]string{"go.mod": "module example.com/greet\n\ngo 1.21\n", "greet.go": "package greet\n\nconst Hello = 1\n", "old.go": "package greet\n"}},
+		{"example.com/greet", "v1.1.0", map[string]string{
+			"go.mod":   "// Deprecated: say goodbye instead.\nmodule example.com/greet\n\ngo 1.22\n\nrequire (\n\texample.com/text v0.3.0\n\texample.com/far v1.0.0 // indirect\n)\n\nretract v1.0.0 // it was rude\n",
+			"greet.go": "package greet\n\nconst Hello = 2\n", "new file.go": "package greet\n", "LICENSE": mit, "README.md": "# Greetings\n\nSee [the code](greet.go).\n",
+		}},
+		{"example.com/text", "v0.3.0", map[string]string{"go.mod": "module example.com/text\n"}},
+		{"corp.test/secret", "v1.0.0", map[string]string{"go.mod": "module corp.test/secret\n\nrequire example.com/text v0.3.0\n", "README.md": "# Classified\n"}},
+		{"example.com/Upper", "v0.1.0", map[string]string{"go.mod": "module example.com/Upper\n"}},
+	} {
+		athenstest.Hold(t, s.store, modtest.NewVersion(t, v.path, v.version, v.files), v.path != "example.com/text")
+	}
+	var err error
+	s.Site, err = New(s.store, opts)
+	require.NoError(t, err)
+	if watched == nil {
+		watched = &athens.Options{Private: "corp.test"}
+	}
+	s.Watch(watched)
+	s.rebuild(context.Background())
+	return s
+}
+
+// get asks for a page as a browser does.
+func (s *shown) get(path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("GET", path, nil)
+	r.Header.Set("Accept", "text/html,*/*;q=0.8")
+	s.ServeHTTP(w, r)
+	assert.Equal(s.t, policy, w.Header().Get("Content-Security-Policy"), path)
+	return w
+}
+
+func (s *shown) page(path string) string {
+	w := s.get(path)
+	assert.Equal(s.t, 200, w.Code, path)
+	return w.Body.String()
+}
+
+func TestHome(t *testing.T) {
+	s := newShown(t, &Options{Name: "Our modules"}, nil)
+	home := s.page("/")
+	assert.Contains(t, home, "<h1 id=\"use\">Our modules</h1>")
+	assert.Contains(t, home, "export GOPROXY=http://example.com GONOPROXY=none GONOSUMDB=corp.test")
+	assert.Contains(t, home, "4 versions of 3 modules")
+	assert.Contains(t, home, ">example.com/greet</a>")
+	assert.NotContains(t, home, "secret")
+
+	s.watched.Load() // what came in, went out and failed
+	o := athens.Options{Private: "corp.test"}
+	s.Watch(&o)
+	m := module.Version{Path: "example.com/new", Version: "v1.2.3"}
+	o.Observe(athens.Event{Op: athens.OpPut, Outcome: athens.OutcomeDone, Module: m})
+	o.Observe(athens.Event{Op: athens.OpRequest, File: "zip", Outcome: athens.OutcomeHeld, Module: m, Bytes: 1500})
+	o.Observe(athens.Event{Op: athens.OpRequest, File: "zip", Outcome: athens.OutcomeFetch, Module: m, Bytes: 500})
+	down := &athens.UnavailableError{Source: "upstream", Err: errors.New("dial tcp 10.1.2.3:443: refused")}
+	o.Observe(athens.Event{Op: athens.OpFill, Outcome: athens.OutcomeFailed, Module: module.Version{Path: "example.com/broken", Version: "v0.0.1"}, Err: down})
+	home = s.page("/")
+	assert.Contains(t, home, "example.com/new</a>")
+	assert.Contains(t, home, "<dd>50 %</dd>")
+	assert.Contains(t, home, "<dd>2 kB</dd>")
+	assert.Contains(t, home, "the source can&#39;t be reached")
+	assert.NotContains(t, home, "10.1.2.3", "an address inside")
+	assert.Contains(t, s.page("/-/live"), "example.com/broken")
+
+	o.Observe(athens.Event{Op: athens.OpFill, Outcome: athens.OutcomeDone, Module: module.Version{Path: "example.com/broken", Version: "v0.0.1"}})
+	assert.NotContains(t, s.page("/-/live"), "example.com/broken", "it works again")
+	s.measureNewest(t.Context())
+	assert.Contains(t, s.page("/-/modules?q=new"), "example.com/new")
+}
+
+// A client that is no browser gets the line as text, and a Host header that is none gets no
+// line with it.
+func TestHosts(t *testing.T) {
+	s := newShown(t, nil, nil)
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	assert.Equal(t, "text/plain; charset=utf-8", w.Header().Get("Content-Type"))
+	assert.Contains(t, w.Body.String(), "export GOPROXY=http://example.com ")
+	for host, want := range map[string]string{
+		"modules.test:3000": "GOPROXY=http://modules.test:3000 ", "[::1]:3000": "GOPROXY=&#39;http://[::1]:3000&#39; ",
+		"a b": "https://HOST", "a'$(x)": "https://HOST", "<script>": "https://HOST", "": "https://HOST", "x@y": "https://HOST",
+		strings.Repeat("a", 300): "https://HOST",
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Host = host
+		r.Header.Set("Accept", "text/html")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		assert.Contains(t, w.Body.String(), want, host)
+	}
+	mounted := http.StripPrefix("/go", s)
+	r := httptest.NewRequest("GET", "/go/", nil)
+	r.Header.Set("Accept", "text/html")
+	w = httptest.NewRecorder()
+	mounted.ServeHTTP(w, r)
+	assert.Contains(t, w.Body.String(), "GOPROXY=http://example.com/go ")
+	assert.Contains(t, w.Body.String(), `href="/go/-/style.css?v=`)
+}
+
+func TestModule(t *testing.T) {
+	s := newShown(t, nil, nil)
+	page := s.page("/-/m/example.com/greet")
+	for _, want := range []string{
+		`<h1 class="path">example.com/greet</h1>`, "go get example.com/greet@v1.1.0", "Deprecated: say goodbye instead.",
+		"<dd>1.22</dd>", "<dd>MIT</dd>", `<h3 id="r-greetings">Greetings</h3>`, `<a href="/-/f/example.com/greet@v1.1.0/greet.go" rel=`,
+		`href="/-/m/example.com/text@v0.3.0"`, "1 indirect", "it was rude", `href="/-/d/example.com/greet@v1.0.0..v1.1.0"`,
+	} {
+		assert.Contains(t, page, want)
+	}
+	page = s.page("/-/m/example.com/greet@v1.0.0")
+	assert.Contains(t, page, "This version was retracted: it was rude")
+	page = s.page("/-/m/example.com/text")
+	assert.Contains(t, page, "Only the go.mod of this version is held")
+	assert.Contains(t, page, ">example.com/greet</a>", "it requires the module")
+	assert.NotContains(t, page, "corp.test", "private, and requires it too")
+	assert.Contains(t, s.page("/-/m/example.com/Upper"), "example.com/Upper")
+
+	assert.Contains(t, s.page("/-/f/example.com/greet@v1.1.0/"), `href="/-/f/example.com/greet@v1.1.0/new%20file.go"`)
+	assert.Contains(t, s.page("/-/f/example.com/greet@v1.1.0/new%20file.go"), `<td class="code">package greet</td>`)
+	diff := s.page("/-/d/example.com/greet@v1.0.0..v1.1.0")
+	assert.Contains(t, diff, "2 changed, 3 added, 1 removed")
+	assert.Contains(t, diff, "<del>const Hello = 1</del>")
+	assert.Contains(t, diff, "<ins>const Hello = 2</ins>")
+	assert.Contains(t, s.page("/-/d/example.com/greet@v1.1.0..v1.1.0"), "The files are the same.")
+
+	hidden, removed := module.Version{Path: "example.com/greet", Version: "v1.0.0"}, module.Version{Path: "example.com/greet", Version: "v1.1.0"}
+	require.NoError(t, s.store.Hide(t.Context(), hidden, "it is <b>old</b>"))
+	assert.Contains(t, s.page("/-/m/example.com/greet"), `<p class="reason">it is &lt;b&gt;old&lt;/b&gt;</p>`)
+	require.NoError(t, s.store.Remove(t.Context(), removed, "a lawyer wrote"))
+	assert.Contains(t, s.page("/-/m/example.com/greet"), "a lawyer wrote")
+	for _, path := range []string{"/-/m/example.com/greet@v1.1.0", "/-/f/example.com/greet@v1.1.0/", "/-/d/example.com/greet@v1.0.0..v1.1.0"} {
+		assert.Equal(t, 410, s.get(path).Code, path)
+	}
+	require.NoError(t, s.store.Restore(t.Context(), removed))
+
+	for _, path := range []string{
+		"/-/m/", "/-/m/example.com/none", "/-/m/example.com/greet@v9.0.0", "/-/m/example.com/greet@master", "/-/m/../x", "/-/m/example.com/greet@v1.0", "/-/x",
+		"/-/f/example.com/greet@v1.0.0/../../x", "/-/f/example.com/greet@v1.0.0/none.go", "/-/f/example.com/greet", "/-/f/example.com/text@v0.3.0/",
+		"/-/d/example.com/greet@v1.0.0", "/-/d/example.com/greet@v1.0.0..", "/-/d/example.com/greet@v1.0.0..v9.0.0", "/other", "/-/",
+	} {
+		assert.Equal(t, 404, s.get(path).Code, path)
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("POST", "/-/m/example.com/greet", nil))
+	assert.Equal(t, 405, w.Code)
+}
+
+func TestModulesAreFound(t *testing.T) {
+	s := newShown(t, nil, nil)
+	for query, want := range map[string]string{
+		"greet": "example.com/greet", "GREET": "example.com/greet", "upper": "example.com/Upper", "example greet": "example.com/greet", "example.com/Upper": "example.com/Upper",
+		"zzz": "", "secret": "", "corp.test/secret": "", "<b>": "", "\n": "example.com/Upper example.com/greet example.com/text", "com/text": "example.com/text",
+	} {
+		r := httptest.NewRequest("GET", "/-/modules", nil)
+		q := r.URL.Query()
+		q.Set("q", query)
+		q.Set("part", "1")
+		r.URL.RawQuery = q.Encode()
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		var found []string
+		for _, hit := range regexp.MustCompile(`/-/m/([^"]+)"`).FindAllStringSubmatch(w.Body.String(), -1) {
+			found = append(found, hit[1])
+		}
+		assert.Equal(t, want, strings.Join(found, " "), query)
+		assert.NotContains(t, w.Body.String(), "<b>")
+	}
+}
+
+// Private modules are seen by those who may, and by nobody else: in no list, count, plot,
+// requirement, file or comparison.
+func TestPrivateModules(t *testing.T) {
+	const private = "corp.test"
+	secret := module.Version{Path: "corp.test/secret", Version: "v1.0.0"}
+	pages := []string{"/-/m/corp.test/secret", "/-/m/corp.test/secret@v1.0.0", "/-/f/corp.test/secret@v1.0.0/", "/-/f/corp.test/secret@v1.0.0/README.md", "/-/d/corp.test/secret@v1.0.0..v1.0.0"}
+	lists := []string{"/", "/-/live", "/-/modules", "/-/modules?q=secret", "/-/modules?q=corp.test/secret", "/-/m/example.com/text"}
+	for _, c := range []struct {
+		name    string
+		opts    Options
+		watched athens.Options
+		sees    bool
+	}{
+		{name: "no policy", watched: athens.Options{Private: private}},
+		{name: "private by the route", watched: athens.Options{Private: "none", Route: func(_ context.Context, m module.Version) (athens.Route, error) {
+			return athens.Route{Private: m.Path == "corp.test/secret"}, nil
+		}}},
+		{name: "the route fails", watched: athens.Options{Private: "none", Route: func(_ context.Context, m module.Version) (athens.Route, error) {
+			if m.Path == "corp.test/secret" {
+				return athens.Route{}, errors.New("down")
+			}
+			return athens.Route{}, nil
+		}}},
+		{name: "not allowed", watched: athens.Options{Private: private, Allow: func(_ *http.Request, m module.Version) error {
+			if m.Path == secret.Path {
+				return fs.ErrPermission
+			}
+			return nil
+		}}},
+		{name: "allowed", sees: true, watched: athens.Options{Private: private, Allow: func(*http.Request, module.Version) error { return nil }}},
+		{name: "all", sees: true, opts: Options{AllowAll: func(*http.Request) bool { return true }}, watched: athens.Options{Private: private}},
+	} {
+		s := newShown(t, &c.opts, &c.watched)
+		s.observe(&athens.Event{Op: athens.OpPut, Outcome: athens.OutcomeDone, Module: secret})
+		s.observe(&athens.Event{Op: athens.OpFill, Outcome: athens.OutcomeFailed, Module: secret, Err: errors.New("x")})
+		for _, path := range pages {
+			want := 404
+			if c.sees {
+				want = 200
+			}
+			assert.Equal(t, want, s.get(path).Code, "%s: %s", c.name, path)
+		}
+		if !c.sees {
+			unknown := strings.ReplaceAll(s.get("/-/m/corp.test/unknown").Body.String(), "unknown", "")
+			assert.Equal(t, unknown, strings.ReplaceAll(s.get(pages[0]).Body.String(), "secret", ""), "%s: as missing as another", c.name)
+		}
+		for _, path := range lists {
+			text := strings.ReplaceAll(s.page(path), "q=secret", "")
+			assert.Equal(t, c.sees, strings.Contains(text, `/-/m/corp.test/secret`), "%s: %s", c.name, path)
+		}
+		assert.Equal(t, c.sees, strings.Contains(s.page("/"), "5 versions of 4 modules"), c.name)
+	}
+}
