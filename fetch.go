@@ -307,7 +307,7 @@ func (h *Handler) getInfo(ctx context.Context, src source, content Content, m mo
 	op := h.opts.begin(ctx, OpInfo, src.name, m)
 	defer func() { op.end(err) }()
 	if info, err = content.Info(op.ctx); err != nil {
-		return nil, err
+		return nil, h.drop(ctx, src, m, err)
 	}
 	if info = cmp.Or(info, new(Info)); info.Version != m.Version {
 		return nil, &InvalidError{m.Path, m.Version, fmt.Errorf("the source's .info names version %.80q", info.Version)}
@@ -324,7 +324,7 @@ func (h *Handler) getMod(ctx context.Context, src source, content Content, m mod
 	op := h.opts.begin(ctx, OpMod, src.name, m)
 	defer func() { op.end(err) }()
 	if mod, err = content.Mod(op.ctx); err != nil {
-		return nil, err
+		return nil, h.drop(ctx, src, m, err)
 	}
 	op.event.Bytes = int64(len(mod))
 	if err := modcheck.Mod(mod, h.opts.MaxModBytes); err != nil {
@@ -346,7 +346,7 @@ func (h *Handler) getZip(ctx context.Context, src source, content Content, m mod
 	case w.Err() != nil:
 		return 0, &storeError{w.Err()}
 	}
-	return w.Written(), err
+	return w.Written(), h.drop(ctx, src, m, err)
 }
 
 // holds reports whether all of the files are stored.

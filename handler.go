@@ -176,10 +176,11 @@ type exchange struct {
 
 	req     protocol.Request
 	route   Route
-	chain   string // of servers that the question came through
-	policy  error  // why Options.Route could not be asked about a version
-	outcome string // OutcomeHeld, …
-	source  string // SourceStore, …
+	chain   string                                  // of servers that the question came through
+	policy  error                                   // why Options.Route, or the store's marks, could not be asked about a version
+	marks   func() (map[string]BlockedError, error) // of the module, see Remover; nil before the first use
+	outcome string                                  // OutcomeHeld, …
+	source  string                                  // SourceStore, …
 
 	remembered bool   // the source's answer came from memory
 	failure    string // for the client and the log

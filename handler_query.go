@@ -2,6 +2,7 @@ package athens
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -85,10 +86,10 @@ func (x *exchange) blocked(version string) error {
 	return err
 }
 
-// mayNotServe reports whether a version may not be served, and keeps a failure of the
-// policy in x.policy.
+// mayNotServe reports whether a version is unlisted, and keeps a failure of the policy or
+// of the store's marks in x.policy.
 func (x *exchange) mayNotServe(version string) bool {
-	err := x.blocked(version)
+	err := x.unlisted(version)
 	if _, blocked := outermost(err).(*BlockedError); err != nil && !blocked {
 		x.policy = err
 	}
@@ -124,7 +125,7 @@ func (x *exchange) serveLatest() error {
 		}
 		return x.serveVersion(best, nil)
 	}
-	if err := x.blocked(info.Version); err != nil {
+	if err := x.unlisted(info.Version); err != nil {
 		if blocked, ok := outermost(err).(*BlockedError); ok {
 			return x.serveHighestLeft(info.Version, "", blocked)
 		}
@@ -133,21 +134,31 @@ func (x *exchange) serveLatest() error {
 	return x.serveVersion(info.Version, info)
 }
 
-// serveHighestLeft answers @latest when the latest version is blocked, or a query for a
-// prefix when the latest version with that prefix is too young. It chooses none of the
-// versions that the latest one retracts.
+// serveHighestLeft answers @latest when the latest version is blocked or taken back, or a
+// query for a prefix when the latest version with that prefix is taken back or too young.
+// It chooses none of the versions that a blocked latest one retracts.
 func (x *exchange) serveHighestLeft(latest, prefix string, blocked *BlockedError) error {
 	listed, err := x.list()
 	if err != nil {
 		return err
 	}
-	retracted := x.retractions(append(slices.Clone(listed), latest), true)
+	mark, err := x.takenBack(latest)
+	if err != nil {
+		return err
+	}
+	say := slices.Clone(listed) // what says which are retracted
+	if mark == nil {
+		say = append(say, latest)
+	}
+	retracted := x.retractions(say, true)
 	best := highest(listed, func(v string) bool { return strings.HasPrefix(v, prefix) && !retracted.Include(v) })
 	switch {
 	case best != "":
 		return x.serveVersion(best, nil)
-	case !blocked.Until.IsZero(): // the lowest version is too young as well
+	case mark != nil && mark.Removed, !blocked.Until.IsZero(): // the lowest version is too young as well
 		return blocked
+	case mark != nil:
+		return &MissingError{Path: x.req.Module.Path, Query: x.req.Module.Version, Err: fmt.Errorf("what it means is hidden: %s", mark.Reason)}
 	}
 	return x.serveNoUpgrade(blocked.Reason)
 }
@@ -216,8 +227,13 @@ func (x *exchange) serveQuery() error {
 			return err
 		}
 	}
-	if err := x.blocked(version); err != nil {
-		if blocked, ok := outermost(err).(*BlockedError); ok && !blocked.Until.IsZero() && isPrefix(m.Version) {
+	err = x.blocked(version)
+	mark, marksErr := x.takenBack(version)
+	if err == nil && mark != nil && (mark.Removed || isPrefix(m.Version)) {
+		err = mark // a commit or a branch that leads to a hidden version pins it
+	}
+	if err = cmp.Or(err, marksErr); err != nil {
+		if blocked, ok := outermost(err).(*BlockedError); ok && (!blocked.Until.IsZero() || mark != nil) && isPrefix(m.Version) {
 			return x.serveHighestLeft(version, m.Version+".", blocked)
 		}
 		return err

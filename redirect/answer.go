@@ -46,6 +46,8 @@ func (c *client) refusal(q question, resp *http.Response, body io.Reader) *failu
 	text := c.words(resp, body, q)
 	status := &statusError{resp.StatusCode, text}
 	switch code := resp.StatusCode; {
+	case code == http.StatusGone && removedWords(text, q) != "":
+		return &failure{err: &athens.BlockedError{Path: q.module, Version: q.version, Reason: removedWords(text, q), Removed: true}}
 	case code == http.StatusNotFound || code == http.StatusGone:
 		missing := &athens.MissingError{Path: q.module, Query: q.version}
 		if text != "" {
@@ -126,6 +128,9 @@ func (c *client) words(resp *http.Response, body io.Reader, q question) string {
 	// An error while reading takes nothing away from the status.
 	b, _ := io.ReadAll(io.LimitReader(body, 8*maxText))
 	text := c.clean(string(b))
+	if resp.StatusCode == http.StatusGone && removedWords(text, q) != "" {
+		return text
+	}
 	if word := saidAgain(resp.StatusCode); word != "" && strings.HasPrefix(text, q.module) {
 		// Another Athens server: its words up to there are those of this
 		// server's own error.
@@ -134,6 +139,16 @@ func (c *client) words(resp *http.Response, body io.Reader, q question) string {
 		}
 	}
 	return strings.TrimPrefix(text, saidAgain(resp.StatusCode))
+}
+
+// removedWords returns the reason for which another Athens server has removed a version;
+// empty if text is not of that.
+func removedWords(text string, q question) string {
+	if q.module == "" || !strings.HasPrefix(text, q.module) {
+		return ""
+	}
+	_, why, _ := strings.Cut(text, ": removed: ")
+	return why
 }
 
 // saidAgain returns what this server's own error says before the reason.

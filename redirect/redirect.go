@@ -14,6 +14,8 @@
 // server become its text:
 //
 //	404 410          athens.MissingError      the definite answer
+//	410 of another Athens server that has removed the version
+//	                 athens.BlockedError      with Removed and the reason
 //	403 451          athens.BlockedError      with the reason that the server gave
 //	401 407          athens.UnavailableError  the credentials are wrong; not tried again
 //	408 425 429 5xx  athens.UnavailableError  tried again, as Retry-After allows

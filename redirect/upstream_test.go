@@ -257,6 +257,9 @@ func TestAnswers(t *testing.T) {
 		retryAfter time.Duration
 	}{
 		{name: "gone", status: 410, body: "no such version\n", want: "example.com/m@v1.0.0: not found: no such version", kind: new(athens.MissingError)},
+		{name: "removed at Athens", status: 410, body: "example.com/m@v1.0.0: .zip: removed: malware, not found: by scanners\n", want: "example.com/m@v1.0.0: removed: malware, not found: by scanners", kind: new(athens.BlockedError)},
+		{name: "removed behind Athens", status: 410, body: from + "removed: malware\n", want: "example.com/m@v1.0.0: removed: malware", kind: new(athens.BlockedError)},
+		{name: "gone elsewhere", status: 410, body: "it was removed: gone\n", want: "example.com/m@v1.0.0: not found: it was removed: gone", kind: new(athens.MissingError)},
 		{name: "missing at Athens", status: 404, body: from + "not found: unknown revision", want: "example.com/m@v1.0.0: not found: unknown revision", kind: new(athens.MissingError)},
 		{name: "page", status: 404, header: "Content-Type: text/html", body: "<html>", want: "example.com/m@v1.0.0: not found", kind: new(athens.MissingError)},
 		{name: "blocked", status: 403, body: "example.com/m@v1.0.0: blocked: CVE-1 (rules.txt:3)\n", want: "example.com/m@v1.0.0: blocked: CVE-1 (rules.txt:3)", kind: new(athens.BlockedError)},

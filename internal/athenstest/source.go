@@ -194,6 +194,8 @@ func Failure(ctx context.Context, source, how string, m module.Version) error {
 		return &athens.MissingError{Path: m.Path, Query: m.Version, Err: errors.New("no such tag")}
 	case "forbidden":
 		return &athens.BlockedError{Path: m.Path, Version: m.Version, Reason: "the registry says no"}
+	case "removed":
+		return &athens.BlockedError{Path: m.Path, Version: m.Version, Reason: "by the upstream", Removed: true}
 	case "invalid":
 		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: errors.New("that is HTML")}
 	case "loop":
