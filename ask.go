@@ -207,15 +207,8 @@ func (x *exchange) sourceList(spare func() bool) ([]string, error) {
 	a := x.ask(src, question{op: OpList, path: m.Path}, spare, func(ctx context.Context) (a answer, err error) {
 		op := x.h.opts.begin(x.h.onward(ctx, src, x.chainTo(src)), OpList, src.name, m)
 		defer func() { op.end(err) }()
-		a.versions, err = src.Versions(op.ctx, m.Path)
+		a.versions, err = src.versions(op.ctx, m.Path)
 		x.h.seenList(op.ctx, m.Path, a.versions)
-		if err == nil && len(a.versions) == 0 && src.vcs {
-			// A module without tags, or no module at all?
-			_, latestErr := src.Resolve(op.ctx, m.Path, "latest")
-			if missing, ok := outermost(latestErr).(*MissingError); ok {
-				err = &MissingError{Path: m.Path, Err: missing.Err}
-			}
-		}
 		return a, err
 	})
 	return a.versions, a.failure()

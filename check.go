@@ -54,6 +54,23 @@ func compareHeld(held []byte, got *Info, vcs bool) (ofHeld, ofGot string, err er
 	return ofHeld, ofGot, nil
 }
 
+// sameCommit checks that content is of the commit of the stored .info.
+func (h *Handler) sameCommit(ctx context.Context, src source, content Content, m module.Version) error {
+	got, err := h.getInfo(ctx, src, content, m)
+	if err != nil {
+		return err
+	}
+	held, err := h.read(ctx, m, InfoFile, maxInfo)
+	if err != nil {
+		return err
+	}
+	heldValue, gotValue, err := compareHeld(held, got, src.vcs)
+	if err == nil && heldValue != gotValue {
+		err = &ConflictError{m, InfoFile, heldValue, gotValue}
+	}
+	return h.noteConflict(m, err)
+}
+
 // commit returns the commit that i names, or "".
 func (i *Info) commit() string {
 	if i.Origin == nil {

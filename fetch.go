@@ -60,10 +60,16 @@ func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, m
 	if held, err := h.holds(ctx, m, InfoFile, ModFile); held || err != nil {
 		return err
 	}
-	content, err := src.Fetch(ctx, m)
+	content, err := Content(nil), error(nil)
+	if src, err = src.pin(ctx, m); err == nil {
+		content, err = src.Fetch(ctx, m)
+	}
 	if err != nil {
 		mf.fail(err, InfoFile, ModFile)
 		return err
+	}
+	if src.vcs {
+		mf.want(InfoFile, ModFile)
 	}
 	mf.content.Set(content, nil)
 	// Without a checksum database and a ledger, clients get an upstream's file before it
@@ -205,6 +211,9 @@ func (h *Handler) fetchZip(ctx context.Context, src source, m module.Version, ch
 	if held, err := h.holds(ctx, m, ZipFile); held || err != nil {
 		return err
 	}
+	if src, err = src.pin(ctx, m); err != nil {
+		return err
+	}
 	content, metaStored, err := h.bind(ctx, src, m, chain)
 	if err != nil {
 		return err
@@ -283,23 +292,6 @@ func (h *Handler) bind(ctx context.Context, src source, m module.Version, chain 
 		err = h.sameCommit(ctx, src, content, m)
 	}
 	return content, meta{}, err
-}
-
-// sameCommit checks that content is of the commit of the stored .info.
-func (h *Handler) sameCommit(ctx context.Context, src source, content Content, m module.Version) error {
-	got, err := h.getInfo(ctx, src, content, m)
-	if err != nil {
-		return err
-	}
-	held, err := h.read(ctx, m, InfoFile, maxInfo)
-	if err != nil {
-		return err
-	}
-	heldValue, gotValue, err := compareHeld(held, got, src.vcs)
-	if err == nil && heldValue != gotValue {
-		err = &ConflictError{m, InfoFile, heldValue, gotValue}
-	}
-	return h.noteConflict(m, err)
 }
 
 // getInfo gets the .info and checks it.

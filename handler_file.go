@@ -56,8 +56,8 @@ func (x *exchange) serveFile() error {
 	exceeded := x.h.pseudo.Admit(m)
 	// Nobody is sent elsewhere for what is blocked, nor is it filled: its .info and
 	// .mod are all there is to serve, and come from here.
-	if !src.vcs && !x.h.opts.MissFetch && x.route.Blocked == "" && (f != ZipFile || x.h.opts.Admit == nil) {
-		if done, err := x.redirect(m, f, exceeded == nil); done || err != nil {
+	if src.location != nil && !x.h.opts.MissFetch && x.route.Blocked == "" && (f != ZipFile || x.h.opts.Admit == nil) {
+		if done, err := x.redirect(src, m, f, exceeded == nil); done || err != nil {
 			return err
 		}
 	}
@@ -219,12 +219,12 @@ func conditional(header http.Header) bool {
 
 // redirect sends the client to the upstream and, if it is wanted, schedules a fill. It
 // reports false if the client can't be sent there.
-func (x *exchange) redirect(m module.Version, f File, fill bool) (bool, error) {
+func (x *exchange) redirect(src source, m module.Version, f File, fill bool) (bool, error) {
 	path, err := protocol.FilePath(m, f.String())
 	if err != nil {
 		return false, &requestError{http.StatusBadRequest, err}
 	}
-	location, err := x.h.opts.Upstream.Location(x.r.Context(), path)
+	location, err := src.location.Location(x.r.Context(), path)
 	if err == nil && !x.leadsAway(location) {
 		return false, nil
 	}

@@ -26,6 +26,11 @@ type Route struct {
 	// served. Its .info is then refused as its .zip is, so that nobody selects it.
 	// The zero time means that the version stays blocked.
 	Until time.Time
+	// From is where a public module comes from, in this order, in place of
+	// Options.Upstream. Requests to checksum databases go to Options.Upstream all the
+	// same. If it is empty, the module comes from Options.Upstream, and without one from
+	// Options.Fetcher. A private module comes from Options.Fetcher whatever From says.
+	From []Source
 }
 
 // refusal returns why m may not be served, nil if it may.
@@ -76,29 +81,56 @@ type source struct {
 	vcs  bool   // version control: stored before it is answered, and whole
 
 	parent any // RequestInfo.TraceParent of the request or fill that needs it first
+
+	location Upstream    // where clients may be sent; nil: nowhere
+	list     *sourceList // it stands for several
+	label    string      // of one of several upstreams
 }
 
 // host is what is silent when a question about a module is not answered: the
 // upstream, or the host that the module is on.
 func (s source) host(path string) string {
 	if !s.vcs {
-		return s.name
+		return s.name + s.label
 	}
 	host, _, _ := strings.Cut(path, "/")
 	return s.name + " of " + host
 }
 
-// sourceOf returns where a module of that route comes from: an Upstream for what
-// is public, otherwise version control.
+// versions lists the versions of a module. Of one without tags, version control says
+// whether it is a module.
+func (s source) versions(ctx context.Context, path string) ([]string, error) {
+	versions, err := s.Versions(ctx, path)
+	if err == nil && len(versions) == 0 && s.vcs {
+		_, latestErr := s.Resolve(ctx, path, "latest")
+		if missing, ok := outermost(latestErr).(*MissingError); ok {
+			err = &MissingError{Path: path, Err: missing.Err}
+		}
+	}
+	return versions, err
+}
+
+// pin returns the source for one version, if src stands for several.
+func (s source) pin(ctx context.Context, m module.Version) (source, error) {
+	if s.list == nil {
+		return s, nil
+	}
+	return s.list.pin(ctx, m)
+}
+
+// sourceOf returns where a module of that route comes from: what the route says or an
+// Upstream for what is public, otherwise version control.
 func (h *Handler) sourceOf(ctx context.Context, m module.Version, route Route) (source, error) {
 	parent := RequestInfoFrom(ctx).TraceParent
 	switch {
 	case h.opts.Offline:
 		return source{}, &MissingError{Path: m.Path, Query: m.Version, Err: errOffline}
+	case len(route.From) > 0 && !route.Private:
+		return h.sourceFrom(route, parent), nil
 	case h.opts.Upstream != nil && !route.Private:
-		return source{h.opts.Upstream, route, SourceUpstream, false, parent}, nil
+		return source{Fetcher: h.opts.Upstream, Route: route, name: SourceUpstream, parent: parent, location: h.opts.Upstream}, nil
 	case h.opts.Fetcher != nil:
-		return source{h.opts.Fetcher, route, SourceVCS, true, parent}, nil
+		return source{Fetcher: h.opts.Fetcher, Route: route, name: SourceVCS, vcs: true, parent: parent}, nil
 	case route.Private && h.opts.Upstream != nil:
 		// Not a 404: a go command would then take the private path outside.
 		return source{}, &UnavailableError{Source: "version control", Err: errNoFetcher}

@@ -41,6 +41,7 @@ func (r *Rules) Explain(m module.Version) string {
 		what = "blocked"
 	}
 	fmt.Fprintf(&b, "%s: %s\n", what, r.cite(n))
+	b.WriteString(r.explainUpstream(m.Path, route.Private))
 	if m.Version == "" {
 		return b.String()
 	}

@@ -36,6 +36,12 @@ type Options struct {
 	// needs the commit times of listed versions. If it is nil, the age of a version that is
 	// not held counts from the first sight, unless it is a pseudo-version.
 	Info func(ctx context.Context, m module.Version) (*athens.Info, error)
+	// OpenUpstream returns the server that an upstream line names, such as
+	// redirect.New does. Its URL may have credentials. A server that several lines name,
+	// or that is still named after a change, is asked for once. One that is named no
+	// more is told by CloseIdleConnections if it has that method. If it is nil, a
+	// line that names a server is an error.
+	OpenUpstream func(url string) (athens.Upstream, error)
 
 	// Freshness
 
@@ -77,6 +83,7 @@ type File struct {
 type inForce struct {
 	*Rules
 	since map[string]time.Time                   // when each cooldown came in, by its text
+	open  map[string]athens.Upstream             // servers of upstream lines, by URL
 	old   *cache.Cache[module.Version, struct{}] // versions that no cooldown holds back any more
 }
 
@@ -114,8 +121,11 @@ func Open(name string, opts *Options) (*File, error) {
 	return f, nil
 }
 
-// Close writes down what is known and lets go of the folder.
-func (f *File) Close() error { return f.memory.close() }
+// Close writes down what is known and lets go of the folder and of idle connections.
+func (f *File) Close() error {
+	closeUnused(f.now.Load().open, nil)
+	return f.memory.close()
+}
 
 // Reload reads the file again. If its text is wrong, or it is gone or has become empty,
 // the rules that are in force stay, the error names the line, and the log has it.
@@ -143,8 +153,16 @@ func (f *File) load(empty bool) error {
 		return err
 	}
 	next := &inForce{Rules: rules, old: cache.New(oldBytes, func(m module.Version, _ struct{}) int64 { return int64(len(m.Path) + len(m.Version)) })}
+	var known map[string]athens.Upstream
+	if before != nil {
+		known = before.open
+	}
+	if next.open, err = rules.open(known, f.opts.OpenUpstream); err != nil {
+		return err
+	}
 	next.since = f.arrivals(rules, time.Now())
 	f.now.Store(next)
+	closeUnused(known, next.open)
 	return nil
 }
 

@@ -37,10 +37,12 @@ const (
 	only
 	cooldown
 	cooldownBy
+	upstream
 )
 
 var verbs = map[string]verb{
 	"private": private, "public": public, "block": block, "allow": allow, "only": only, "cooldown": cooldown, "cooldown-by": cooldownBy,
+	"upstream": upstream,
 }
 
 // rule is one line.
@@ -52,6 +54,7 @@ type rule struct {
 	reason     string              // shown to clients that ask for a blocked version
 	age        time.Duration       // of cooldown
 	byCommit   bool                // of cooldown-by
+	places     []place             // of upstream
 	text       string              // of the line
 }
 
@@ -75,6 +78,7 @@ func Read(file string) (*Rules, error) {
 //	only    PATTERN [PATTERN ...] [# reason]
 //	cooldown    AGE [PATTERN] [# reason]
 //	cooldown-by commit|seen [PATTERN]
+//	upstream PATTERN PLACE[,PLACE|PLACE ...] [# reason]
 //
 // and blank lines, and comments that begin with # on a line of their own.
 // PATTERN has the syntax of GOPRIVATE: globs of [path.Match], separated by
@@ -82,11 +86,16 @@ func Read(file string) (*Rules, error) {
 // before a slash. CONSTRAINT is one of Masterminds/semver, such as
 // ">=1.2.0 <1.4.3", "~1.2 || 1.5.x" or "=1.2.3"; see [Rules] for what it
 // means for pre-releases. AGE is a sum of weeks, days, hours, minutes and seconds,
-// such as 7d, 2w or 1d12h, of at most 3,660 days; 0 ends a cooldown. name is the file's, for errors and for the default
-// reason, where only its last element is shown.
+// such as 7d, 2w or 1d12h, of at most 3,660 days; 0 ends a cooldown. PLACE is the URL of
+// a GOPROXY server, or, as the last one, vcs for version control or off for nowhere. The
+// place behind a comma is asked if the one before it has no such version, and the place
+// behind a | after any error.
+//
+// name is the file's, for errors and for the default reason, where only its last element
+// is shown.
 //
 // The error of a bad line reads "name:line:column: what is wrong", with both
-// numbers from 1 and the column in bytes. More than 1 MiB of text, more than 20,000
+// numbers from 1 and the column in bytes. It repeats no URL with credentials. More than 1 MiB of text, more than 20,000
 // rules (blank lines and comments don't count) and a reason of more than 200 bytes are
 // errors too.
 func Parse(name string, r io.Reader) (*Rules, error) {
@@ -167,7 +176,7 @@ func parseRule(line string) (rule, error) {
 	}
 	r := rule{verb: verbs[word]}
 	if r.verb == 0 {
-		return rule{}, &columnError{column, fmt.Errorf("unknown rule %q: want private, public, block, allow, only, cooldown or cooldown-by", word)}
+		return rule{}, &columnError{column, fmt.Errorf("unknown rule %q: want private, public, block, allow, only, cooldown, cooldown-by or upstream", word)}
 	}
 	r.text = strings.TrimSpace(line)
 	return r, s.parse(word, &r)
@@ -180,6 +189,8 @@ func (s *scanner) parse(word string, r *rule) (err error) {
 		return s.parseCooldown(word, r)
 	case only:
 		return s.parseOnly(r)
+	case upstream:
+		return s.parseUpstream(r)
 	}
 	pattern, column := s.word()
 	switch {

@@ -1,11 +1,12 @@
 // Package rules reads the lines of a small text file that say which modules are private,
-// which versions are blocked and how old a version has to be, and answers for
-// [athens.Options.Route].
+// which versions are blocked, how old a version has to be and which servers it comes from,
+// and answers for [athens.Options.Route].
 //
 //	private corp.example.com,github.com/corp
 //	public  corp.example.com/open
 //	block   example.com/mod >=1.2.0 <1.4.3  # CVE-2024-0001
 //	cooldown 7d
+//	upstream golang.org/x https://mirror.example.com,vcs
 //
 // [Open] keeps such a file in force: a [File] reads it again when it changes, and knows
 // the ages of versions. [Read] and [Parse] make [Rules] of a text that does not change.
@@ -36,9 +37,9 @@ import (
 //
 // # Precedence
 //
-// There are three questions, and the rules for one have no say in the others:
-// private or public, blocked or allowed, and how old a version has to be. For each,
-// the last line that matches decides; where none does, a module is public and
+// There are four questions, and the rules for one have no say in the others:
+// private or public, blocked or allowed, how old a version has to be, and which servers a
+// public module comes from. For each, the last line that matches decides; where none does, a module is public and
 // allowed at any age. So the general comes first and the exception after it:
 //
 //	private corp.example.com
@@ -89,6 +90,8 @@ type Rules struct {
 	cooled           pattern.AnyCase // by lines with an age
 	warm             pattern.Index   // by lines without
 	byCommit, bySeen pattern.Index
+
+	upstreams pattern.AnyCase
 }
 
 // line is a rule at its place in the file.
@@ -100,6 +103,8 @@ type line struct {
 	place      string        // such as "rules.txt:3"
 	text       string
 	name       string // of a cooldown: its age and patterns
+	places     []place
+	from       []athens.Source // of the places, once they are open
 }
 
 // add appends a rule that stands at a place, such as "rules.txt:3".
@@ -135,6 +140,9 @@ func (r *Rules) add(ru rule, place string) {
 		} else {
 			r.bySeen.Add(n, ru.globs)
 		}
+	case upstream:
+		r.upstreams.Add(n, ru.globs)
+		l.places = ru.places
 	}
 	r.lines = append(r.lines, l)
 }
@@ -202,7 +210,8 @@ const base = -1
 //
 // It has the form of [athens.Options].Route. Its error is a [*athens.BlockedError]
 // for a module that only lines leave out, and otherwise nil. Rules know no ages:
-// each version that a cooldown covers is young. A [File] knows more.
+// each version that a cooldown covers is young. Nor do they open upstreams: the error for
+// a module that an upstream line covers says so. A [File] does both.
 func (r *Rules) Route(_ context.Context, m module.Version) (athens.Route, error) {
 	if r == nil {
 		return athens.Route{}, nil
@@ -213,12 +222,18 @@ func (r *Rules) Route(_ context.Context, m module.Version) (athens.Route, error)
 			r.lines[n].young(&route, time.Now())
 		}
 	}
+	if n := r.upstreams.Last(m.Path); err == nil && n >= 0 && !route.Private && len(route.From) == 0 {
+		return route, fmt.Errorf("%s: an upstream line takes effect in a file that rules.Open reads", r.lines[n].place)
+	}
 	return route, err
 }
 
 // route is Route without cooldowns.
 func (r *Rules) route(m module.Version) (athens.Route, error) {
 	route := athens.Route{Private: r.isPrivate(m.Path)}
+	if n := r.upstreams.Last(m.Path); n >= 0 && !route.Private {
+		route.From = r.lines[n].from
+	}
 	n := r.decides(m)
 	if n < 0 {
 		return route, nil

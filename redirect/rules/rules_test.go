@@ -217,7 +217,7 @@ func TestConstraints(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"deny a.test":                        `rules.txt:1:1: unknown rule "deny": want private, public, block, allow, only, cooldown or cooldown-by`,
+		"deny a.test":                        `rules.txt:1:1: unknown rule "deny": want private, public, block, allow, only, cooldown, cooldown-by or upstream`,
 		"\n\t Private a.test":                `rules.txt:2:3: unknown rule "Private"`,
 		"private":                            "rules.txt:1:8: private needs a pattern",
 		"block  # why":                       "rules.txt:1:8: block needs a pattern",
@@ -422,7 +422,7 @@ allowed: no line says otherwise
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"", "# c\n", "private a.test,*.b.test\n", "public a.test/x\r\n", "block a.test/m >=1.2.0 <1.4.3 # CVE-1\n",
-		"allow a.test ^1.2 || ~1.4.x, !=1.4.3\n", "block * 1.2 - 1.4\n", "block [a-z].test/\\* *", "only a.test b.test # c\nallow a.test/m@v1.2.3 # fix\ncooldown 7d\ncooldown 0 b.test\ncooldown-by commit a.test\n", "block a.test =1.2.3-rc.1+meta", "block a\x00b",
+		"allow a.test ^1.2 || ~1.4.x, !=1.4.3\n", "block * 1.2 - 1.4\n", "block [a-z].test/\\* *", "only a.test b.test # c\nallow a.test/m@v1.2.3 # fix\ncooldown 7d\ncooldown 0 b.test\ncooldown-by commit a.test\n", "upstream a.test https://u:p@b.test|http://c.test,vcs # c\nupstream * off\n", "block a.test =1.2.3-rc.1+meta", "block a\x00b",
 	} {
 		f.Add(s, "a.test/m", "v1.2.3")
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/redirect"
 	"github.com/athens-go/athens/redirect/rules"
 )
 
@@ -32,7 +33,10 @@ func (p *Parts) useRules() error {
 		Store:   p.Store,
 		SeenDir: filepath.Join(dir, ".seen"), // no module path can have that name
 		Info:    p.sourceInfo,
-		Logger:  p.Log,
+		OpenUpstream: func(url string) (athens.Upstream, error) {
+			return redirect.New(url, &redirect.Options{Logger: p.Log})
+		},
+		Logger: p.Log,
 	})
 	if err != nil {
 		return err
@@ -47,16 +51,43 @@ func (p *Parts) useRules() error {
 // sourceInfo asks the source of a version for its .info, on the context of a question
 // that the handler has put to it.
 func (p *Parts) sourceInfo(ctx context.Context, m module.Version) (*athens.Info, error) {
-	var source athens.Fetcher = p.Options.Upstream
-	if private := athens.RequestInfoFrom(ctx).Private; private != nil && *private || p.Options.Upstream == nil {
-		source = p.Options.Fetcher
+	err := errors.New("there is no source to ask")
+	for _, source := range p.sources(ctx, m) {
+		if source == nil {
+			continue
+		}
+		var content athens.Content
+		if content, err = source.Fetch(ctx, m); err != nil {
+			continue
+		}
+		var info *athens.Info
+		if info, err = content.Info(ctx); err == nil {
+			return info, nil
+		}
 	}
-	if source == nil {
-		return nil, errors.New("there is no source to ask")
+	return nil, err
+}
+
+// sources returns what a version may come from, in order.
+func (p *Parts) sources(ctx context.Context, m module.Version) []athens.Fetcher {
+	if private := athens.RequestInfoFrom(ctx).Private; private != nil && *private {
+		return []athens.Fetcher{p.Options.Fetcher}
 	}
-	content, err := source.Fetch(ctx, m)
-	if err != nil {
-		return nil, err
+	var sources []athens.Fetcher
+	if route, err := p.Options.Route(ctx, module.Version{Path: m.Path}); err == nil {
+		for _, from := range route.From {
+			if from.Upstream != nil {
+				sources = append(sources, from.Upstream)
+			} else {
+				sources = append(sources, p.Options.Fetcher)
+			}
+		}
 	}
-	return content.Info(ctx)
+	switch {
+	case len(sources) > 0:
+		return sources
+	case p.Options.Upstream != nil:
+		return []athens.Fetcher{p.Options.Upstream}
+	}
+	return []athens.Fetcher{p.Options.Fetcher}
 }
