@@ -128,9 +128,13 @@ func TestRegistryDown(t *testing.T) {
 
 			registry.restart()
 			if miss == "redirect" { // nobody asks again
-				done := proxy.settle().Done
-				require.Len(t, done, 1)
-				assert.Equal(t, "v1.1.0", done[0].Version)
+				var done []string
+				for _, fill := range proxy.settle().Done {
+					if fill.Path != "corp.test/secret/plans" { // the kill may have come before its end
+						done = append(done, fill.Path+"@"+fill.Version)
+					}
+				}
+				assert.Equal(t, []string{"git.test/simple@v1.1.0"}, done)
 				registry.Kill()
 				registry.restart()
 			}
