@@ -111,11 +111,14 @@ type Stats struct {
 	// Damaged is how often a version was found damaged in the store, see
 	// [Rechecker].
 	Damaged uint64 `json:"damaged"`
+	// LedgerRecords is how many records the ledger has, as far as this handler has
+	// seen; zero if there is no ledger.
+	LedgerRecords int64 `json:"ledger_records,omitempty"`
 }
 
 // Stats returns the counts so far.
 func (h *Handler) Stats() Stats {
-	return Stats{Conflicts: h.conflicts.Load(), DroppedFills: h.fills.dropped.Load(), Damaged: h.damaged.Load()}
+	return Stats{Conflicts: h.conflicts.Load(), DroppedFills: h.fills.dropped.Load(), Damaged: h.damaged.Load(), LedgerRecords: h.book.records()}
 }
 
 // cutWait is how long Shutdown waits for fetches that it has canceled, in case a store

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ func (x *exchange) serveLedger() error {
 		if err != nil {
 			return &storeError{err}
 		}
+		x.h.book.see(signed) // others may add, too
 		return x.serveAnswer("text/plain; charset=utf-8", "no-cache", signed)
 	case protocol.TileRequest:
 		return x.serveLedgerTile()
@@ -168,45 +170,62 @@ func (b *ledgerBook) bundle(ctx context.Context, t tlog.Tile) ([]byte, error) {
 // maxIndexEntries is how many lines of the index one answer has.
 const maxIndexEntries = 2000
 
+// maxIndexLooks is how many records one answer of the index looks at: a client may see
+// few of them.
+const maxIndexLooks = 10 * maxIndexEntries
+
 // serveIndex answers with what was recorded since a time, in the form of a public
-// index: one JSON object a line. A client sees the modules that it may request.
+// index: one JSON object a line. A client sees the modules that it may request. If there
+// may be more behind, a Link header says where to go on, which the last line does not
+// where a client may not see what follows it.
 func (x *exchange) serveIndex() error {
 	x.source, x.outcome = SourceStore, OutcomeHeld
 	b := x.h.book
 	if b == nil {
 		return &requestError{http.StatusNotFound, errors.New("there is no index here: a server without a ledger does not know the order in which it got its versions")}
 	}
-	query := x.r.URL.Query()
-	var since time.Time
-	var err error
-	if text := query.Get("since"); text != "" {
-		if since, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return &requestError{http.StatusBadRequest, fmt.Errorf("since is %+.80q; give a time such as 2006-01-02T15:04:05.999999999Z", text)}
-		}
-	}
-	most := maxIndexEntries
-	if text := query.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			return &requestError{http.StatusBadRequest, fmt.Errorf("limit is %+.80q; give a number from 1 to %d", text, maxIndexEntries)}
-		}
-		most = min(most, n)
+	since, most, err := indexQuery(x.r.URL.Query())
+	if err != nil {
+		return &requestError{http.StatusBadRequest, err}
 	}
 	var body bytes.Buffer
 	lines := json.NewEncoder(&body)
+	looks, left := 0, most
 	for e, err := range b.ledger.Since(x.r.Context(), since) {
 		if err != nil {
 			return &storeError{err}
 		}
+		if left == 0 || looks == maxIndexLooks {
+			next := url.Values{"since": {e.Timestamp.UTC().Format(time.RFC3339Nano)}, "limit": {strconv.Itoa(most)}}
+			x.w.Header().Set("Link", "<?"+next.Encode()+`>; rel="next"`)
+			break
+		}
+		looks++
 		if x.h.opts.Allow != nil && x.h.opts.Allow(x.r, module.Version{Path: e.Path, Version: e.Version}) != nil {
 			continue
 		}
 		if err := lines.Encode(e); err != nil {
 			return &storeError{err}
 		}
-		if most--; most == 0 {
-			break
-		}
+		left--
 	}
 	return x.serveAnswer("text/plain; charset=utf-8", "no-cache", body.Bytes())
+}
+
+// indexQuery returns from when on, and how many lines, a request for the index wants.
+func indexQuery(query url.Values) (since time.Time, most int, err error) {
+	if text := query.Get("since"); text != "" {
+		if since, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return since, 0, fmt.Errorf("since is %+.80q; give a time such as 2006-01-02T15:04:05.999999999Z", text)
+		}
+	}
+	most = maxIndexEntries
+	if text := query.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return since, 0, fmt.Errorf("limit is %+.80q; give a number from 1 to %d", text, maxIndexEntries)
+		}
+		most = min(most, n)
+	}
+	return since, most, nil
 }

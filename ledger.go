@@ -1,6 +1,7 @@
 package athens
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb"
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/athens-go/athens/internal/flight"
 	"github.com/athens-go/athens/internal/limit"
@@ -73,6 +75,7 @@ type ledgerBook struct {
 	calls  *flight.Calls[module.Version, int64] // held versions that are being recorded
 	slots  *limit.Semaphore                     // for reading held zips
 	walk   *flight.Calls[struct{}, struct{}]    // over the store, once
+	size   atomic.Int64                         // records, as far as this handler has seen
 }
 
 // newLedgerBook returns nil if there is no ledger.
@@ -91,13 +94,46 @@ func newLedgerBook(h *Handler) (*ledgerBook, error) {
 		slots: limit.NewSemaphore(adoptedAtOnce),
 		walk:  flight.NewCalls[struct{}, struct{}](h.ctx),
 	}
-	if store, ok := h.storage.(Lister); ok {
-		b.walk.Start(struct{}{}, func(ctx context.Context) (struct{}, error) {
+	b.walk.Start(struct{}{}, func(ctx context.Context) (struct{}, error) {
+		b.measure(ctx)
+		if store, ok := h.storage.(Lister); ok {
 			b.adoptAll(ctx, store)
-			return struct{}{}, nil
-		})
-	}
+		}
+		return struct{}{}, nil
+	})
 	return b, nil
+}
+
+// measure learns how many records there are.
+func (b *ledgerBook) measure(ctx context.Context) {
+	signed, err := b.ledger.Signed(ctx)
+	if err != nil {
+		return // what asks for it next says why
+	}
+	b.see(signed)
+}
+
+// see notes the size of a signed tree.
+func (b *ledgerBook) see(signed []byte) {
+	text, _, _ := bytes.Cut(signed, []byte("\n\n")) // the signatures
+	if tree, err := tlog.ParseTree(append(text[:len(text):len(text)], '\n')); err == nil {
+		b.grow(tree.N)
+	}
+}
+
+// grow notes that there are so many records.
+func (b *ledgerBook) grow(n int64) {
+	for old := b.size.Load(); n > old && !b.size.CompareAndSwap(old, n); {
+		old = b.size.Load()
+	}
+}
+
+// records returns how many records there are.
+func (b *ledgerBook) records() int64 {
+	if b == nil {
+		return 0
+	}
+	return b.size.Load()
 }
 
 // wait waits until nothing is being recorded.
@@ -183,7 +219,11 @@ func (b *ledgerBook) add(ctx context.Context, m module.Version, zipHash string) 
 	if err != nil {
 		return 0, &InvalidError{m.Path, m.Version, err}
 	}
-	id, err = b.ledger.Add(ctx, m, zipHash, modHash)
+	op := b.h.opts.begin(ctx, OpRecord, SourceStore, m)
+	defer func() { op.end(err) }()
+	if id, err = b.ledger.Add(op.ctx, m, zipHash, modHash); err == nil {
+		b.grow(id + 1)
+	}
 	return id, b.h.noteConflict(m, err)
 }
 

@@ -30,6 +30,7 @@ const (
 	OpSumDB   = "sumdb"
 	OpPut     = "put"    // .info and .mod are stored
 	OpCommit  = "commit" // a zip is stored
+	OpRecord  = "record" // a version is added to the ledger
 	OpFill    = "fill"   // a fill runs
 
 	// Values of Event.Outcome.

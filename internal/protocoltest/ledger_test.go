@@ -3,10 +3,14 @@ package protocoltest_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/http"
+	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,6 +19,7 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/athenstest"
 	"github.com/athens-go/athens/ledger"
+	"github.com/athens-go/athens/serve/metrics"
 )
 
 // ledgered is a handler with a ledger over fakes.
@@ -200,4 +205,92 @@ func TestLedgerIndex(t *testing.T) {
 	w, _ := athenstest.Ask(t.Context(), without, "/index")
 	assert.Equal(t, http.StatusNotFound, w.Code)
 	assert.Contains(t, w.Body.String(), "a server without a ledger")
+}
+
+// manyHidden is a ledger whose index has many entries, of which clients may see the last.
+type manyHidden struct {
+	athens.Ledger
+	entries int
+	looked  *int
+}
+
+func (l manyHidden) Since(_ context.Context, since time.Time) iter.Seq2[athens.IndexEntry, error] {
+	return func(yield func(athens.IndexEntry, error) bool) {
+		for i := range l.entries {
+			e := athens.IndexEntry{Path: "example.com/secret", Version: "v1.0.0", Timestamp: time.Unix(int64(i+1), 7)}
+			if i == l.entries-1 {
+				e.Path = "example.com/seen"
+			}
+			if e.Timestamp.Before(since) {
+				continue
+			}
+			if *l.looked++; !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// A request for the index looks at so many entries and no more, and says where to go on
+// although it may show none of them.
+func TestLedgerIndexIsBounded(t *testing.T) {
+	key, err := ledger.NewKey("sum.corp.example")
+	require.NoError(t, err)
+	l, err := ledger.New(t.TempDir(), key, nil)
+	require.NoError(t, err)
+	var looked int
+	h, err := athens.NewHandler(athenstest.NewStore(t), &athens.Options{
+		Ledger: manyHidden{l, 45_000, &looked}, Private: "none",
+		Allow: func(_ *http.Request, m module.Version) error {
+			if m.Path == "example.com/secret" {
+				return &athens.UnauthorizedError{}
+			}
+			return nil
+		},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, h.Shutdown(context.Background()))
+		require.NoError(t, l.Close())
+	})
+	link := regexp.MustCompile(`^<(\?limit=7&since=[^>]*)>; rel="next"$`)
+	path := "/index?limit=7"
+	for page := range 3 {
+		looked = 0
+		w, _ := athenstest.Ask(t.Context(), h, path)
+		require.Equal(t, http.StatusOK, w.Code)
+		require.LessOrEqual(t, looked, 20_001)
+		if page == 2 {
+			assert.Equal(t, `{"Path":"example.com/seen","Version":"v1.0.0","Timestamp":"1970-01-01T12:30:00.000000007Z"}`+"\n", w.Body.String())
+			assert.Empty(t, w.Header().Get("Link"))
+			break
+		}
+		assert.Empty(t, w.Body.String())
+		next := link.FindStringSubmatch(w.Header().Get("Link"))
+		require.NotNil(t, next, "%q", w.Header())
+		path = "/index" + next[1]
+	}
+}
+
+// Observers learn of each addition, and how many records there are.
+func TestLedgerIsObserved(t *testing.T) {
+	events := make(chan athens.Event, 100)
+	g := newLedgered(t, athens.Options{Prefetch: -1, Observe: func(e athens.Event) { events <- e }})
+	m := module.Version{Path: "example.com/m", Version: "v1.0.0"}
+	g.vcs.Add(m, "m.go", "package m\n")
+	require.Zero(t, g.Stats().LedgerRecords)
+	g.ask(http.StatusOK, "/example.com/m/@v/v1.0.0.zip")
+	for e := range events {
+		if e.Op == athens.OpRecord {
+			assert.Equal(t, m, e.Module)
+			assert.Equal(t, athens.OutcomeDone, e.Outcome)
+			break
+		}
+	}
+	assert.Equal(t, int64(1), g.Stats().LedgerRecords)
+	counts := metrics.New()
+	counts.Track(g.Handler, nil)
+	w := httptest.NewRecorder()
+	counts.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	assert.Contains(t, w.Body.String(), "\nathens_ledger_records 1\n")
 }

@@ -68,6 +68,9 @@ func (m *Metrics) Gather(ctx context.Context) []Family {
 			one("athens.conflicts", "{conflict}", "Contradictions: other content for a stored version, or a checksum database against itself.", KindCounter, float64(stats.Conflicts)),
 			one("athens.damaged", "{version}", "Times that a stored version was found damaged.", KindCounter, float64(stats.Damaged)),
 			one("athens.fills.dropped", "{fill}", "Fills that the scheduler did not take.", KindCounter, float64(stats.DroppedFills)))
+		if stats.LedgerRecords > 0 {
+			all = append(all, one("athens.ledger.records", "{record}", "Records in the ledger, as far as this server has seen.", KindGauge, float64(stats.LedgerRecords)))
+		}
 	}
 	if status, ok := statusOf(ctx, fills); ok {
 		all = append(all, ofFills(status)...)
