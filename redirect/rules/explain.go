@@ -9,6 +9,32 @@ import (
 	"github.com/athens-go/athens/internal/pattern"
 )
 
+// Line is a line of a rules file, for a person.
+type Line struct {
+	// Place is where it stands, such as "rules.txt:3".
+	Place string
+	Text  string
+	// Reason is the one in the [athens.BlockedError] of what the line blocks. It is empty if
+	// the line blocks nothing, and for a cooldown, whose reasons name a time and end with
+	// the place in brackets.
+	Reason string
+}
+
+// Lines returns the rules in their order.
+func (r *Rules) Lines() []Line {
+	if r == nil {
+		return nil
+	}
+	lines := make([]Line, len(r.lines))
+	for i, l := range r.lines {
+		lines[i] = Line{Place: l.place, Text: l.text}
+		if l.verb == block || l.verb == only {
+			lines[i].Reason = l.reason
+		}
+	}
+	return lines
+}
+
 // Explain returns what the rules say of m, for a person: a line with the decision, and
 // one for each question with the line of the file that decides it. If m.Version is empty,
 // it is about the module as a whole.

@@ -373,6 +373,17 @@ func BenchmarkRoute(b *testing.B) {
 	}
 }
 
+// A person sees the lines, and which reasons are theirs.
+func TestLines(t *testing.T) {
+	r := parse(t, "private corp.test\n\nblock a.test <1.2.0 # CVE-1\ncooldown 1w # wait\n")
+	blocked, err := r.Route(t.Context(), module.Version{Path: "a.test/m", Version: "v1.1.0"})
+	require.NoError(t, err)
+	assert.Equal(t, []rules.Line{
+		{"rules.txt:1", "private corp.test", ""}, {"rules.txt:3", "block a.test <1.2.0 # CVE-1", blocked.Blocked}, {"rules.txt:4", "cooldown 1w # wait", ""},
+	}, r.Lines())
+	assert.Empty(t, (*rules.Rules)(nil).Lines())
+}
+
 func TestExplain(t *testing.T) {
 	r, err := parse(t, `private corp.test
 public corp.test/open

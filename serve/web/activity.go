@@ -25,6 +25,7 @@ const (
 type slot struct {
 	requests, served, missed, failed int64 // served and missed are of files of versions
 	bytes                            int64
+	stored                           int64 // bytes that came into the store
 }
 
 func (s *slot) add(o slot) {
@@ -33,6 +34,7 @@ func (s *slot) add(o slot) {
 	s.missed += o.missed
 	s.failed += o.failed
 	s.bytes += o.bytes
+	s.stored += o.stored
 }
 
 // happened is an event that is kept.
@@ -104,13 +106,30 @@ func (a *activity) note(e *athens.Event, private bool) {
 			a.blocked.add(h)
 		}
 	case athens.OpPut:
+		a.addStored(e, now, private)
 		if e.Outcome == athens.OutcomeDone {
 			a.stored.add(h)
 		} else {
 			a.history.add(h)
 		}
-	case athens.OpInfo, athens.OpMod, athens.OpZip, athens.OpFill, athens.OpCommit:
+	case athens.OpCommit:
+		a.addStored(e, now, private)
 		a.history.add(h)
+	case athens.OpInfo, athens.OpMod, athens.OpZip, athens.OpFill:
+		a.history.add(h)
+	}
+}
+
+// addStored counts bytes that came into the store; the caller holds the lock.
+func (a *activity) addStored(e *athens.Event, now time.Time, private bool) {
+	if e.Outcome != athens.OutcomeDone {
+		return
+	}
+	i := a.turn(now)
+	if private {
+		a.private[i].stored += e.Bytes
+	} else {
+		a.public[i].stored += e.Bytes
 	}
 }
 

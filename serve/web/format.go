@@ -20,6 +20,7 @@ func functions() template.FuncMap {
 		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"ms":    durationText,
 		"short": shortVersion,
+		"count": count,
 		"inc":   func(n int) int { return n + 1 },
 	}
 }
@@ -84,6 +85,17 @@ func number(n any) string {
 		s = s[:i] + "\u202f" + s[i:]
 	}
 	return s
+}
+
+// count writes how many things there are.
+func count(n any, thing string) string {
+	s := number(n)
+	if s != "1" {
+		thing += "s"
+		thing = strings.Replace(thing, "hashs", "hashes", 1)
+		thing = strings.Replace(thing, "trys", "tries", 1)
+	}
+	return s + " " + thing
 }
 
 // ago says how long ago, or in how long, something is.

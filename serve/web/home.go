@@ -46,6 +46,9 @@ type row struct {
 	Bytes  int64
 	Took   time.Duration
 	Reason string
+
+	Outcome  string
+	Attempts int
 }
 
 func (q *request) home() (string, error) {

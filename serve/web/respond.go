@@ -133,6 +133,9 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // answered.
 func (q *request) route() (string, error) {
 	if q.r.Method != http.MethodGet && q.r.Method != http.MethodHead {
+		if q.r.Method == http.MethodPost && mayPost(q.r.URL.Path) {
+			return q.retry()
+		}
 		return q.post()
 	}
 	if q.r.URL.Path == "/" || q.r.URL.Path == "" {
@@ -154,6 +157,14 @@ func (q *request) route() (string, error) {
 		return q.live()
 	case "modules":
 		return q.modules()
+	case "fills":
+		return q.fills()
+	case "policy":
+		return q.policy()
+	case "ledger":
+		return q.ledger()
+	case "store":
+		return q.store()
 	}
 	return "", &statusError{http.StatusNotFound, "There is no such page."}
 }

@@ -12,6 +12,10 @@
 //	/-/m/PATH[@VERSION]     a module: README, versions, requirements and who has them, files
 //	/-/f/PATH@VERSION/FILE  one file of a version
 //	/-/d/PATH@OLD..NEW      what changed between two versions
+//	/-/fills                what is fetched in the background, what failed, and why
+//	/-/policy               the rules in force, what they blocked, and which cooldowns end
+//	/-/ledger               the head of the ledger, and a version's record with its proof
+//	/-/store                which hosts and modules take how much room
 //
 // The pages are HTML from html/template with one stylesheet. They need no script to be read;
 // a small one updates numbers and searches while the reader types. A strict
@@ -77,6 +81,13 @@ type Options struct {
 	// AllowAll reports whether a reader may see everything: all modules, totals with the
 	// private ones in them, and errors in full. If it is nil, no reader may.
 	AllowAll func(r *http.Request) bool
+
+	// Rules returns the lines of the policy in force, which are shown to readers who may
+	// see everything. If it is nil, the page says only what was blocked.
+	Rules func() []Rule
+	// Stats returns the counts of the handler, see [athens.Handler.Stats]. If it is nil,
+	// none are shown.
+	Stats func() athens.Stats
 
 	// Limits
 

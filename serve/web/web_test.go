@@ -9,14 +9,17 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/fill"
 	"github.com/athens-go/athens/internal/athenstest"
 	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/ledger"
 	"github.com/athens-go/athens/storage"
 )
 
@@ -204,13 +207,112 @@ func TestModulesAreFound(t *testing.T) {
 	}
 }
 
+func TestFills(t *testing.T) {
+	queue, err := fill.New(nil)
+	require.NoError(t, err)
+	m := module.Version{Path: "example.com/greet", Version: "v1.2.0"}
+	require.NoError(t, queue.Schedule(t.Context(), athens.Fill{Module: m}, time.Hour))
+	require.NoError(t, queue.Schedule(t.Context(), athens.Fill{Module: module.Version{Path: "corp.test/secret", Version: "v2.0.0"}}, time.Hour))
+	all := false
+	s := newShown(t, &Options{AllowAll: func(*http.Request) bool { return all }}, &athens.Options{Private: "corp.test", Fills: queue})
+	down := &athens.UnavailableError{Source: "upstream", Err: errors.New("dial tcp 10.1.2.3:443: refused")}
+	s.observe(&athens.Event{Op: athens.OpFill, Source: athens.SourceUpstream, Outcome: athens.OutcomeFailed, Module: m, Err: down, Duration: 1500 * time.Millisecond})
+	s.observe(&athens.Event{Op: athens.OpInfo, Source: athens.SourceUpstream, Outcome: athens.OutcomeDone, Module: m})
+	page := s.page("/-/fills")
+	assert.Contains(t, page, "example.com/greet")
+	assert.Contains(t, page, "in 59 minutes")
+	assert.Contains(t, page, "1.5 s")
+	assert.NotContains(t, page, "secret")
+	assert.NotContains(t, page, "10.1.2.3")
+	history := s.page("/-/fills?m=example.com/greet@v1.2.0")
+	assert.Equal(t, 2, strings.Count(history, `<th scope="row">`), "what went well, too")
+	assert.Equal(t, 404, s.get("/-/fills?m=corp.test/secret@v2.0.0").Code)
+
+	retry := func(site string) int {
+		r := httptest.NewRequest("POST", "/-/fills", strings.NewReader("m=example.com/greet@v1.2.0&zip=zip"))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", site)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		return w.Code
+	}
+	assert.Equal(t, 403, retry("same-origin"), "not for everybody")
+	all = true
+	assert.Equal(t, 403, retry("cross-site"))
+	assert.Equal(t, 303, retry("same-origin"))
+	assert.True(t, queue.Status().Pending[0].Zip)
+	page = s.page("/-/fills")
+	assert.Contains(t, page, "secret")
+	assert.Contains(t, page, "10.1.2.3")
+}
+
+func TestPolicy(t *testing.T) {
+	all := false
+	s := newShown(t, &Options{AllowAll: func(*http.Request) bool { return all }, Rules: func() []Rule {
+		return []Rule{{"rules.txt:1", "block example.com/greet # rude <b>", "rude <b> (rules.txt:1)"}, {"rules.txt:2", "cooldown 7d", ""}}
+	}}, nil)
+	refuse := func(path, reason string, until time.Time) {
+		m := module.Version{Path: path, Version: "v1.0.0"}
+		s.observe(&athens.Event{Op: athens.OpRequest, Outcome: athens.OutcomeBlocked, Module: m, Err: &athens.BlockedError{Path: path, Version: m.Version, Reason: reason, Until: until}})
+	}
+	refuse("example.com/greet", "rude <b> (rules.txt:1)", time.Time{})
+	refuse("example.com/young", "younger than 7d (rules.txt:2)", time.Now().Add(3*time.Hour+time.Minute))
+	refuse("corp.test/secret", "younger than 7d (rules.txt:2)", time.Now().Add(time.Hour))
+	page := s.page("/-/policy")
+	assert.Contains(t, page, "rude &lt;b&gt;")
+	assert.Contains(t, page, "in 3 hours")
+	assert.NotContains(t, page, "<code>block", "the lines may name private modules")
+	assert.NotContains(t, page, "secret")
+	all = true
+	page = s.page("/-/policy")
+	assert.Contains(t, page, "<code>block example.com/greet # rude &lt;b&gt;</code>")
+	assert.Contains(t, page, "secret")
+	assert.Contains(t, page, "Nothing since the server started.", "all reasons are those of a rule")
+}
+
+func TestLedger(t *testing.T) {
+	assert.Equal(t, 404, newShown(t, nil, nil).get("/-/ledger").Code)
+	key, err := ledger.NewKey("sum.test")
+	require.NoError(t, err)
+	l, err := ledger.New(t.TempDir(), key, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, l.Close()) })
+	hash := "h1:" + strings.Repeat("A", 43) + "="
+	for _, path := range []string{"example.com/greet", "corp.test/secret"} {
+		_, err = l.Add(t.Context(), module.Version{Path: path, Version: "v1.0.0"}, hash, hash)
+		require.NoError(t, err)
+	}
+	s := newShown(t, nil, &athens.Options{Private: "corp.test", Ledger: l})
+	page := s.page("/-/ledger?m=example.com/greet@v1.0.0")
+	assert.Contains(t, page, strings.ReplaceAll(l.VerifierKey(), "+", "&#43;"))
+	assert.Contains(t, page, "example.com/greet v1.0.0/go.mod h1:")
+	assert.Contains(t, page, "a proof of 1 hash was checked")
+	assert.NotContains(t, page, "secret")
+	assert.Contains(t, s.page("/-/ledger?m=example.com/greet@v1.0.1"), "That version is not recorded.")
+	assert.NotContains(t, s.page("/-/ledger?m=corp.test/secret@v1.0.0"), "corp.test/secret v1.0.0 h1:")
+}
+
+func TestStore(t *testing.T) {
+	all := false
+	s := newShown(t, &Options{AllowAll: func(*http.Request) bool { return all }, Stats: func() athens.Stats { return athens.Stats{Damaged: 7} }}, nil)
+	page := s.page("/-/store")
+	assert.Contains(t, page, "<span>example.com</span>")
+	assert.Contains(t, page, "3 modules, 4 versions, 2")
+	assert.NotContains(t, page, "corp.test")
+	assert.NotContains(t, page, "damaged version")
+	all = true
+	page = s.page("/-/store")
+	assert.Contains(t, page, "corp.test")
+	assert.Contains(t, page, "7 damaged versions")
+}
+
 // Private modules are seen by those who may, and by nobody else: in no list, count, plot,
 // requirement, file or comparison.
 func TestPrivateModules(t *testing.T) {
 	const private = "corp.test"
 	secret := module.Version{Path: "corp.test/secret", Version: "v1.0.0"}
 	pages := []string{"/-/m/corp.test/secret", "/-/m/corp.test/secret@v1.0.0", "/-/f/corp.test/secret@v1.0.0/", "/-/f/corp.test/secret@v1.0.0/README.md", "/-/d/corp.test/secret@v1.0.0..v1.0.0"}
-	lists := []string{"/", "/-/live", "/-/modules", "/-/modules?q=secret", "/-/modules?q=corp.test/secret", "/-/m/example.com/text"}
+	lists := []string{"/", "/-/live", "/-/fills", "/-/store", "/-/modules", "/-/modules?q=secret", "/-/modules?q=corp.test/secret", "/-/m/example.com/text"}
 	for _, c := range []struct {
 		name    string
 		opts    Options
@@ -251,8 +353,8 @@ func TestPrivateModules(t *testing.T) {
 			assert.Equal(t, unknown, strings.ReplaceAll(s.get(pages[0]).Body.String(), "secret", ""), "%s: as missing as another", c.name)
 		}
 		for _, path := range lists {
-			text := strings.ReplaceAll(s.page(path), "q=secret", "")
-			assert.Equal(t, c.sees, strings.Contains(text, `/-/m/corp.test/secret`), "%s: %s", c.name, path)
+			text := strings.NewReplacer(`value="secret"`, "", `value="corp.test/secret"`, "", "“secret”", "", "“corp.test/secret”", "").Replace(s.page(path))
+			assert.Equal(t, c.sees, strings.Contains(text, "secret"), "%s: %s", c.name, path)
 		}
 		assert.Equal(t, c.sees, strings.Contains(s.page("/"), "5 versions of 4 modules"), c.name)
 	}

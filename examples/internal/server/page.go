@@ -16,12 +16,35 @@ func (p *Parts) Handler() (*athens.Handler, error) {
 			return nil, err
 		}
 	}
-	return athens.NewHandler(p.Store, &p.Options)
+	handler, err := athens.NewHandler(p.Store, &p.Options)
+	p.handler.Store(handler)
+	return handler, err
+}
+
+// stats are the counts of the handler, once there is one.
+func (p *Parts) stats() athens.Stats {
+	if h := p.handler.Load(); h != nil {
+		return h.Stats()
+	}
+	return athens.Stats{}
+}
+
+// lines are the rules in force.
+func (p *Parts) lines() []web.Rule {
+	var all []web.Rule
+	for _, l := range p.rules.Rules().Lines() {
+		all = append(all, web.Rule{Place: l.Place, Text: l.Text, Reason: l.Reason})
+	}
+	return all
 }
 
 // useSite opens the pages that show what is held and done.
 func (p *Parts) useSite() error {
 	opts := &web.Options{Name: "Athens " + p.Flags.Name, Private: cmp.Or(p.Private, "none"), SumDB: p.ownSumDB(), Logger: p.Log}
+	opts.Stats = p.stats
+	if p.rules != nil {
+		opts.Rules = p.lines
+	}
 	if p.tokens != nil {
 		opts.Allow, opts.AllowAll = p.tokens.Allow, p.tokens.AllowAll
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/athens-go/athens"
@@ -15,6 +16,7 @@ import (
 	"github.com/athens-go/athens/fetcher/gocmd"
 	"github.com/athens-go/athens/fill"
 	"github.com/athens-go/athens/redirect"
+	"github.com/athens-go/athens/redirect/rules"
 	"github.com/athens-go/athens/serve"
 	"github.com/athens-go/athens/serve/auth"
 	"github.com/athens-go/athens/serve/metrics"
@@ -46,11 +48,13 @@ type Parts struct {
 	// stop. Zero means 20 seconds.
 	Grace time.Duration
 
-	metrics    *metrics.Metrics        // nil: no operator would see them
+	metrics    *metrics.Metrics // nil: no operator would see them
+	handler    atomic.Pointer[athens.Handler]
 	site       *web.Site               // nil: a page of text alone
 	upstream   string                  // for the log, without credentials
 	background []func(context.Context) // what runs while Serve does
 	reloads    []func() error          // what SIGHUP does
+	rules      *rules.File             // nil: there is no file
 	tokens     *auth.File              // nil: everybody is let in
 	sumdb      string                  // key of the ledger, NAME+HASH+KEY; empty if there is none
 	closers    []func()                // what Serve does last

@@ -42,6 +42,7 @@ func (p *Parts) useRules() error {
 		return err
 	}
 	p.closes(file)
+	p.rules = file
 	p.Options.Route, p.Options.Named = file.Route, file.Seen
 	p.background = append(p.background, file.Run)
 	p.reloads = append(p.reloads, file.Reload)

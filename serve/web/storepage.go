@@ -1,0 +1,97 @@
+package web
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/athens-go/athens"
+)
+
+// storeData is what takes room.
+type storeData struct {
+	Modules, Versions int
+	Bytes             int64
+	Complete          bool // all modules were counted
+	Measured          int  // modules whose size is known
+	Added             int64
+	Hosts             []share
+	Largest           []share
+	Stats             *athens.Stats
+}
+
+// share is what takes some of the bytes.
+type share struct {
+	Name              string
+	Modules, Versions int
+	Bytes             int64
+	Percent           int64
+}
+
+// perShare is how many hosts and modules are listed.
+const perShare = 25
+
+// store makes the page of the store.
+func (q *request) store() (string, error) {
+	q.Title, q.Section = "Store", "store"
+	d := &storeData{Complete: true}
+	q.Data = d
+	hosts := map[string]*share{}
+	var largest []share
+	asked := 0
+	q.index.all("", func(h *held) bool {
+		if asked++; asked > maxCounted && !q.reader.all {
+			d.Complete = false
+			return false
+		}
+		if !q.sees(h.path) {
+			return true
+		}
+		name, _, _ := strings.Cut(h.path, "/")
+		host := hosts[name]
+		if host == nil {
+			host = &share{Name: name}
+			hosts[name] = host
+		}
+		host.Modules++
+		host.Versions += int(h.count)
+		host.Bytes += h.bytes
+		d.Modules++
+		d.Versions += int(h.count)
+		d.Bytes += h.bytes
+		if h.measured {
+			d.Measured++
+		}
+		if len(largest) >= 4*perShare {
+			largest = top(largest, perShare)
+		}
+		largest = append(largest, share{Name: h.path, Versions: int(h.count), Bytes: h.bytes})
+		return true
+	})
+	var list []share
+	for _, host := range slices.Collect(maps.Values(hosts)) {
+		list = append(list, *host)
+	}
+	d.Hosts, d.Largest = top(list, perShare), top(largest, perShare)
+	for _, some := range [][]share{d.Hosts, d.Largest} {
+		for i := range some {
+			some[i].Percent = 100 * some[i].Bytes / max(d.Bytes, 1)
+		}
+	}
+	_, sum := q.activity.traffic(slots, q.reader.all)
+	d.Added = sum.stored
+	if q.opts.Stats != nil && q.reader.all {
+		stats := q.opts.Stats()
+		d.Stats = &stats
+	}
+	return "store.html", nil
+}
+
+// top returns the largest.
+func top(all []share, n int) []share {
+	slices.SortFunc(all, func(a, b share) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(b.Versions, a.Versions), strings.Compare(a.Name, b.Name))
+	})
+	return all[:min(n, len(all))]
+}
