@@ -51,24 +51,37 @@ func TestInterop(t *testing.T) {
 			f := newFetcher(t, net, nil)
 			direct := func() *modtest.Go { return modtest.NewGo(t, net) }
 			rec := modtest.NewRecorded(t, "modtest-"+name, repo.State())
+			answer := recorded(rec, func(ref string) modtest.Answer { return alone(direct, ref) })
 			for _, ref := range repo.Offers {
-				compare(t, func(ref string) modtest.Answer {
-					return rec.Get([]string{ref}, func([]string) []modtest.Answer { return []modtest.Answer{alone(direct, ref)} })[0]
-				}, f, ref)
+				compare(t, answer, f, ref)
 			}
 			path, _, _ := strings.Cut(repo.Offers[0], "@")
-			compareLists(t, direct(), f, path)
+			compareLists(t, recorded(rec, func(path string) modtest.Answer { return listed(t, direct(), path) }), f, path)
 		})
 	}
 }
 
-// compareLists compares Versions with what "go list" says, and returns them.
-func compareLists(t *testing.T, direct *modtest.Go, f athens.Fetcher, path string) []string {
+// recorded returns ask with the answers that rec holds.
+func recorded(rec *modtest.Recorded, ask func(ref string) modtest.Answer) func(ref string) modtest.Answer {
+	return func(ref string) modtest.Answer {
+		return rec.Get([]string{ref}, func([]string) []modtest.Answer { return []modtest.Answer{ask(ref)} })[0]
+	}
+}
+
+// listed is what "go list" says of a module.
+func listed(t *testing.T, direct *modtest.Go, path string) modtest.Answer {
 	t.Helper()
 	stdout, stderr, err := direct.Run("list", "-m", "-versions", "-retracted", "-json", path)
 	require.NoError(t, err, stderr)
-	var want struct{ Versions []string }
-	require.NoError(t, json.Unmarshal([]byte(stdout), &want))
+	var list struct{ Versions []string }
+	require.NoError(t, json.Unmarshal([]byte(stdout), &list))
+	return modtest.Answer{Ref: path, Versions: list.Versions}
+}
+
+// compareLists compares Versions with what "go list" says, and returns them.
+func compareLists(t *testing.T, direct func(path string) modtest.Answer, f athens.Fetcher, path string) []string {
+	t.Helper()
+	want := direct(path)
 	got, err := f.Versions(t.Context(), path)
 	require.NoError(t, err)
 	assert.Equal(t, want.Versions, got, "versions of %s", path)

@@ -1,14 +1,19 @@
 package gocmd_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/cgi"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -34,13 +39,17 @@ type system struct {
 	asks []string
 	// versions are what the go command lists.
 	versions []string
+	// fixed says that the repository is the same each time, dates included, so that what
+	// the go command says of it is recorded: it starts the tool dozens of times for each.
+	fixed bool
 }
 
 var systems = []system{
 	{
 		tool: "hg", build: buildHg,
-		asks:     []string{"v1.0.0"}, // each takes dozens of calls of hg
+		asks:     []string{"v1.0.0"},
 		versions: []string{"v1.0.0", "v1.1.0-rc.1"},
+		fixed:    true,
 	},
 	{
 		tool: "svn", needs: []string{"svnadmin", "svnserve"}, build: buildSvn,
@@ -55,6 +64,7 @@ var systems = []system{
 		tool: "bzr", build: buildBzr,
 		asks:     []string{"v1.0.0"},
 		versions: []string{"v1.0.0", "v1.1.0-rc.1"},
+		fixed:    true,
 	},
 }
 
@@ -83,16 +93,22 @@ func TestOtherSystems(t *testing.T) {
 	}
 }
 
-// same compares all answers with the go command's.
+// same compares all answers with the go command's, which are recorded if the repository
+// is the same each time.
 func (w *workshop) same(t *testing.T, s system, f athens.Fetcher) {
-	list := compareLists(t, w.direct(), f, "corp.test/m")
+	answer, list := w.answer, func(path string) modtest.Answer { return listed(t, w.direct(), path) }
+	if s.fixed {
+		rec := modtest.NewRecorded(t, "gocmd/"+s.tool, strings.Join(w.steps, "\n"))
+		answer, list = recorded(rec, answer), recorded(rec, list)
+	}
+	versions := compareLists(t, list, f, "corp.test/m")
 	if s.versions != nil {
-		assert.Equal(t, s.versions, list)
+		assert.Equal(t, s.versions, versions)
 	}
 	for _, query := range s.asks {
-		compare(t, w.answer, f, "corp.test/m@"+query)
+		compare(t, answer, f, "corp.test/m@"+query)
 	}
-	compare(t, w.answer, f, "corp.test/m/sub@latest")
+	compare(t, answer, f, "corp.test/m/sub@latest")
 }
 
 // missing asks for what is definitely not there.
@@ -167,6 +183,8 @@ type workshop struct {
 	dir string
 	env []string // of a Fetcher
 
+	steps []string // what has made the repository
+
 	hangUps []func()
 }
 
@@ -190,6 +208,7 @@ func (w *workshop) answer(ref string) modtest.Answer { return alone(w.direct, re
 // run runs a program in a folder of the workshop.
 func (w *workshop) run(dir, program string, args ...string) {
 	w.t.Helper()
+	w.steps = append(w.steps, fmt.Sprintf("%s: %s %q", dir, program, args))
 	cmd := exec.Command(program, args...)
 	cmd.Dir, cmd.Env = filepath.Join(w.dir, dir), w.env
 	out, err := cmd.CombinedOutput()
@@ -199,6 +218,7 @@ func (w *workshop) run(dir, program string, args ...string) {
 // write writes a file of the workshop.
 func (w *workshop) write(name, content string) {
 	w.t.Helper()
+	w.steps = append(w.steps, fmt.Sprintf("%s: %q", name, content))
 	name = filepath.Join(w.dir, name)
 	require.NoError(w.t, os.MkdirAll(filepath.Dir(name), 0o777))
 	require.NoError(w.t, os.WriteFile(name, []byte(content), 0o666))
@@ -232,27 +252,29 @@ func buildHg(t *testing.T, w *workshop) (string, func()) {
 	w.run("repo", "hg", "branch", "stable")
 	w.write("repo/stable.go", "package m\n")
 	w.run("repo", "hg", "commit", "-A", "-m", "Stable", "-d", "2021-01-05 10:00:00 +0000")
-	program, err := exec.LookPath("hg")
-	require.NoError(t, err)
-	w.write("hgweb.py", "from mercurial import demandimport\ndemandimport.enable()\n"+
-		"from mercurial.hgweb import hgweb, wsgicgi\nwsgicgi.launch(hgweb(b'repo'))\n")
-	interpreter := interpreterOf(t, program)
-	w.net.Handle("vcs.test", &cgi.Handler{
-		Path: interpreter, Args: []string{filepath.Join(w.dir, "hgweb.py")}, Dir: w.dir, Env: w.env, Stderr: t.Output(),
-	})
+	w.net.Handle("vcs.test", w.serveHg("repo"))
 	return "http://vcs.test", func() { w.net.Break("vcs.test", modtest.Cut()) }
 }
 
-// interpreterOf returns the program that a script's first line names.
-func interpreterOf(t *testing.T, script string) string {
-	line, _, _ := strings.Cut(readFile(t, script), "\n")
-	words := strings.Fields(strings.TrimPrefix(line, "#!"))
-	if len(words) == 0 || !strings.HasPrefix(line, "#!") {
-		t.Skipf("%s is no script", script)
-	}
-	program, err := exec.LookPath(words[len(words)-1])
-	require.NoError(t, err)
-	return program
+// serveHg serves the repository in a folder of the workshop by one process for all
+// requests: each would otherwise start Python.
+func (w *workshop) serveHg(dir string) http.Handler {
+	cmd := exec.CommandContext(w.t.Context(), "hg", "serve", "-a", "127.0.0.1", "-p", "0", "-A", os.DevNull)
+	cmd.Dir, cmd.Env, cmd.Stderr = filepath.Join(w.dir, dir), append([]string{"HGPLAIN=1", "PYTHONUNBUFFERED=1"}, w.env...), w.t.Output()
+	out, err := cmd.StdoutPipe()
+	require.NoError(w.t, err)
+	require.NoError(w.t, cmd.Start())
+	w.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	})
+	said := bufio.NewReader(out)
+	line, err := said.ReadString('\n')
+	require.NoError(w.t, err)
+	found := regexp.MustCompile(`127\.0\.0\.1:[0-9]+`).FindString(line)
+	require.NotEmpty(w.t, found, line)
+	go func() { _, _ = io.Copy(io.Discard, said) }()
+	return httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: found})
 }
 
 func buildSvn(t *testing.T, w *workshop) (string, func()) {

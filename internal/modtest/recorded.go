@@ -59,7 +59,7 @@ func (d Download) Answer(ref string) Answer {
 // and so does every test for the representatives: one reference of each kind, as
 // kindOf tells them apart. What it then says must be what was recorded.
 //
-// "ATHENS_FULL=update go test ./fetcher" records all answers anew.
+// "ATHENS_FULL=update go test ./fetcher/..." records all answers anew.
 type Recorded struct {
 	t    testing.TB
 	name string
@@ -140,7 +140,7 @@ func (r *Recorded) confirm(ref string, now Answer) {
 		r.fresh[ref] = now
 		r.mu.Unlock()
 	} else if held && line(then) != line(now) {
-		r.t.Errorf("%s: the go command says\n\t%s\nand it said, when it was recorded,\n\t%s\nATHENS_FULL=update go test ./fetcher records it anew", ref, line(now), line(then))
+		r.t.Errorf("%s: the go command says\n\t%s\nand it said, when it was recorded,\n\t%s\nATHENS_FULL=update go test ./fetcher/... records it anew", ref, line(now), line(then))
 	}
 }
 
