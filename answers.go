@@ -2,6 +2,7 @@ package athens
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -156,11 +157,11 @@ func (as *answers) standIn(q question, body []byte) {
 	as.put(q, a)
 }
 
-// refused reports whether a source refuses to answer. Held versions are served when a
-// source is down or a repository is gone, but not when the source refuses.
+// refused reports whether a source refuses to answer, or a hook to ask it. Held versions are
+// served when a source is down or a repository is gone, but not when it refuses.
 func refused(err error) bool {
 	_, missing := outermost(err).(*MissingError)
-	return Final(err) && !missing
+	return Final(err) && !missing || errors.As(err, new(*requestError))
 }
 
 // Refresh forgets what sources answered about a module: the next request for its list,

@@ -24,6 +24,8 @@ type inquiry struct {
 	spare func() bool
 	// anew says that the client does not accept a remembered answer.
 	anew bool
+	// admit, which may be nil, says why the client may not have the source asked.
+	admit func() error
 }
 
 // forceInterval is how often clients can force the source to be asked one question.
@@ -50,7 +52,16 @@ func (as *answers) ask(ctx context.Context, q inquiry, ask func(context.Context)
 	if !anew && last.good() && time.Since(last.at) < ttl || time.Now().Before(last.retryAt) {
 		return last.fromMemory()
 	}
-	call := as.calls.Start(questionKey{q.question, q.chain}, func(ctx context.Context) (answer, error) {
+	key := questionKey{q.question, q.chain}
+	if q.admit != nil && !as.calls.Running(key) {
+		if err := q.admit(); err != nil {
+			if !anew && last.good() && time.Since(last.at) < ttl+stale {
+				return last.fromMemory()
+			}
+			return answer{err: err}
+		}
+	}
+	call := as.calls.Start(key, func(ctx context.Context) (answer, error) {
 		ctx, cancel := context.WithTimeout(ctx, as.opts.FetchTimeout)
 		defer cancel()
 		if a := as.get(q.question); a.at.After(last.at) || a.failed.After(last.failed) {
@@ -189,9 +200,11 @@ func noCache(header http.Header) bool {
 // ask asks the source a question about the module. Spare reports whether the store can
 // answer instead; nil means that it can't.
 func (x *exchange) ask(src source, q question, spare func() bool, ask func(context.Context) (answer, error)) answer {
-	a := x.h.answers.ask(x.r.Context(), inquiry{
-		question: q, chain: x.chainTo(src), source: src.host(q.path), spare: spare, anew: noCache(x.r.Header),
-	}, ask)
+	put := inquiry{question: q, chain: x.chainTo(src), source: src.host(q.path), spare: spare, anew: noCache(x.r.Header)}
+	if x.h.opts.AllowFetch != nil {
+		put.admit = func() error { return x.mayFetch(module.Version{Path: q.path, Version: q.query}) }
+	}
+	a := x.h.answers.ask(x.r.Context(), put, ask)
 	x.remembered = a.remembered
 	return a
 }

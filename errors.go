@@ -62,6 +62,15 @@ func (e *UnauthorizedError) Error() string {
 	return e.Reason
 }
 
+// LimitError says that a client has reached a limit that each client has, such as
+// [Options].AllowFetch may return it. The server answers 429 with Retry-After.
+type LimitError struct {
+	Reason     string        // shown to the user; it names the setting
+	RetryAfter time.Duration // until another try can succeed; zero leaves that to the server
+}
+
+func (e *LimitError) Error() string { return e.Reason }
+
 // InvalidError says that a source's answer is wrong: a broken zip, an .info of another
 // version, a hash that the checksum database does not know. It is not stored. The
 // server answers 502 without Retry-After.

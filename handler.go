@@ -37,7 +37,8 @@ type Handler struct {
 	sums        *sumDBs     // nil: the store keeps nothing of checksum databases
 	book        *ledgerBook // nil: there is no ledger
 	fills       *scheduling
-	pseudo      *quota.Quota // of pseudo-versions
+	pseudo      *quota.Quota                 // of pseudo-versions
+	scheduled   *cache.Cache[Fill, struct{}] // fills that Options.AllowFetch was asked about lately
 	background  *background
 	prefetch    *prefetch.Prefetcher // nil: nothing is prefetched
 
@@ -48,7 +49,8 @@ type Handler struct {
 	lines     sync.Pool // of *[]slog.Attr, for the lines of requests
 }
 
-// recentBytes bounds the memory for the versions that were fetched lately.
+// recentBytes bounds the memory for the versions that were fetched lately, and that for
+// the fills that were scheduled lately.
 const recentBytes = 2 << 20
 
 // NewHandler returns a handler that serves what storage holds and gets the rest
@@ -80,6 +82,7 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 		answers:     newAnswers(ctx, &o),
 		fills:       newScheduling(ctx, &o),
 		pseudo:      quota.New(o.MaxPseudoVersions),
+		scheduled:   cache.New(recentBytes, func(f Fill, _ struct{}) int64 { return int64(len(f.Module.Path) + len(f.Module.Version)) }),
 		background:  newBackground(ctx, o.MaxDetached),
 		ctx:         ctx,
 		cancel:      cancel,
@@ -185,6 +188,7 @@ type exchange struct {
 	outcome string                                  // OutcomeHeld, …
 	source  string                                  // SourceStore, …
 
+	mayCost    bool   // Options.AllowFetch was asked and agreed
 	remembered bool   // the source's answer came from memory
 	failure    string // for the client and the log
 	err        error  // what failure describes
@@ -245,15 +249,7 @@ func (x *exchange) allow(m module.Version) error {
 	if x.h.opts.Allow == nil {
 		return nil
 	}
-	err := x.h.opts.Allow(x.r, m)
-	if err == nil {
-		return nil
-	}
-	status := http.StatusForbidden
-	if _, ok := errors.AsType[*UnauthorizedError](err); ok {
-		status = http.StatusUnauthorized
-	}
-	return &requestError{status, err}
+	return refusedRequest(x.h.opts.Allow(x.r, m))
 }
 
 // routed is what Options.Route is asked about for a request: a query is not

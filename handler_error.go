@@ -1,6 +1,7 @@
 package athens
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,6 +84,9 @@ func Status(err error) (code int, retryAfter time.Duration) {
 	}
 	if exceeded, ok := errors.AsType[*quota.Error](err); ok {
 		return http.StatusTooManyRequests, exceeded.RetryAfter // not 404: clients must not go elsewhere
+	}
+	if limited, ok := errors.AsType[*LimitError](err); ok {
+		return http.StatusTooManyRequests, cmp.Or(max(limited.RetryAfter, 0), defaultRetry)
 	}
 	var request *requestError
 	if errors.As(err, &request) {

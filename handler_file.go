@@ -57,6 +57,11 @@ func (x *exchange) serveFile() error {
 	// Nobody is sent elsewhere for what is blocked, nor is it filled: its .info and
 	// .mod are all there is to serve, and come from here.
 	if src.location != nil && !x.h.opts.MissFetch && x.route.Blocked == "" && (f != ZipFile || x.h.opts.Admit == nil) {
+		if exceeded == nil {
+			if err := x.mayFill(Fill{Module: m, Zip: x.fillsZip(f)}); err != nil {
+				return err
+			}
+		}
 		if done, err := x.redirect(src, m, f, exceeded == nil); done || err != nil {
 			return err
 		}
@@ -280,6 +285,11 @@ func (x *exchange) serveFetched(src source, m module.Version, f File) error {
 		x.remembered = true
 		return err
 	}
+	if !x.inFlight(src, m, f) {
+		if err := x.mayFetch(m); err != nil {
+			return err
+		}
+	}
 	if x.h.opts.FillWhole && !src.vcs && f != ZipFile && x.fillsZip(f) {
 		x.h.fills.enqueue(Fill{Module: m, Zip: true}, x.h.opts.FillAfter)
 	}
@@ -292,6 +302,15 @@ func (x *exchange) serveFetched(src source, m module.Version, f File) error {
 		err = &storeError{errors.New("it lost " + m.String() + "." + f.String())}
 	}
 	return err
+}
+
+// inFlight reports whether a file is being fetched.
+func (x *exchange) inFlight(src source, m module.Version, f File) bool {
+	key := src.key(m, x.chain)
+	if f == ZipFile {
+		return x.h.zipFetches.Running(key)
+	}
+	return x.h.metaFetches.Running(key)
 }
 
 // serveInFlight makes the store hold a file, or answers with it ahead of that

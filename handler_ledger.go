@@ -97,6 +97,11 @@ func (x *exchange) fetchWhole(m module.Version) error {
 		x.remembered = true
 		return err
 	}
+	if !x.inFlight(src, m, ZipFile) {
+		if err := x.mayFetch(m); err != nil {
+			return err
+		}
+	}
 	_, err = x.h.joinZip(src, m, x.chain, x.start).stored.Wait(x.r.Context())
 	return err
 }

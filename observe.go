@@ -41,7 +41,7 @@ const (
 	OutcomeRemembered   = "remembered"   // a source's earlier answer to list, @latest or a query, or a checksum database's
 	OutcomeDone         = "done"         // an operation other than a request succeeded
 	OutcomeUnauthorized = "unauthorized" // 401
-	OutcomeBlocked      = "blocked"      // 403, 410, or nothing left to list
+	OutcomeBlocked      = "blocked"      // 403, 410, 429, or nothing left to list
 	OutcomeMissing      = "missing"      // a definite "not found"
 	OutcomeInvalid      = "invalid"      // any other 4xx: the request is malformed
 	OutcomeCanceled     = "canceled"     // the client left before the answer ended
@@ -108,7 +108,7 @@ func outcomeOf(err error) string {
 	switch status, _ := Status(err); status {
 	case http.StatusUnauthorized:
 		return OutcomeUnauthorized
-	case http.StatusForbidden, http.StatusGone:
+	case http.StatusForbidden, http.StatusGone, http.StatusTooManyRequests:
 		return OutcomeBlocked
 	case http.StatusNotFound:
 		return OutcomeMissing

@@ -2,7 +2,10 @@ package athens
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net/http"
+	"time"
 
 	"golang.org/x/mod/module"
 )
@@ -37,6 +40,9 @@ func (x *exchange) see(m module.Version) error {
 		return err
 	}
 	if err := x.h.pseudo.Admit(m); err != nil {
+		return err
+	}
+	if err := x.mayFetch(m); err != nil {
 		return err
 	}
 	if _, err := x.h.joinMeta(src, m, x.chain, x.start, InfoFile, ModFile).stored.Wait(ctx); err != nil {
@@ -100,4 +106,49 @@ func (h *Handler) admit(ctx context.Context, stage Stage, size int64, m module.V
 		return &UnavailableError{Source: "the check of new zips", Err: err}
 	}
 	return nil
+}
+
+// mayFetch asks Options.AllowFetch whether the request may cost a fetch, once.
+func (x *exchange) mayFetch(m module.Version) error {
+	if x.h.opts.AllowFetch == nil || x.mayCost {
+		return nil
+	}
+	err := refusedRequest(x.h.opts.AllowFetch(x.r, m))
+	if x.mayCost = err == nil; !x.mayCost {
+		x.source = "" // nothing was asked
+	}
+	return err
+}
+
+// mayFill is mayFetch for a fill, unless it is one that was scheduled a moment ago.
+func (x *exchange) mayFill(f Fill) error {
+	if x.h.opts.AllowFetch == nil {
+		return nil
+	}
+	_, lately := x.h.scheduled.Get(f)
+	if !lately && !f.Zip {
+		_, lately = x.h.scheduled.Get(Fill{Module: f.Module, Zip: true})
+	}
+	if lately {
+		return nil
+	}
+	err := x.mayFetch(f.Module)
+	if err == nil {
+		x.h.scheduled.PutFor(f, struct{}{}, max(x.h.opts.FillAfter, time.Minute))
+	}
+	return err
+}
+
+// refusedRequest gives the error of a hook that refuses a request its status.
+func refusedRequest(err error) error {
+	if err == nil {
+		return nil
+	}
+	status := http.StatusForbidden
+	if _, ok := errors.AsType[*UnauthorizedError](err); ok {
+		status = http.StatusUnauthorized
+	} else if _, ok := errors.AsType[*LimitError](err); ok {
+		status = http.StatusTooManyRequests
+	}
+	return &requestError{status, err}
 }

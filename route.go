@@ -188,7 +188,7 @@ type RequestInfo struct {
 	// as [Options].Trace reads it.
 	TraceParent any
 	// User is who asks: middleware that has checked a login says so for the log and for
-	// [Options].Observe. It decides nothing. What requests share, a Fetcher's or Upstream's
+	// [Options].Observe. It decides nothing here; package serve/limit goes by it. What requests share, a Fetcher's or Upstream's
 	// work, is not told.
 	User string
 }

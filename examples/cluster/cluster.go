@@ -65,7 +65,7 @@ func start(ctx context.Context, o *options, stderr io.Writer) (*cluster, error) 
 	services := len(c.members)
 	for i := range o.proxies {
 		name := fmt.Sprintf("proxy-%d", i+1)
-		m, err := newMember(name, bins.replica, append([]string{"-dir", filepath.Join(dir, name), "-bucket", bucket, "-nats", queue}, o.args...)...)
+		m, err := newMember(name, bins.replica, append([]string{"-dir", filepath.Join(dir, name), "-bucket", bucket, "-nats", queue, "-trusted-proxy", "127.0.0.1"}, o.args...)...)
 		if err != nil {
 			return nil, err
 		}

@@ -30,6 +30,7 @@ var outside = map[string][]string{
 	"serve":            nil,
 	"serve/auth":       {"golang.org/x/crypto"},
 	"serve/web":        {"github.com/yuin/goldmark"}, // which requires nothing
+	"serve/limit":      {"golang.org/x/time"},
 	"internal":         nil,
 	"internal/durable": {"github.com/spf13/afero", "golang.org/x/sys"},
 	"internal/modtest": {"github.com/rogpeppe/go-internal", "github.com/stretchr/testify"},

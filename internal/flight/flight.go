@@ -139,6 +139,14 @@ func (g *Group[K, T]) Join(key K, fresh func() T, run func(context.Context, T), 
 	return t
 }
 
+// Running reports whether a flight is under way for key, which [Group.Join] would join.
+func (g *Group[K, T]) Running(key K) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, running := g.flights[key]
+	return running
+}
+
 // Forget keeps others from joining a flight that can't serve them any more.
 func (g *Group[K, T]) Forget(key K, t T) {
 	g.mu.Lock()
@@ -192,6 +200,9 @@ func (c *Calls[K, V]) Start(key K, fn func(context.Context) (V, error)) *Future[
 		},
 	)
 }
+
+// Running reports whether a call is under way for key.
+func (c *Calls[K, V]) Running(key K) bool { return c.group.Running(key) }
 
 // Wait lets no more calls start and waits until none is under way.
 func (c *Calls[K, V]) Wait() { c.group.Wait() }

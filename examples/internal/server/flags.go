@@ -38,7 +38,8 @@ type Flags struct {
 	logFormat string
 	logLevel  slog.Level
 
-	web string // which pages are shown
+	web     string // which pages are shown
+	clients clientFlags
 
 	version bool // print it and do nothing else
 	ttl     ttls
@@ -58,6 +59,7 @@ func NewFlags(name, addr string) *Flags {
 	f.StringVar(&f.Private, "private", "", "fetch modules that match these `patterns` (as in GOPRIVATE) from version control only,\nand let only these be on private addresses; empty means none, not given means GOPRIVATE and GONOPROXY of the environment and of 'go env -w'")
 	f.StringVar(&f.Rules, "rules", "", "read rules from this `file`, again whenever it changes and on SIGHUP; empty means no rules")
 	f.StringVar(&f.Tokens, "tokens", "", "let in only clients with a token of this `file`, which is read again whenever it changes and on SIGHUP;\nempty means everybody")
+	f.clientFlags()
 	f.StringVar(&f.CertFile, "tls-cert", "", "serve TLS with the certificate in this `file`, which is read again when it changes; empty means plain HTTP")
 	f.StringVar(&f.KeyFile, "tls-key", "", "the `file` of its key; empty means plain HTTP")
 	f.BoolVar(&f.Offline, "offline", false, "serve only what is stored, and ask neither an upstream nor version control nor a checksum database;\nnot given means ask them")

@@ -19,6 +19,7 @@ import (
 	"github.com/athens-go/athens/redirect/rules"
 	"github.com/athens-go/athens/serve"
 	"github.com/athens-go/athens/serve/auth"
+	"github.com/athens-go/athens/serve/limit"
 	"github.com/athens-go/athens/serve/metrics"
 	"github.com/athens-go/athens/serve/web"
 	"github.com/athens-go/athens/storage"
@@ -56,6 +57,7 @@ type Parts struct {
 	reloads    []func() error          // what SIGHUP does
 	rules      *rules.File             // nil: there is no file
 	tokens     *auth.File              // nil: everybody is let in
+	limiter    *limit.Limiter          // nil: clients are not limited
 	sumdb      string                  // key of the ledger, NAME+HASH+KEY; empty if there is none
 	closers    []func()                // what Serve does last
 }
@@ -107,6 +109,9 @@ func (p *Parts) openSources() (err error) {
 		return err
 	}
 	if err = p.useTokens(); err != nil {
+		return err
+	}
+	if err = p.useLimits(); err != nil {
 		return err
 	}
 	if p.Flags.Offline {

@@ -23,8 +23,9 @@ func (p *Parts) useTokens() error {
 	return nil
 }
 
-// Guard puts the tokens, if there are any, before a handler.
+// Guard puts the tokens and the limits of clients, if there are any, before a handler.
 func (p *Parts) Guard(next http.Handler) http.Handler {
+	next = p.limited(next)
 	if p.tokens == nil {
 		return next
 	}
