@@ -68,6 +68,7 @@ type Event struct {
 	Duration time.Duration
 	Err      error         // why it failed; it may hold credentials and local paths
 	Request  *http.Request // of a request; not to be kept
+	Advisory string        // of a request for a file of a version, see [Route]
 	User     string        // of a request: who asked, see RequestInfo
 }
 
@@ -122,7 +123,7 @@ func outcomeOf(err error) string {
 func (x *exchange) observe() {
 	e := Event{
 		Op: OpRequest, Module: x.req.Module, File: fileNames[x.req.Kind], Outcome: x.outcome, Source: x.source,
-		Status: x.w.status, Bytes: x.w.bytes, Duration: time.Since(x.start), Err: x.err, Request: x.r, User: RequestInfoFrom(x.r.Context()).User,
+		Status: x.w.status, Bytes: x.w.bytes, Duration: time.Since(x.start), Err: x.err, Request: x.r, Advisory: x.route.Advisory, User: RequestInfoFrom(x.r.Context()).User,
 	}
 	if x.remembered && e.Source != SourceStore {
 		e.Source = SourceMemory
@@ -162,7 +163,7 @@ func (h *Handler) logRequest(e *Event, failure string) {
 		h.lines.Put(line)
 		return
 	}
-	log.LogAttrs(ctx, level, OpRequest, e.attrs(make([]slog.Attr, 0, 11), failure)...)
+	log.LogAttrs(ctx, level, OpRequest, e.attrs(make([]slog.Attr, 0, 12), failure)...)
 }
 
 // attrs appends what the line of a request says. docs/operations.md documents the keys.
@@ -183,6 +184,9 @@ func (e *Event) attrs(line []slog.Attr, failure string) []slog.Attr {
 		slog.String("client", host(e.Request.RemoteAddr)))
 	if e.User != "" {
 		line = append(line, slog.String("user", e.User))
+	}
+	if e.Advisory != "" {
+		line = append(line, slog.String("advisory", e.Advisory))
 	}
 	if failure != "" {
 		line = append(line, slog.String("error", failure))

@@ -31,6 +31,10 @@ type Route struct {
 	// same. If it is empty, the module comes from Options.Upstream, and without one from
 	// Options.Fetcher. A private module comes from Options.Fetcher whatever From says.
 	From []Source
+	// Advisory is what is known against a version that is served all the same, such as a
+	// vulnerability. It is in the log line and the [Event] of each request for a file of
+	// that version. Empty means nothing.
+	Advisory string
 }
 
 // refusal returns why m may not be served, nil if it may.

@@ -67,6 +67,11 @@ func (r *Rules) Explain(m module.Version) string {
 		what = "blocked"
 	}
 	fmt.Fprintf(&b, "%s: %s\n", what, r.cite(n))
+	for _, n := range r.advisories {
+		if found := r.lines[n].found(m); found != "" {
+			b.WriteString(found + "\n")
+		}
+	}
 	b.WriteString(r.explainUpstream(m.Path, route.Private))
 	if m.Version == "" {
 		return b.String()

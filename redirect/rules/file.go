@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -82,9 +83,10 @@ type File struct {
 // inForce is a version of the rules.
 type inForce struct {
 	*Rules
-	since map[string]time.Time                   // when each cooldown came in, by its text
-	open  map[string]athens.Upstream             // servers of upstream lines, by URL
-	old   *cache.Cache[module.Version, struct{}] // versions that no cooldown holds back any more
+	stamped string                                 // what the databases of advisories were like
+	since   map[string]time.Time                   // when each cooldown came in, by its text
+	open    map[string]athens.Upstream             // servers of upstream lines, by URL
+	old     *cache.Cache[module.Version, struct{}] // versions that no cooldown holds back any more
 }
 
 // oldBytes bounds the memory for versions that are old enough.
@@ -160,7 +162,7 @@ func (f *File) load(empty bool) error {
 	if next.open, err = rules.open(known, f.opts.OpenUpstream); err != nil {
 		return err
 	}
-	next.since = f.arrivals(rules, time.Now())
+	next.since, next.stamped = f.arrivals(rules, time.Now()), rules.stamp()
 	f.now.Store(next)
 	closeUnused(known, next.open)
 	return nil
@@ -168,8 +170,12 @@ func (f *File) load(empty bool) error {
 
 // Run reads the file again whenever it has changed, until ctx is done. A file that
 // changes is left alone until it has been the same for one CheckInterval, so that
-// nothing half-written comes into force.
+// nothing half-written comes into force. The databases of advisories lines are looked at
+// in the same way.
 func (f *File) Run(ctx context.Context) {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() { f.watchAdvisories(ctx, f.opts.CheckInterval) })
 	f.text.Run(ctx, f.opts.CheckInterval, func() { _ = f.Reload() }) // the log has what is wrong
 }
 

@@ -38,11 +38,12 @@ const (
 	cooldown
 	cooldownBy
 	upstream
+	advisories
 )
 
 var verbs = map[string]verb{
 	"private": private, "public": public, "block": block, "allow": allow, "only": only, "cooldown": cooldown, "cooldown-by": cooldownBy,
-	"upstream": upstream,
+	"upstream": upstream, "advisories": advisories,
 }
 
 // rule is one line.
@@ -55,17 +56,26 @@ type rule struct {
 	age        time.Duration       // of cooldown
 	byCommit   bool                // of cooldown-by
 	places     []place             // of upstream
+	database   string              // of advisories
+	warns      bool                // of advisories
 	text       string              // of the line
 }
 
-// Read reads a rules file, see [Parse].
+// Read reads a rules file, see [Parse], and the databases that its advisories lines name.
 func Read(file string) (*Rules, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
 	}
 	defer f.Close()
-	return Parse(file, f)
+	r, err := Parse(file, f)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.loadAdvisories(filepath.Dir(file)); err != nil {
+		return nil, fmt.Errorf("rules: %w", err)
+	}
+	return r, nil
 }
 
 // Parse reads rules, one a line:
@@ -79,6 +89,7 @@ func Read(file string) (*Rules, error) {
 //	cooldown    AGE [PATTERN] [# reason]
 //	cooldown-by commit|seen [PATTERN]
 //	upstream PATTERN PLACE[,PLACE|PLACE ...] [# reason]
+//	advisories DATABASE [warn] [# reason]
 //
 // and blank lines, and comments that begin with # on a line of their own.
 // PATTERN has the syntax of GOPRIVATE: globs of [path.Match], separated by
@@ -89,15 +100,16 @@ func Read(file string) (*Rules, error) {
 // such as 7d, 2w or 1d12h, of at most 3,660 days; 0 ends a cooldown. PLACE is the URL of
 // a GOPROXY server, or, as the last one, vcs for version control or off for nowhere. The
 // place behind a comma is asked if the one before it has no such version, and the place
-// behind a | after any error.
+// behind a | after any error. DATABASE is a folder or a zip of OSV records, such as a
+// copy of the Go vulnerability database; a relative name starts in the folder of the rules.
 //
 // name is the file's, for errors and for the default reason, where only its last element
 // is shown.
 //
 // The error of a bad line reads "name:line:column: what is wrong", with both
-// numbers from 1 and the column in bytes. It repeats no URL with credentials. More than 1 MiB of text, more than 20,000
-// rules (blank lines and comments don't count) and a reason of more than 200 bytes are
-// errors too.
+// numbers from 1 and the column in bytes. It repeats no URL with credentials. More than
+// 1 MiB of text, more than 20,000 rules (blank lines and comments don't count) and a
+// reason of more than 200 bytes are errors too.
 func Parse(name string, r io.Reader) (*Rules, error) {
 	text, err := limit.ReadAll(r, maxBytes)
 	if limit.Exceeded(err) {
@@ -176,7 +188,7 @@ func parseRule(line string) (rule, error) {
 	}
 	r := rule{verb: verbs[word]}
 	if r.verb == 0 {
-		return rule{}, &columnError{column, fmt.Errorf("unknown rule %q: want private, public, block, allow, only, cooldown, cooldown-by or upstream", word)}
+		return rule{}, &columnError{column, fmt.Errorf("unknown rule %q: want private, public, block, allow, only, cooldown, cooldown-by, upstream or advisories", word)}
 	}
 	r.text = strings.TrimSpace(line)
 	return r, s.parse(word, &r)
@@ -191,6 +203,8 @@ func (s *scanner) parse(word string, r *rule) (err error) {
 		return s.parseOnly(r)
 	case upstream:
 		return s.parseUpstream(r)
+	case advisories:
+		return s.parseAdvisories(r)
 	}
 	pattern, column := s.word()
 	switch {

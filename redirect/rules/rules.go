@@ -28,6 +28,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/osv"
 	"github.com/athens-go/athens/internal/pattern"
 )
 
@@ -91,7 +92,8 @@ type Rules struct {
 	warm             pattern.Index   // by lines without
 	byCommit, bySeen pattern.Index
 
-	upstreams pattern.AnyCase
+	upstreams  pattern.AnyCase
+	advisories []int // their lines
 }
 
 // line is a rule at its place in the file.
@@ -105,6 +107,9 @@ type line struct {
 	name       string // of a cooldown: its age and patterns
 	places     []place
 	from       []athens.Source // of the places, once they are open
+	database   string          // of an advisories line
+	warns      bool
+	db         *osv.DB // nil until it is loaded
 }
 
 // add appends a rule that stands at a place, such as "rules.txt:3".
@@ -143,6 +148,9 @@ func (r *Rules) add(ru rule, place string) {
 	case upstream:
 		r.upstreams.Add(n, ru.globs)
 		l.places = ru.places
+	case advisories:
+		r.advisories = append(r.advisories, n)
+		l.database, l.warns = ru.database, ru.warns
 	}
 	r.lines = append(r.lines, l)
 }
@@ -209,14 +217,18 @@ const base = -1
 // again.
 //
 // It has the form of [athens.Options].Route. Its error is a [*athens.BlockedError]
-// for a module that only lines leave out, and otherwise nil. Rules know no ages:
+// for a module that only lines leave out. Rules know no ages:
 // each version that a cooldown covers is young. Nor do they open upstreams: the error for
-// a module that an upstream line covers says so. A [File] does both.
+// a module that an upstream line covers says so. A [File] does both. What [Parse] returns
+// has no advisories: with such a line, each call is an error.
 func (r *Rules) Route(_ context.Context, m module.Version) (athens.Route, error) {
 	if r == nil {
 		return athens.Route{}, nil
 	}
 	route, err := r.route(m)
+	if err == nil {
+		err = r.unloaded()
+	}
 	if err == nil && route.Blocked == "" {
 		if n := r.cooldown(m); n >= 0 {
 			r.lines[n].young(&route, time.Now())
@@ -236,11 +248,16 @@ func (r *Rules) route(m module.Version) (athens.Route, error) {
 	}
 	n := r.decides(m)
 	if n < 0 {
+		r.mark(&route, m)
 		return route, nil
 	}
-	switch l := r.lines[n]; l.verb {
+	switch l := &r.lines[n]; l.verb {
 	case block:
 		route.Blocked = l.reason
+	case advisories:
+		route.Blocked = l.found(m)
+	case allow:
+		r.mark(&route, m)
 	case only:
 		return route, &athens.BlockedError{Path: m.Path, Version: m.Version, Reason: l.reason}
 	}
@@ -260,11 +277,14 @@ func (r *Rules) decides(m module.Version) int {
 	if r.lastOnly > 0 && m.Path != "" && r.only.Last(m.Path) == pattern.None {
 		lines = append(lines, r.lastOnly-1)
 	}
+	whole := m.Version == "" || module.CanonicalVersion(m.Version) != m.Version
+	if !whole {
+		lines = r.vulnerable(lines, m)
+	}
 	if len(lines) == 0 {
 		return pattern.None
 	}
 	lines = r.allow.All(lines, m.Path)
-	whole := m.Version == "" || module.CanonicalVersion(m.Version) != m.Version
 	if n, ok := r.exact[m]; ok {
 		lines = append(lines, n)
 	} else if n, ok := r.exactPath[m.Path]; ok && whole {

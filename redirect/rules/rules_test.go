@@ -217,7 +217,7 @@ func TestConstraints(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"deny a.test":                        `rules.txt:1:1: unknown rule "deny": want private, public, block, allow, only, cooldown, cooldown-by or upstream`,
+		"deny a.test":                        `rules.txt:1:1: unknown rule "deny": want private, public, block, allow, only, cooldown, cooldown-by, upstream or advisories`,
 		"\n\t Private a.test":                `rules.txt:2:3: unknown rule "Private"`,
 		"private":                            "rules.txt:1:8: private needs a pattern",
 		"block  # why":                       "rules.txt:1:8: block needs a pattern",
