@@ -42,6 +42,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -56,10 +57,17 @@ import (
 type Options struct {
 	// Addresses
 
-	// Addr is where clients are served, as host:port. Empty means a free port of
-	// 127.0.0.1; port 0 means any free one.
+	// Addr is where clients are served: as host:port, or as unix:PATH, a socket file for a
+	// reverse proxy on this machine. Empty means a free port of 127.0.0.1; port 0 means
+	// any free one. A socket file that a killed server has left is replaced.
 	Addr string
-	// OpsAddr is where operators are served (see [NewOps]), as host:port. There is
+	// SocketMode is the mode of the socket file, which says who may connect. Zero means
+	// 0660.
+	SocketMode fs.FileMode
+	// Prefix is the path below which everything is served at Addr, such as /go. The
+	// probes answer without it as well. Empty means the root.
+	Prefix string
+	// OpsAddr is where operators are served (see [NewOps]), as host:port or unix:PATH. There is
 	// no login and /fills names private modules, so it should not be an address that
 	// clients reach. Empty means nowhere.
 	OpsAddr string
@@ -127,6 +135,13 @@ func (o *Options) withDefaults(handler *athens.Handler) (Options, error) {
 	if (c.CertFile == "") != (c.KeyFile == "") {
 		return c, errors.New("serve: TLS needs both CertFile and KeyFile")
 	}
+	var err error
+	if c.Prefix, err = cleanPrefix(c.Prefix); err != nil {
+		return c, err
+	}
+	if c.SocketMode = cmp.Or(c.SocketMode, 0o660); c.SocketMode&^fs.ModePerm != 0 {
+		return c, fmt.Errorf("serve: SocketMode is %v, and has more than permissions", c.SocketMode)
+	}
 	if c.Addr == "" {
 		c.Addr = "127.0.0.1:0"
 	}
@@ -145,6 +160,9 @@ func (o *Options) withDefaults(handler *athens.Handler) (Options, error) {
 	}
 	if c.Root == nil {
 		c.Root = Front(handler, c.Health, c.Page)
+	}
+	if c.Prefix != "" {
+		c.Root = underPrefix(c.Prefix, c.Root, c.Health)
 	}
 	if c.Metrics != nil {
 		c.Metrics.Track(handler, c.Fills)
@@ -199,7 +217,7 @@ type service struct {
 // listen opens the addresses. If one fails, none is left open.
 func (s *service) listen() error {
 	add := func(addr string, handler http.Handler) error {
-		l, err := net.Listen("tcp", addr)
+		l, err := listen(addr, s.SocketMode)
 		if err != nil {
 			return err
 		}

@@ -59,11 +59,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	mux.Handle("/go/", http.StripPrefix("/go", parts.Guard(serve.Front(handler, nil, parts.Page()))))
 	root := serve.Front(logged(parts.Log, users.required(mux)), parts.Health, nil) // probes need no login
 	return parts.Serve(ctx, handler, root, stdout, func(addr net.Addr) string {
+		if addr.Network() == "unix" {
+			return server.SocketLine(addr)
+		}
 		host := serve.LocalHost(addr)
 		netrc, err := users.writeNetrc(host)
 		if err != nil {
 			parts.Log.Error("netrc", "error", err)
 		}
-		return serve.PasteLine(scheme+"://"+host+"/go", parts.Private) + " NETRC=" + serve.Quote(netrc) + trust
+		return serve.PasteLine(scheme+"://"+host+flags.Prefix()+"/go", parts.Private) + " NETRC=" + serve.Quote(netrc) + trust
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -41,6 +42,9 @@ type Flags struct {
 	web     string // which pages are shown
 	clients clientFlags
 
+	prefix     string      // a path below which everything is served
+	socketMode fs.FileMode // of -addr unix:PATH
+
 	version bool // print it and do nothing else
 	ttl     ttls
 	pseudo  int
@@ -54,7 +58,9 @@ type ttls struct{ list, stale, patience, missing, down time.Duration }
 // NewFlags defines the flags of a server whose default address is addr.
 func NewFlags(name, addr string) *Flags {
 	f := &Flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), Name: name}
-	f.StringVar(&f.Addr, "addr", addr, "serve on this `address`; port 0 means any free one")
+	f.StringVar(&f.Addr, "addr", addr, "serve on this `address`, host:port or unix:PATH for a socket file; port 0 means any free one")
+	f.StringVar(&f.prefix, "prefix", "", "serve everything below this `path`, such as /go; empty means at the root")
+	f.Func("socket-mode", "the `mode` of the socket file of -addr unix:PATH, in octal; empty means 0660", f.setSocketMode)
 	f.StringVar(&f.Dir, "dir", "", "keep modules in this `folder`, a GOPROXY tree; empty means one in the user's cache folder")
 	f.StringVar(&f.Private, "private", "", "fetch modules that match these `patterns` (as in GOPRIVATE) from version control only,\nand let only these be on private addresses; empty means none, not given means GOPRIVATE and GONOPROXY of the environment and of 'go env -w'")
 	f.StringVar(&f.Rules, "rules", "", "read rules from this `file`, again whenever it changes and on SIGHUP; empty means no rules")

@@ -58,7 +58,10 @@ func (p *Parts) PasteAt(addr net.Addr) string {
 	if p.CertFile != "" {
 		scheme = "https"
 	}
-	url := scheme + "://" + serve.LocalHost(addr)
+	if addr.Network() == "unix" {
+		return SocketLine(addr)
+	}
+	url := scheme + "://" + serve.LocalHost(addr) + p.Flags.Prefix()
 	if key := p.ownSumDB(); key != "" {
 		return serve.PasteVerifiedLine(url, key, p.Private)
 	}

@@ -49,10 +49,12 @@ func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Ha
 	}
 	defer p.startBackground(ctx)()
 	return serve.Run(ctx, handler, &serve.Options{
-		Addr:     p.Flags.Addr,
-		OpsAddr:  p.Flags.Ops,
-		CertFile: p.CertFile,
-		KeyFile:  p.KeyFile,
+		Addr:       p.Flags.Addr,
+		SocketMode: p.Flags.socketMode,
+		Prefix:     p.Flags.prefix,
+		OpsAddr:    p.Flags.Ops,
+		CertFile:   p.CertFile,
+		KeyFile:    p.KeyFile,
 		Listening: func(addr net.Addr) {
 			fmt.Fprintln(stdout, paste(addr))
 			p.announce()
