@@ -25,7 +25,9 @@ const (
 	smallBytes = 1 << 20  // a job that holds more is a large one
 	freeSteps  = 32 << 20 // until then a job needs no turn
 	turnSteps  = 8 << 20  // steps of one turn
-	// A context is looked at once in so many steps: a fraction of a millisecond.
+	// Once in so many steps, a fraction of a millisecond, the context is looked at, and a job
+	// that needs turns lets other goroutines run first. Otherwise each part of an ordinary
+	// answer would wait until the Go runtime interrupts a large job, after 10 ms.
 	contextSteps = 64 << 10
 	maxWait      = 2 * time.Minute
 )
@@ -148,6 +150,9 @@ func (j *Job) Step(n int64) error {
 		j.asked = j.used
 		if j.ctx.Err() != nil {
 			return context.Cause(j.ctx)
+		}
+		if j.used >= freeSteps {
+			runtime.Gosched()
 		}
 	}
 	return nil

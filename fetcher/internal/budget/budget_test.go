@@ -3,6 +3,7 @@ package budget
 import (
 	"context"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -158,4 +159,38 @@ func TestTurns(t *testing.T) {
 		assert.LessOrEqual(t, most.Load(), int64(max(2, runtime.GOMAXPROCS(0))))
 		assert.Empty(t, b.turns)
 	})
+}
+
+// On one processor, large jobs do a moment's work at most each time that another goroutine
+// waits for the processor.
+func TestLargeJobsYield(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	b := New(1<<20, 1<<60)
+	ctx, cancel := context.WithCancel(t.Context())
+	var steps atomic.Int64
+	var running sync.WaitGroup
+	for range 4 {
+		running.Go(func() {
+			j := b.Start(ctx)
+			defer j.End()
+			const n = 1 << 10
+			for data := make([]byte, n); j.Step(n) == nil; steps.Add(n) {
+				for i := range data {
+					data[i] = data[(i*7)%n] + 1
+				}
+			}
+		})
+	}
+	for steps.Load() < 8*freeSteps { // until all of them are large
+		runtime.Gosched()
+	}
+	const waits = 50
+	before := steps.Load()
+	for range waits {
+		runtime.Gosched()
+	}
+	each := (steps.Load() - before) / waits
+	cancel()
+	running.Wait()
+	assert.Less(t, each, int64(16*contextSteps), "steps of large jobs while another goroutine waited")
 }
