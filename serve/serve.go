@@ -27,7 +27,7 @@
 //   - package metrics counts what the handler does;
 //   - [NewPage] tells a browser what the server is and how to use it, and package web shows
 //     what it holds and does;
-//   - [Front] puts page and probes before a handler;
+//   - [Front] puts page and probes before a handler, and package operate takes orders there;
 //   - [PasteLine] is what a user pastes into a shell to use the server;
 //   - [NewLogger] writes log lines in batches;
 //   - [NotifyContext] ends with SIGINT and SIGTERM, and [OnHangup] reloads on SIGHUP.

@@ -81,6 +81,28 @@ func (f *File) Allow(r *http.Request, m module.Version) error {
 // all modules.
 func (f *File) AllowAll(r *http.Request) bool { return f.tokenOf(r).may(Read, "", true) }
 
+// Authorize returns the name of the token that a request presents, if it has a right for a
+// module's path; an empty path stands for any. A missing or wrong login is an
+// [*athens.UnauthorizedError]. It is for handlers that learn from a request's body which
+// module it is about; others stand behind [File.Require].
+func (f *File) Authorize(r *http.Request, right Rights, path string) (name string, err error) {
+	user, secret, given := login(r)
+	challenge := fmt.Sprintf("Basic realm=%q", f.opts.Realm)
+	if !given {
+		return "", &athens.UnauthorizedError{Challenge: challenge, Reason: "log in with a token that has the right to " + right.String()}
+	}
+	t, err := f.verify(r.Context(), user, secret)
+	switch {
+	case err != nil:
+		return "", &athens.UnavailableError{Source: "the login", Err: errBusy}
+	case t == nil:
+		return "", &athens.UnauthorizedError{Challenge: challenge, Reason: "this login is not valid"}
+	case !t.may(right, path, false):
+		return "", fmt.Errorf("the token %s has no right to %s %s", t.name, right, describe(path))
+	}
+	return t.name, nil
+}
+
 // errBusy says that secrets can't be compared just now.
 var errBusy = errors.New("too many logins are compared at once; try again")
 

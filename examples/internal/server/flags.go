@@ -27,6 +27,7 @@ type Flags struct {
 	Private string // patterns; ask PrivatePatterns for the ones in force
 	Rules   string // rules file
 	Tokens  string // token file
+	Hooks   string // file with the secrets of push events
 	Offline bool   // ask nobody
 	// CertFile and KeyFile are for TLS; empty means plain HTTP.
 	CertFile, KeyFile string
@@ -66,6 +67,7 @@ func NewFlags(name, addr string) *Flags {
 	f.StringVar(&f.Rules, "rules", "", "read rules from this `file`, again whenever it changes and on SIGHUP; empty means no rules")
 	f.StringVar(&f.Tokens, "tokens", "", "let in only clients with a token of this `file`, which is read again whenever it changes and on SIGHUP;\nempty means everybody")
 	f.clientFlags()
+	f.StringVar(&f.Hooks, "hooks", "", "accept push events of GitHub, GitLab and Gitea at /refresh that are signed with a secret of this `file`,\none a line; empty means none")
 	f.StringVar(&f.CertFile, "tls-cert", "", "serve TLS with the certificate in this `file`, which is read again when it changes; empty means plain HTTP")
 	f.StringVar(&f.KeyFile, "tls-key", "", "the `file` of its key; empty means plain HTTP")
 	f.BoolVar(&f.Offline, "offline", false, "serve only what is stored, and ask neither an upstream nor version control nor a checksum database;\nnot given means ask them")

@@ -45,7 +45,10 @@ func (f *Flags) ParseArgs(args []string, stdout, stderr io.Writer) error {
 func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Handler, stdout io.Writer, paste func(net.Addr) string) error {
 	defer p.close()
 	if root == nil {
-		root = p.front(handler, p.Page())
+		var err error
+		if root, err = p.front(handler, p.Page()); err != nil {
+			return err
+		}
 	}
 	defer p.startBackground(ctx)()
 	return serve.Run(ctx, handler, &serve.Options{

@@ -1,11 +1,15 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
+	"os"
+	"strings"
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/serve"
 	"github.com/athens-go/athens/serve/auth"
+	"github.com/athens-go/athens/serve/operate"
 )
 
 // useTokens opens the file of -tokens.
@@ -35,7 +39,60 @@ func (p *Parts) Guard(next http.Handler) http.Handler {
 // Guarded reports whether clients need a token.
 func (p *Parts) Guarded() bool { return p.tokens != nil }
 
-// front is what clients reach when an example has no mux of its own.
-func (p *Parts) front(handler *athens.Handler, page http.Handler) http.Handler {
-	return p.Guard(serve.Front(handler, p.Health, page))
+// front is what clients reach when an example has no mux of its own. With tokens or secrets of
+// push events, it has the requests of operators and CI jobs.
+func (p *Parts) front(handler *athens.Handler, page http.Handler) (http.Handler, error) {
+	root := p.Guard(serve.Front(handler, p.Health, page))
+	if p.tokens == nil && p.Flags.Hooks == "" {
+		return root, nil
+	}
+	o := &operate.Options{Logger: p.Log}
+	if p.tokens != nil {
+		o.Authorize = func(r *http.Request, right, path string) (string, error) {
+			rights, err := auth.ParseRights(right)
+			if err != nil {
+				return "", err
+			}
+			return p.tokens.Authorize(r, rights, path)
+		}
+	}
+	if p.Flags.Hooks != "" {
+		if _, err := readSecrets(p.Flags.Hooks); err != nil {
+			return nil, err
+		}
+		o.Hooks = func() []string { // it may have changed
+			secrets, err := readSecrets(p.Flags.Hooks)
+			if err != nil {
+				p.Log.Error("push events are refused", "error", err)
+			}
+			return secrets
+		}
+	}
+	api, err := operate.New(handler, p.Store, o)
+	if err != nil {
+		return nil, err
+	}
+	return api.Front(root), nil
+}
+
+// readSecrets reads the file of -hooks: a secret a line, and comments that begin with #.
+func readSecrets(file string) ([]string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("-hooks: %w", err)
+	}
+	var secrets []string
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		if len(line) < operate.MinHookSecret {
+			return nil, fmt.Errorf("-hooks: %s has a secret of less than %d characters", file, operate.MinHookSecret)
+		}
+		secrets = append(secrets, line)
+	}
+	if secrets == nil {
+		return nil, fmt.Errorf("-hooks: %s has no secret", file)
+	}
+	return secrets, nil
 }

@@ -1,0 +1,285 @@
+// Package operate lets operators and CI jobs change what a running server serves, by
+// requests with a credential:
+//
+//	POST /refresh  {"module": "corp.example/x", "version": "v1.2.3"}   or "ref": "main", or neither for @latest
+//	POST /remove   {"module": "corp.example/x", "version": "v1.2.3", "reason": "leaks a key"}
+//	POST /hide     the same
+//	POST /restore  {"module": "corp.example/x", "version": "v1.2.3"}
+//
+// /refresh asks the source of a module anew, fetches the version, and answers with the
+// .info of it: a tag that was just pushed can be used at once. It also takes the push
+// events of GitHub, GitLab and Gitea, see [Options.Hooks]. The others take versions back,
+// as [athens.Remover] says.
+//
+//	api, err := operate.New(handler, store, &operate.Options{Authorize: …})
+//	…
+//	root := api.Front(tokens.Require(serve.Front(handler, health, page)))
+//
+// A request without a credential is answered with 401, one whose credential does not
+// suffice with 403, a malformed one with another 4xx, and more than 8 at once with 429.
+// None of them changes anything. A body has at most 64 KiB, that of a push event 4 MiB.
+package operate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+)
+
+// Limits of a request.
+const (
+	maxBody   = 64 << 10 // bytes
+	maxReason = 300      // bytes: an answer to a go command shows that much
+	maxRef    = 200      // bytes
+	atOnce    = 8
+)
+
+// The rights that [Options.Authorize] is asked for.
+const (
+	Refresh = "refresh" // to have sources asked anew
+	Admin   = "admin"   // to take versions back
+)
+
+// Options configures an [API]. With its zero value every request is refused.
+type Options struct {
+	// Authorize returns the name of the caller, for the log, if a request has the right
+	// for a module path. It is asked with an empty path first, before the body is read:
+	// whether the caller has the right for any module. An error that is or wraps an
+	// [*athens.UnauthorizedError] is answered with 401, any other with 403. If it is
+	// nil, only push events are let in.
+	Authorize func(r *http.Request, right, path string) (name string, err error)
+	// Hooks returns the secrets with which push events are signed, or that they
+	// present. It is called for each event. If it is nil or returns none, each event
+	// is refused.
+	Hooks func() []string
+	// Logger gets one line for each change. If it is nil, nothing is logged.
+	Logger *slog.Logger
+}
+
+// API answers the requests. Make one with [New].
+type API struct {
+	handler *athens.Handler
+	store   athens.Storage
+	opts    Options
+	slots   chan struct{}
+	seen    *replays
+}
+
+// New returns the API of a handler and its store. A nil opts means the zero [Options]. It
+// fails if handler or store is nil.
+func New(handler *athens.Handler, store athens.Storage, opts *Options) (*API, error) {
+	if handler == nil || store == nil {
+		return nil, errors.New("operate: New needs a handler and its store; one is nil")
+	}
+	a := &API{handler: handler, store: store, slots: make(chan struct{}, atOnce), seen: newReplays()}
+	if opts != nil {
+		a.opts = *opts
+	}
+	if a.opts.Logger == nil {
+		a.opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return a, nil
+}
+
+// Front returns a handler that answers the POST requests of the API, and passes all others
+// on to next. It checks the credentials itself: put it before what else does.
+func (a *API) Front(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		does := map[string]func(http.ResponseWriter, *http.Request) error{
+			"/refresh": a.refresh,
+			"/remove":  a.takeBack(athens.Remover.Remove, true),
+			"/hide":    a.takeBack(athens.Remover.Hide, true),
+			"/restore": a.takeBack(func(r athens.Remover, ctx context.Context, m module.Version, _ string) error {
+				return r.Restore(ctx, m)
+			}, false),
+		}[r.URL.Path]
+		if does == nil || r.Method != http.MethodPost {
+			next.ServeHTTP(w, r)
+			return
+		}
+		select {
+		case a.slots <- struct{}{}:
+			defer func() { <-a.slots }()
+		default:
+			w.Header().Set("Retry-After", "1")
+			a.fail(w, &refusal{http.StatusTooManyRequests, fmt.Errorf("more than %d operations at once", atOnce)})
+			return
+		}
+		if err := does(w, r); err != nil {
+			a.fail(w, err)
+		}
+	})
+}
+
+// refusal is an error with its status.
+type refusal struct {
+	status int
+	err    error
+}
+
+func (e *refusal) Error() string { return e.err.Error() }
+func (e *refusal) Unwrap() error { return e.err }
+
+// malformed is the refusal of a request that can't be understood.
+func malformed(format string, args ...any) error {
+	return &refusal{http.StatusBadRequest, fmt.Errorf(format, args...)}
+}
+
+// fail answers with an error.
+func (a *API) fail(w http.ResponseWriter, err error) {
+	status, retry := athens.Status(err)
+	if own, ok := errors.AsType[*refusal](err); ok {
+		status = own.status
+	}
+	header := w.Header()
+	if login, ok := errors.AsType[*athens.UnauthorizedError](err); ok && login.Challenge != "" {
+		header.Set("WWW-Authenticate", login.Challenge)
+	}
+	if retry > 0 {
+		header.Set("Retry-After", fmt.Sprint(int(max(retry, time.Second).Seconds())))
+	}
+	text := err.Error()
+	if status >= http.StatusInternalServerError {
+		a.opts.Logger.Error("operation failed", "error", text)
+		if _, own := errors.AsType[*refusal](err); !own {
+			text = "the operation failed; the server's log has the reason" // which may name paths of this machine
+		}
+	}
+	header.Set("Cache-Control", "no-store")
+	http.Error(w, text, status)
+}
+
+// authorize returns who may do that.
+func (a *API) authorize(r *http.Request, right, path string) (string, error) {
+	if a.opts.Authorize == nil {
+		return "", &athens.UnauthorizedError{Reason: "nobody can log in here"}
+	}
+	name, err := a.opts.Authorize(r, right, path)
+	_, login := errors.AsType[*athens.UnauthorizedError](err)
+	_, down := errors.AsType[*athens.UnavailableError](err)
+	if err != nil && !login && !down {
+		err = &refusal{http.StatusForbidden, err}
+	}
+	return name, err
+}
+
+// order is the body of a request.
+type order struct {
+	Module  string `json:"module"`
+	Version string `json:"version"`
+	Ref     string `json:"ref"`
+	Reason  string `json:"reason"`
+}
+
+// read returns the order of a caller who has a right for its module, and the caller's name.
+func (a *API) read(w http.ResponseWriter, r *http.Request, right string) (o order, name string, err error) {
+	if _, err := a.authorize(r, right, ""); err != nil {
+		return o, "", err
+	}
+	data, err := body(w, r, maxBody)
+	if err != nil {
+		return o, "", err
+	}
+	dec := json.NewDecoder(strings.NewReader(string(data)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&o); err != nil {
+		return o, "", malformed("the body is not the JSON of an order: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return o, "", malformed("the body has more than one JSON object")
+	}
+	if err := module.CheckPath(o.Module); err != nil {
+		return o, "", malformed("module: %w", err)
+	}
+	if o.Version != "" {
+		if err := module.Check(o.Module, o.Version); err != nil || module.CanonicalVersion(o.Version) != o.Version {
+			return o, "", malformed("version %.80q is no canonical version of %s, such as v1.2.3", o.Version, o.Module)
+		}
+	}
+	name, err = a.authorize(r, right, o.Module)
+	return o, name, err
+}
+
+// body reads the JSON body of a request.
+func body(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
+		return nil, &refusal{http.StatusUnsupportedMediaType, errors.New("the Content-Type is not application/json")}
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return nil, &refusal{http.StatusRequestEntityTooLarge, fmt.Errorf("the body has more than %d bytes", most)}
+	}
+	if err != nil {
+		return nil, malformed("read the body: %w", err)
+	}
+	return data, nil
+}
+
+// takeBack returns what marks a version, for a caller with the right Admin.
+func (a *API) takeBack(mark func(athens.Remover, context.Context, module.Version, string) error, reasoned bool) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		o, name, err := a.read(w, r, Admin)
+		switch {
+		case err != nil:
+			return err
+		case o.Version == "" || o.Ref != "":
+			return malformed("want a module and a version")
+		case !reasoned && o.Reason != "":
+			return malformed("there is no reason to give here")
+		}
+		if reasoned {
+			if err := CheckReason(o.Reason); err != nil {
+				return &refusal{http.StatusBadRequest, err}
+			}
+		}
+		store, ok := a.store.(athens.Remover)
+		if !ok {
+			return &refusal{http.StatusNotImplemented, errors.New("this store can't take versions back")}
+		}
+		m := module.Version{Path: o.Module, Version: o.Version}
+		if err := mark(store, r.Context(), m, o.Reason); err != nil {
+			return err
+		}
+		a.opts.Logger.Warn("version taken back", "operation", strings.TrimPrefix(r.URL.Path, "/"), "module", m.Path, "version", m.Version, "reason", o.Reason, "user", name)
+		return answer(w, m)
+	}
+}
+
+// CheckReason returns what is wrong with the reason for which a version is taken back: it is
+// one printable line of at most 300 bytes.
+func CheckReason(reason string) error {
+	unprintable := func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }
+	switch {
+	case strings.TrimSpace(reason) == "":
+		return errors.New("the reason is missing: users are shown it")
+	case len(reason) > maxReason:
+		return fmt.Errorf("the reason has %d bytes, more than %d", len(reason), maxReason)
+	case strings.ContainsFunc(reason, unprintable):
+		return errors.New("the reason is not one line of printable characters")
+	}
+	return nil
+}
+
+// answer answers with JSON.
+func answer(w http.ResponseWriter, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(append(data, '\n')) // the client may have gone
+	return nil
+}
