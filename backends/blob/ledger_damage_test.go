@@ -271,4 +271,12 @@ func TestLedgerChangesKeys(t *testing.T) {
 	require.NoError(t, add(after, "", 5))
 	require.NoError(t, add(after, "", 6))
 	require.Error(t, add(before, "", 7))
+
+	// Nothing need be recorded meanwhile.
+	third := newKey(t)
+	store, _ := service.store(t)
+	for range 2 {
+		require.NoError(t, openLedger(t, store, third, &blob.LedgerOptions{OldKey: after}).Close())
+	}
+	require.NoError(t, add(third, "", 7))
 }

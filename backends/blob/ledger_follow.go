@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -190,7 +189,7 @@ func (l *Ledger) confirm(ctx context.Context, a *ahead, signed []byte) error {
 		return fmt.Errorf("%s was replaced: %w", l.bundleKey(a.seq-1), errUnconditional)
 	}
 	for _, t := range a.tiles {
-		if err := l.writeTile(ctx, t); err != nil {
+		if err := l.createTile(ctx, t); err != nil {
 			return fmt.Errorf("a tile is not written: %w", err)
 		}
 	}
@@ -224,7 +223,7 @@ func (l *Ledger) resume(ctx context.Context) error {
 }
 
 // compareNewest checks that no head in the bucket is of more than was read, and signs the
-// newest with the ledger's keys if it has other signatures.
+// newest with the ledger's key if that has not.
 func (l *Ledger) compareNewest(ctx context.Context) error {
 	newest, err := l.newestHead(ctx)
 	if err != nil {
@@ -242,8 +241,8 @@ func (l *Ledger) compareNewest(ctx context.Context) error {
 		return nil
 	}
 	_, held, err := l.readHead(ctx, l.state.seq-1)
-	if ours := l.head.Load().note; err == nil && held != nil && !slices.Equal(held, ours) {
-		err = l.renew(ctx, ours)
+	if err != nil || held == nil {
+		return err
 	}
-	return err
+	return l.renew(ctx, held)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"gocloud.dev/blob"
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/athens-go/athens/internal/sumlog"
@@ -77,17 +78,29 @@ func (l *Ledger) refuseBundle(ctx context.Context, seq int64, data []byte) error
 	return refused(l.write(ctx, l.bundleKey(seq), data, blob.WriterOptions{IfNotExist: true, CacheControl: keepForever}))
 }
 
-// readHead returns the tree whose head is in the bucket, and false if there is none.
-func (l *Ledger) readHead(ctx context.Context, seq int64) (tlog.Tree, []byte, error) {
-	data, err := l.read(ctx, l.headKey(seq), sumlog.MaxHead)
-	if err != nil || data == nil {
-		return tlog.Tree{}, nil, err
+// renewedKey is the name of the same head with a signature of the ledger's present key,
+// where the first one has none.
+func (l *Ledger) renewedKey(seq int64) string {
+	return fmt.Sprintf("%s+%08x", l.headKey(seq), l.keys.Signers[0].KeyHash())
+}
+
+// readHead returns the tree whose head is in the bucket, and its signed form, which is nil
+// if there is none.
+func (l *Ledger) readHead(ctx context.Context, seq int64) (t tlog.Tree, signed []byte, err error) {
+	for _, key := range []string{l.headKey(seq), l.renewedKey(seq)} {
+		data, rerr := l.read(ctx, key, sumlog.MaxHead)
+		if rerr != nil {
+			return t, nil, rerr
+		}
+		if data == nil {
+			break
+		}
+		if t, err = sumlog.ParseHead(data, l.keys.Known); err == nil {
+			return t, data, nil
+		}
+		err = fmt.Errorf("the head in %s can't be used: %w", key, err)
 	}
-	t, err := sumlog.ParseHead(data, l.keys.Known)
-	if err != nil {
-		return t, nil, fmt.Errorf("the head in %s can't be used: %w", l.headKey(seq), err)
-	}
-	return t, data, nil
+	return t, nil, err
 }
 
 // createHead creates the head of a state that nobody has published, unless that happens
@@ -138,7 +151,18 @@ func (l *Ledger) newestHead(ctx context.Context) (int64, error) {
 	return maxSeq - inverse, nil
 }
 
-// renew replaces the newest head by one with other signatures.
-func (l *Ledger) renew(ctx context.Context, signed []byte) error {
-	return l.write(ctx, l.headKey(l.state.seq-1), signed, blob.WriterOptions{CacheControl: keepNot})
+// renew lets the ledger's key sign the newest head if only the one before it has.
+func (l *Ledger) renew(ctx context.Context, held []byte) error {
+	own, err := note.NewVerifier(l.keys.Public)
+	if err != nil {
+		return err
+	}
+	if _, err := sumlog.ParseHead(held, note.VerifierList(own)); err == nil {
+		return nil
+	}
+	err = l.write(ctx, l.renewedKey(l.state.seq-1), l.head.Load().note, blob.WriterOptions{IfNotExist: true, CacheControl: keepNot})
+	if contended(err) {
+		return nil // another process has
+	}
+	return err
 }

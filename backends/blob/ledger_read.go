@@ -283,13 +283,17 @@ func (l *Ledger) remakeTile(ctx context.Context, t tlog.Tile, want tlog.Hash, re
 		return nil, l.damaged("%s is not the tile of its records; %w", l.tileKey(t), errRestore)
 	}
 	l.log.Warn("ledger: a tile is made again", "ledger", l.keys.Name(), "tile", t.Path())
-	made := sumlog.FullTile{Tile: t, Data: sumlog.Flatten(hashes)}
-	return made.Data, l.writeTile(ctx, made)
+	data := sumlog.Flatten(hashes)
+	return data, l.write(ctx, l.tileKey(t), data, blob.WriterOptions{CacheControl: keepForever})
 }
 
-// writeTile writes a full tile. Whoever writes it writes the same.
-func (l *Ledger) writeTile(ctx context.Context, t sumlog.FullTile) error {
-	return l.write(ctx, l.tileKey(t.Tile), t.Data, blob.WriterOptions{CacheControl: keepForever})
+// createTile writes a full tile if there is none. Each process would write the same.
+func (l *Ledger) createTile(ctx context.Context, t sumlog.FullTile) error {
+	err := l.write(ctx, l.tileKey(t.Tile), t.Data, blob.WriterOptions{IfNotExist: true, CacheControl: keepForever})
+	if contended(err) {
+		return nil // readers compare it with the tree
+	}
+	return err
 }
 
 // Since yields the records that were added at a time or later, in their order, as far as

@@ -27,7 +27,8 @@ import (
 
 // TestChaos has three proxies on one bucket and one queue, clients who keep
 // downloading, and kills the proxies, then the queue, again and again. With
-// ATHENS_SOAK set it does so for long; ATHENS_SEED repeats a run.
+// ATHENS_SOAK set it does so for long; ATHENS_SEED repeats a run. The proxies share a ledger:
+// it is never forked, and in the end the go command verifies each version against it.
 func TestChaos(t *testing.T) {
 	kills, random := modtest.Soak(10, 200), modtest.Rand(t)
 
@@ -38,7 +39,8 @@ func TestChaos(t *testing.T) {
 	}
 	up := modtest.NewGoProxy(t, d.versions...)
 	log := &lines{w: io.Discard}
-	c, err := start(t.Context(), &options{proxies: 3, dir: t.TempDir(), args: []string{"-upstream", up.URL, "-fill", "whole", "-fill-after", "0"}}, log)
+	dir := t.TempDir()
+	c, err := start(t.Context(), &options{proxies: 3, dir: dir, ledger: ledgerName, args: []string{"-upstream", up.URL, "-fill", "whole", "-fill-after", "0"}}, log)
 	require.NoError(t, err)
 	t.Cleanup(c.stop)
 	front := httptest.NewServer(newFront(c.proxies))
@@ -51,6 +53,15 @@ func TestChaos(t *testing.T) {
 		mine := rand.New(rand.NewPCG(random.Uint64(), 0))
 		clients.Go(func() { d.download(ctx, front.URL, mine) })
 	}
+	audit, key := newAuditor(t, d, dir, front.URL)
+	for range 2 {
+		mine := rand.New(rand.NewPCG(random.Uint64(), 0))
+		clients.Go(func() { audit.run(ctx, mine) })
+	}
+	g := modtest.NewGo(t, nil)
+	g.Set(strings.Fields(strings.TrimPrefix(c.paste(front.Listener.Addr()), "export "))...)
+	builds := rand.New(rand.NewPCG(random.Uint64(), 0))
+	clients.Go(func() { audit.build(ctx, g, builds) })
 	queue := c.members[1]
 	require.Equal(t, "queue", queue.name)
 	for kill := range kills {
@@ -75,9 +86,10 @@ func TestChaos(t *testing.T) {
 	})
 	d.settle(t, front.URL)
 	d.verdict(t, c)
+	audit.verdict(t, c, g, key)
 	zips := up.Requests("*.zip")
-	t.Logf("%d kills, %d answers, %d connections cut, %d upstream zip requests for %d versions",
-		kills, d.good.Load(), d.cut.Load(), len(zips), len(d.versions))
+	t.Logf("%d kills, %d answers, %d connections cut, %d upstream zip requests for %d versions, %d heads seen",
+		kills, d.good.Load(), d.cut.Load(), len(zips), len(d.versions), len(audit.heads))
 }
 
 // downloads is what clients ask for, and what became of it.

@@ -18,6 +18,7 @@ type options struct {
 	dir     string
 	bucket  string // URL; empty: the cluster runs an S3 server
 	queue   string // URL; empty: the cluster runs a JetStream server
+	ledger  string // name of a ledger that the proxies share; empty: none
 	args    []string
 }
 
@@ -62,10 +63,15 @@ func start(ctx context.Context, o *options, stderr io.Writer) (*cluster, error) 
 		queue = "nats://" + m.addr
 		c.members = append(c.members, m)
 	}
+	ledger, err := ledgerArgs(dir, o.ledger)
+	if err != nil {
+		return nil, err
+	}
+	args := append(ledger, o.args...)
 	services := len(c.members)
 	for i := range o.proxies {
 		name := fmt.Sprintf("proxy-%d", i+1)
-		m, err := newMember(name, bins.replica, append([]string{"-dir", filepath.Join(dir, name), "-bucket", bucket, "-nats", queue, "-trusted-proxy", "127.0.0.1"}, o.args...)...)
+		m, err := newMember(name, bins.replica, append([]string{"-dir", filepath.Join(dir, name), "-bucket", bucket, "-nats", queue, "-trusted-proxy", "127.0.0.1"}, args...)...)
 		if err != nil {
 			return nil, err
 		}

@@ -35,6 +35,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&o.dir, "dir", "", "keep everything in this `folder`; empty means one in the user's cache folder")
 	flags.StringVar(&o.bucket, "bucket", "", "keep modules in the bucket at this `URL`; empty means a bucket on an S3 server that the cluster runs")
 	flags.StringVar(&o.queue, "nats", "", "share fills through the JetStream server at this `URL`; empty means one that the cluster runs")
+	flags.StringVar(&o.ledger, "ledger", "", "let the proxies share a signed log of what they serve, a checksum database of this `name`; empty means none")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

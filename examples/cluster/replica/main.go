@@ -1,5 +1,6 @@
 // Command replica is examples/proxy for more than one machine. It keeps versions in a bucket and
-// fills on a JetStream server, which any number of replicas share behind one address.
+// fills on a JetStream server, which any number of replicas share behind one address. With
+// -ledger they also share a log of what they serve, in the bucket.
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	_ "gocloud.dev/blob/gcsblob"
 	_ "gocloud.dev/blob/s3blob"
 
+	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/backends/blob"
 	queue "github.com/athens-go/athens/backends/nats"
 	"github.com/athens-go/athens/examples/internal/command"
@@ -26,7 +28,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	bucket := flags.String("bucket", "", "keep modules in the bucket at this `URL`: s3://, gs:// or azblob://; required")
 	stream := flags.String("nats", "", "share fills through the JetStream server at this `URL`; required")
 	copies := flags.Int("nats-replicas", 0, "keep fills on this `number` of JetStream servers; 0 means one, or as many as the stream has")
-	proxy := flags.ProxyFlags()
+	proxy, ledger := flags.ProxyFlags(), flags.SharedLedgerFlags()
 	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err
 	}
@@ -63,6 +65,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if err := parts.Use(proxy); err != nil {
+		return err
+	}
+	if err := parts.UseSharedLedger(ledger, func(key, oldKey, dir string) (athens.Ledger, error) {
+		return blob.NewLedger(ctx, store, key, &blob.LedgerOptions{Dir: dir, OldKey: oldKey, Logger: log})
+	}); err != nil {
 		return err
 	}
 	handler, err := parts.Handler()

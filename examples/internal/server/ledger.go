@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/durable"
 	"github.com/athens-go/athens/ledger"
 )
@@ -25,15 +26,77 @@ func (f *Flags) LedgerFlags() *LedgerFlags {
 	}
 }
 
+// SharedLedgerFlags defines those of a server that keeps a ledger with others.
+func (f *Flags) SharedLedgerFlags() *LedgerFlags {
+	return &LedgerFlags{
+		name:   f.String("ledger", "", "record each version in a signed log in the bucket, a checksum database of this `name`, such as sum.corp.example; empty means none"),
+		key:    f.String("ledger-key", "", "read the ledger's private key, the same in all replicas, from this `file` or from the environment variable of this name"),
+		oldKey: f.String("ledger-old-key", "", "sign with the key from this `file` or variable, too, while clients change to the new one; empty means one key signs"),
+		seen:   new(string),
+	}
+}
+
+// UseSharedLedger gives the server the ledger that f names, if any, as open makes it from
+// its private keys and a folder for its index.
+func (p *Parts) UseSharedLedger(f *LedgerFlags, open func(key, oldKey, dir string) (athens.Ledger, error)) error {
+	if *f.name == "" {
+		return p.noLedger("ledger-key", "ledger-old-key")
+	}
+	if *f.key == "" {
+		return errors.New("-ledger needs -ledger-key: a file or an environment variable with the private key, the same for all replicas; docs/cluster.md says how to make one")
+	}
+	key, err := readKey(*f.key)
+	if err != nil {
+		return fmt.Errorf("-ledger-key: %w", err)
+	}
+	public, old, err := f.check(key)
+	if err != nil {
+		return err
+	}
+	dir, err := p.Flags.StoreDir()
+	if err != nil {
+		return err
+	}
+	l, err := open(key, old, filepath.Join(dir, ".ledger"))
+	if err != nil {
+		return err
+	}
+	p.closes(l)
+	p.Options.Ledger, p.sumdb = l, public
+	return nil
+}
+
+// noLedger refuses flags that mean nothing without a ledger.
+func (p *Parts) noLedger(names ...string) error {
+	for _, name := range names {
+		if p.Flags.Given(name) {
+			return fmt.Errorf("-%s needs -ledger NAME", name)
+		}
+	}
+	return nil
+}
+
+// check compares a private key with the flags, and returns its public key and the private
+// one before it, if there is one.
+func (f *LedgerFlags) check(key string) (public, old string, err error) {
+	if public, err = ledger.PublicKey(key); err != nil {
+		return "", "", fmt.Errorf("-ledger-key: %w", err)
+	}
+	if name, _, _ := strings.Cut(public, "+"); name != *f.name {
+		return "", "", fmt.Errorf("-ledger is %s, and the key of -ledger-key is of %s", *f.name, name)
+	}
+	if *f.oldKey != "" {
+		if old, err = readKey(*f.oldKey); err != nil {
+			return "", "", fmt.Errorf("-ledger-old-key: %w", err)
+		}
+	}
+	return public, old, nil
+}
+
 // UseLedger gives the server the ledger that f names, if any.
 func (p *Parts) UseLedger(f *LedgerFlags) error {
 	if *f.name == "" {
-		for _, name := range []string{"ledger-key", "ledger-old-key", "ledger-seen"} {
-			if p.Flags.Given(name) {
-				return fmt.Errorf("-%s needs -ledger NAME", name)
-			}
-		}
-		return nil
+		return p.noLedger("ledger-key", "ledger-old-key", "ledger-seen")
 	}
 	store, err := p.Flags.StoreDir()
 	if err != nil {
@@ -53,20 +116,11 @@ func (p *Parts) UseLedger(f *LedgerFlags) error {
 	if err != nil {
 		return fmt.Errorf("-ledger-key: %w", err)
 	}
-	public, err := ledger.PublicKey(key)
+	public, old, err := f.check(key)
 	if err != nil {
-		return fmt.Errorf("-ledger-key %s: %w", file, err)
+		return fmt.Errorf("%w (%s)", err, file)
 	}
-	if name, _, _ := strings.Cut(public, "+"); name != *f.name {
-		return fmt.Errorf("-ledger is %s, and the key in %s is of %s", *f.name, file, name)
-	}
-	opts := &ledger.Options{Seen: seen, Logger: p.Log}
-	if *f.oldKey != "" {
-		if opts.OldKey, err = readKey(*f.oldKey); err != nil {
-			return fmt.Errorf("-ledger-old-key: %w", err)
-		}
-	}
-	l, err := ledger.New(dir, key, opts)
+	l, err := ledger.New(dir, key, &ledger.Options{Seen: seen, OldKey: old, Logger: p.Log})
 	if err != nil {
 		return err
 	}
