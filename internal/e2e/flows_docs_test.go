@@ -31,10 +31,10 @@ const flowsHead = `<!-- Made from testdata/flows by "go test -run TestFlows -upd
 
 # The flows
 
-Who calls whom, in each of the flows that Athens exists for. These are transcripts of real runs:
-the registry and the proxies are the programs in [examples](../examples), the clients are go commands
-with empty module caches, and version control is git over HTTP. The tests run them again and compare
-each call. In the pictures, files of the same kind of call are drawn as one arrow.
+This page shows who calls whom in each flow that Athens is made for. The transcripts are from real
+runs: the registry and the proxies are the programs in [examples](../examples), the clients are go
+commands with empty module caches, and version control is git over HTTP. The tests run the flows
+again and compare each call. The pictures show calls for the files of one version as one arrow.
 `
 
 func flowsDoc(t testing.TB) string {
