@@ -31,7 +31,8 @@ import (
 // Example is the version that most tests ask for.
 var Example = module.Version{Path: "example.com/m", Version: "v1.0.0"}
 
-// Ask asks a handler in this process; cut says that it cut the connection.
+// Ask sends a request to a handler in this process; cut says that the handler cut the
+// connection.
 func Ask(ctx context.Context, h http.Handler, path string) (w *httptest.ResponseRecorder, cut bool) {
 	w = httptest.NewRecorder()
 	defer func() {
@@ -46,7 +47,7 @@ func Ask(ctx context.Context, h http.Handler, path string) (w *httptest.Response
 	return w, false
 }
 
-// What a client asks for to get a file of [Example], or an answer about its module.
+// The paths of the files of [Example], and of questions about its module.
 const (
 	InfoPath   = "/example.com/m/@v/v1.0.0.info"
 	ModPath    = "/example.com/m/@v/v1.0.0.mod"
@@ -56,7 +57,7 @@ const (
 	QueryPath  = "/example.com/m/@v/main.info"
 )
 
-// CheckErrorText checks that a body is of the kind that the go command shows.
+// CheckErrorText checks that the go command would show a body to its user.
 func CheckErrorText(body string) error {
 	line, ok := strings.CutSuffix(body, "\n")
 	switch {

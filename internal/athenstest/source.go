@@ -22,9 +22,8 @@ import (
 	"github.com/athens-go/athens/internal/modtest"
 )
 
-// Source is an athens.Fetcher that counts what it is asked, remembers every word it
-// heard, and fails as it is told. It is version control or, inside an [Upstream], a
-// registry.
+// Source is an athens.Fetcher that counts its questions, remembers every name in them, and
+// fails as a test tells it to. It is version control or, inside an [Upstream], a registry.
 type Source struct {
 	t    testing.TB
 	Name string // "vcs" or "upstream"
@@ -100,7 +99,7 @@ func (f *Source) Version(m module.Version) *modtest.Version {
 	return f.versions[m]
 }
 
-// Note counts a question that reached somebody else for this source.
+// Note counts a question that another fake has received for this source.
 func (f *Source) Note(question, word string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -122,21 +121,22 @@ func (f *Source) Vias() []string {
 	return slices.Clone(f.vias)
 }
 
-// Reset forgets what the source was asked.
+// Reset forgets the questions so far.
 func (f *Source) Reset() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked, f.heard, f.vias = nil, nil, nil
 }
 
-// Fail makes one kind of question fail, or with "" all; how "" ends that.
+// Fail makes one kind of question fail, or all kinds if it is "". If how is "", they
+// succeed again.
 func (f *Source) Fail(kind, how string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.faults[kind] = how
 }
 
-// Gate makes one kind of question wait until the result is called.
+// Gate makes one kind of question wait until the returned function is called.
 func (f *Source) Gate(kind string) (open func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -155,8 +155,8 @@ func (f *Source) Take() []string {
 	return asked
 }
 
-// question counts a question, waits at its gate, and fails it. What the kinds of
-// failure that concern contents do, is up to the caller.
+// question counts a question, waits at its gate, and fails it. The caller handles the
+// failures that concern contents.
 func (f *Source) question(ctx context.Context, kind string, m module.Version) (how string, err error) {
 	f.mu.Lock()
 	f.asked = append(f.asked, f.Name+"."+kind)
@@ -278,7 +278,7 @@ func (f *Source) Resolve(ctx context.Context, path, query string) (*athens.Info,
 	return f.info(f.versions[module.Version{Path: path, Version: version}])
 }
 
-// info returns a version's .info; of version control with the commit.
+// info returns a version's .info, with the commit if the source is version control.
 func (f *Source) info(v *modtest.Version) (*athens.Info, error) {
 	var info athens.Info
 	if err := json.Unmarshal(v.Info, &info); err != nil {
@@ -290,8 +290,8 @@ func (f *Source) info(v *modtest.Version) (*athens.Info, error) {
 	return &info, nil
 }
 
-// Fetch returns a version. Of version control it can fail as "fetch"; the files of its
-// content fail as "info", "mod" and "zip".
+// Fetch returns a version. Version control can fail as "fetch"; the files of the content
+// fail as "info", "mod" and "zip".
 func (f *Source) Fetch(ctx context.Context, m module.Version) (athens.Content, error) {
 	if f.Name == "vcs" { // an upstream asks nothing yet
 		if _, err := f.question(ctx, "fetch", m); err != nil {
@@ -307,7 +307,7 @@ func (f *Source) Fetch(ctx context.Context, m module.Version) (athens.Content, e
 	return &content{f, m, v}, nil
 }
 
-// content is a version at a fake, or none.
+// content is a version of a Source, which may lack it.
 type content struct {
 	f *Source
 	m module.Version

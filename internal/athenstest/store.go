@@ -21,8 +21,8 @@ import (
 	"github.com/athens-go/athens/storage"
 )
 
-// Store is a real store that counts changes and fails as it is told: before
-// anything happened, or although it happened.
+// Store is a real store that counts its operations and fails as a test tells it to: before
+// the operation has happened, or afterwards.
 type Store struct {
 	*storage.Store
 	fs      afero.Fs
@@ -43,14 +43,15 @@ func NewStore(t testing.TB) *Store {
 }
 
 // Fail makes one operation ("open", "put", "commit", …) fail from now on: "failed" before
-// it happened, "happened" after it did, "full" for want of room, or "panic". "" ends that.
+// it has happened, "happened" afterwards, "full" because the disk is full, or "panic". With
+// "" it succeeds again.
 func (s *Store) Fail(op, how string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults[op] = how
 }
 
-// Gate makes one operation wait until the result is called.
+// Gate makes one operation wait until the returned function is called.
 func (s *Store) Gate(op string) (open func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,14 +60,14 @@ func (s *Store) Gate(op string) (open func()) {
 	return sync.OnceFunc(func() { close(gate) })
 }
 
-// Count returns how often an operation was called; of "stages", how many are open.
+// Count returns how often an operation was called; for "stages", how many are open.
 func (s *Store) Count(op string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.counts[op]
 }
 
-// try does an operation, or not, and fails it.
+// try runs an operation, unless it fails before, and returns its error.
 func (s *Store) try(op string, do func() error) error {
 	s.mu.Lock()
 	s.counts[op]++
@@ -257,7 +258,7 @@ func Hold(t testing.TB, s athens.Storage, v *modtest.Version, zip bool) {
 	require.NoError(t, stage.Commit(t.Context(), v.Version, v.Sum))
 }
 
-// Held says which files of a version are held.
+// Held returns which files of a version a store holds.
 func Held(t testing.TB, s athens.Storage, m module.Version) []string {
 	var held []string
 	for _, f := range []athens.File{athens.InfoFile, athens.ModFile, athens.ZipFile} {

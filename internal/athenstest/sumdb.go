@@ -27,8 +27,8 @@ type KeyedChecksums struct {
 // VerifierKey returns Key.
 func (k KeyedChecksums) VerifierKey() string { return k.Key }
 
-// sumDB is a checksum database, sum.test, that has a record of whatever is
-// asked for but none.test/….
+// sumDB is a checksum database, sum.test, that has a record of every module except those
+// below none.test.
 type sumDB struct {
 	once   sync.Once
 	server *sumdb.TestServer
@@ -80,8 +80,8 @@ func (d *sumDB) answer(path, how string) ([]byte, error) {
 	return rec.Body.Bytes(), nil
 }
 
-// SumDBUpstream is an [Upstream] that passes on to that checksum database; beside
-// what others do it fails as "garbage", "forged", "fork" and "tileless".
+// SumDBUpstream is an [Upstream] that proxies that checksum database. It can also fail as
+// "garbage", "forged", "fork" and "tileless".
 type SumDBUpstream struct{ *Upstream }
 
 // SumDB answers from the checksum database, or fails as "sumdb".

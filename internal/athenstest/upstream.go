@@ -12,14 +12,14 @@ import (
 	"github.com/athens-go/athens"
 )
 
-// Upstream is a registry that clients can be sent to.
+// Upstream is a registry to which clients can be redirected.
 type Upstream struct {
 	*Source
 	Base string // "": nobody is sent there
 }
 
-// NewUpstream returns an upstream that has what the source has. Clients are sent to
-// locations that begin with base.
+// NewUpstream returns an upstream that has the versions of the source. Clients are
+// redirected to URLs that begin with base.
 func NewUpstream(s *Source, base string) *Upstream { return &Upstream{Source: s, Base: base} }
 
 // Location returns Base and the path, "" if Base is empty, or fails as "location".
@@ -33,7 +33,7 @@ func (u *Upstream) Location(ctx context.Context, protocolPath string) (string, e
 	return u.Base + protocolPath, nil
 }
 
-// Fills notes what is scheduled.
+// Fills is a FillScheduler that records the fills and runs none.
 type Fills struct {
 	mu    sync.Mutex
 	fills []string

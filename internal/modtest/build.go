@@ -95,8 +95,8 @@ func Tool(t testing.TB, dir, pkg string) string {
 	return strings.TrimSpace(string(bin))
 }
 
-// RootDir returns this module's root folder, from which paths in the repository are
-// found wherever the test stands.
+// RootDir returns this module's root folder, so that a test finds files of the repository
+// from any package.
 func RootDir(t testing.TB) string {
 	t.Helper()
 	root, err := moduleRoot()
@@ -107,7 +107,7 @@ func RootDir(t testing.TB) string {
 }
 
 // moduleRoot finds this module's root folder above the working directory, which for
-// a test is its package's folder. A nested module's go.mod is passed by.
+// a test is its package's folder. It skips the go.mod of a nested module.
 func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

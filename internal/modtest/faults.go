@@ -13,11 +13,11 @@ import (
 // Fault is something that goes wrong between a client and a handler, as a
 // handler around that handler. See [Tap.Break].
 //
-// Of each way to fail there are two halves: nothing happened ([Cut], [Status]),
-// and it failed although it happened ([Truncate], [After]).
+// Each way to fail has two halves: the request had no effect ([Cut], [Status]), or it had
+// its effect and failed all the same ([Truncate], [After]).
 type Fault func(next http.Handler) http.Handler
 
-// instead is a fault that leaves the handler behind unasked.
+// instead is a fault that answers in place of the handler.
 func instead(f http.HandlerFunc) Fault {
 	return func(http.Handler) http.Handler { return f }
 }
@@ -112,8 +112,8 @@ func (w *truncated) Write(b []byte) (int, error) {
 
 func (w *truncated) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// After lets the handler behind do all of its work, throws its answer away,
-// and then answers with the fault.
+// After lets the handler do all of its work, drops its answer, and then answers with the
+// fault.
 func After(f Fault) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -130,8 +130,8 @@ func (w *discarded) Write(b []byte) (int, error) { return len(b), nil }
 func (w *discarded) WriteHeader(int)             {}
 
 // Length claims delta more bytes of body than there are (fewer, if negative),
-// where the handler says its Content-Length. With more the client sees its
-// connection cut, with fewer a clean end in the middle.
+// if the handler sends a Content-Length. With more, the client's connection is cut; with
+// fewer, the body ends cleanly before its end.
 func Length(delta int64) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -188,7 +188,7 @@ func Oversize(n int64) Fault {
 	})
 }
 
-// Swap answers what is at another path, with its leading slash: the zip of
+// Swap answers with the content of another path, with its leading slash: the zip of
 // another version, for example.
 func Swap(path string) Fault {
 	return func(next http.Handler) http.Handler {
@@ -206,7 +206,7 @@ func First(n int64, f Fault) Fault {
 	return Only(func(*http.Request) bool { return seen.Add(1) <= n }, f)
 }
 
-// Only makes the requests meet the fault that satisfy which.
+// Only makes only the requests for which which returns true meet the fault.
 func Only(which func(*http.Request) bool, f Fault) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

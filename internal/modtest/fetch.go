@@ -24,13 +24,13 @@ type Files struct {
 	Names  []string // in the zip, below the folder that is called path@version
 }
 
-// FetchAll fetches all that there is of a version, and hashes its zip.
+// FetchAll fetches the three files of a version, and hashes its zip.
 func FetchAll(t testing.TB, f athens.Fetcher, path, version string) (Files, error) {
 	t.Helper()
 	return Fetch(t.Context(), f, path, version)
 }
 
-// Fetch is [FetchAll] for processes that are no test.
+// Fetch is [FetchAll] for processes that are not a test.
 func Fetch(ctx context.Context, f athens.Fetcher, path, version string) (got Files, err error) {
 	c, err := f.Fetch(ctx, module.Version{Path: path, Version: version})
 	if err != nil {

@@ -44,8 +44,8 @@ func NewGoProxy(t testing.TB, versions ...*Version) *GoProxy {
 	return p
 }
 
-// Add serves more versions; list and @latest change with it. A version that is
-// there already is replaced.
+// Add serves more versions; list and @latest change accordingly. It replaces a version
+// that is there already.
 func (p *GoProxy) Add(versions ...*Version) {
 	p.t.Helper()
 	if err := p.add(versions); err != nil {
@@ -83,8 +83,7 @@ func (p *GoProxy) add(versions []*Version) error {
 	return nil
 }
 
-// Set serves body at that path, such as "git.test/m/@v/main.info", in place of
-// what was there; nil makes it a 404.
+// Set serves body at that path, such as "git.test/m/@v/main.info"; nil makes it a 404.
 func (p *GoProxy) Set(path string, body []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,7 +104,7 @@ func (p *GoProxy) Alias(v *Version, query string) {
 	p.Set(escaped+"/@v/"+query+".info", v.Info)
 }
 
-// list is what @v/list says: all but pseudo-versions.
+// list is the answer to @v/list: all versions except pseudo-versions.
 func list(versions []*Version) string {
 	var s strings.Builder
 	for _, v := range versions {
@@ -116,8 +115,8 @@ func list(versions []*Version) string {
 	return s.String()
 }
 
-// latest is what @latest says: the highest release, else the highest
-// pre-release, else the youngest pseudo-version.
+// latest is the answer to @latest: the highest release, otherwise the highest
+// pre-release, otherwise the newest pseudo-version.
 func latest(versions []*Version) *Version {
 	rank := func(v *Version) int {
 		switch {

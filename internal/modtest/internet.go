@@ -25,8 +25,8 @@ const Insecure = "*.test"
 // have https by [Internet.Secure].
 //
 // It serves repositories (see [Repo]) with git's smart HTTP protocol, go-import
-// pages for the module paths they declare, and handlers of the test's own. All
-// else is 404. The Tap counts what comes in and breaks what should fail.
+// pages for the module paths they declare, and handlers of the test's own. Any other
+// path is 404. The Tap counts requests and makes them fail.
 //
 // A client that can't use a proxy reaches http://HOST/PATH at
 // [Internet.Direct]; it is the same place, counted under the same name.
@@ -202,9 +202,8 @@ func (n *Internet) importPage(repos []*Repo, name string) string {
 	return page
 }
 
-// serve starts a server for h, on l or else on loopback, and returns its
-// address. At the end of the test it cancels the requests that still hang, then
-// closes.
+// serve starts a server for h, on l or, if that is nil, on loopback, and returns its
+// address. At the end of the test it cancels hanging requests and closes.
 func serve(t testing.TB, l net.Listener, h http.Handler) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

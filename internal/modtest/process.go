@@ -97,7 +97,7 @@ func (p *Process) Kill() {
 	<-p.exited
 }
 
-// Signal sends the server a signal, and does not wait for what comes of it.
+// Signal sends the server a signal, and does not wait for its effect.
 func (p *Process) Signal(sig syscall.Signal) {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(sig); err != nil {
@@ -141,7 +141,7 @@ func (p *Process) Stop() {
 			p.t.Errorf("after SIGTERM the server ended with: %v", p.err)
 		}
 	case <-limit.C:
-		// Its goroutines, as the log, tell where it hangs.
+		// The goroutines in its log show where it hangs.
 		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
 		p.t.Errorf("the server did not stop within %v of SIGTERM", stopLimit)
 		kill := time.AfterFunc(stopLimit, func() { _ = p.cmd.Process.Kill() })
@@ -150,7 +150,7 @@ func (p *Process) Stop() {
 	}
 }
 
-// watched is a buffer on which one can wait.
+// watched is a buffer; a test can wait until a text has been written to it.
 type watched struct {
 	mu      sync.Mutex
 	b       []byte

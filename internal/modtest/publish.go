@@ -14,8 +14,8 @@ import (
 	"sync"
 )
 
-// A repository's files are written here as git itself writes them: a process for each
-// of these steps would be most of what a test waits for.
+// This file writes a repository's files as git itself does: tests would spend most of
+// their time on starting a process for each of these steps.
 
 // gitConfig is what "git init" writes into a repository's config on this machine.
 var gitConfig = sync.OnceValues(func() (string, error) {
@@ -60,8 +60,8 @@ func (r *Repo) create() error {
 	return nil
 }
 
-// publish makes what the script has done visible to clients, at once: all objects
-// first, then the references in one file.
+// publish makes the changes of the script visible to clients at once: it adds all objects
+// first, and then replaces the references, which are in one file.
 func (r *Repo) publish() error {
 	git := filepath.Join(r.work, ".git")
 	if err := linkFiles(filepath.Join(git, "objects"), filepath.Join(r.bare, "objects")); err != nil {
@@ -89,7 +89,7 @@ func (r *Repo) publish() error {
 	return replaceFile(filepath.Join(r.bare, "HEAD"), "ref: refs/heads/"+r.head+"\n")
 }
 
-// linkFiles gives each file below from, which never changes, the same name below to.
+// linkFiles links each file below from to the same name below to; the files never change.
 func linkFiles(from, to string) error {
 	return filepath.WalkDir(from, func(file string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -110,7 +110,7 @@ func linkFiles(from, to string) error {
 	})
 }
 
-// replaceFile writes a file that others read meanwhile.
+// replaceFile writes a file that may be read at the same time.
 func replaceFile(file, content string) error {
 	if err := os.WriteFile(file+".new", []byte(content), 0o666); err != nil {
 		return err
@@ -147,7 +147,7 @@ func readRefs(git string) (map[string]string, error) {
 	})
 }
 
-// plainName is a tag's name that git takes, for certain.
+// plainName matches names of tags that git accepts for certain.
 var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+_-]*([./][A-Za-z0-9+_-]+)*$`)
 
 // tagHead makes a lightweight tag of the work tree's commit.

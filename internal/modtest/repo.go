@@ -85,8 +85,8 @@ func (r *Repo) setGone(gone bool) {
 	r.gone = gone
 }
 
-// imports returns what go-import pages say: what the script declares, or else
-// that the module path is where the repository is.
+// imports returns the content of go-import pages: what the script declares, otherwise that
+// the module path is the path of the repository.
 func (r *Repo) imports() []goImport {
 	r.mu.Lock()
 	defer r.mu.Unlock()

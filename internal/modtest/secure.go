@@ -60,9 +60,8 @@ type unread struct {
 
 func (c unread) Read(b []byte) (int, error) { return c.from.Read(b) }
 
-// authority vouches for the hosts of one internet, and serves the connections
-// that are to have its certificates: as a [net.Listener] it hands them to a
-// server.
+// authority is the certificate authority of one internet. As a [net.Listener] it hands the
+// connections that need its certificates to a server.
 type authority struct {
 	file string // its certificate, PEM
 
@@ -112,7 +111,7 @@ func (a *authority) sign(c *x509.Certificate) (*x509.Certificate, error) {
 	return x509.ParseCertificate(der)
 }
 
-// config is what a server called host needs. One key serves all.
+// config returns the TLS configuration of a host. All hosts have the same key.
 func (a *authority) config(host string) *tls.Config {
 	return &tls.Config{
 		NextProtos: []string{"http/1.1"},
@@ -129,14 +128,14 @@ func (a *authority) config(host string) *tls.Config {
 	}
 }
 
-// pool is what a client that trusts the authority trusts.
+// pool returns the certificates that a client of the internet trusts.
 func (a *authority) pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	return pool
 }
 
-// take hands a connection to the server.
+// take passes a connection to the server.
 func (a *authority) take(conn net.Conn) {
 	select {
 	case a.conns <- conn:

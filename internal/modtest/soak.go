@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Eventually waits up to two minutes until ok returns true, for conditions that no
+// Eventually waits at most two minutes until ok returns true. It is for conditions that no
 // event announces.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()

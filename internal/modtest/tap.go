@@ -14,17 +14,17 @@ import (
 // awaitLimit bounds [Tap.Await]; it only shows when a test is broken.
 const awaitLimit = 2 * time.Minute
 
-// Tap stands before a handler: it records each request and injects faults.
+// Tap wraps a handler: it records each request and injects faults.
 // [Internet] and [GoProxy] are built on one; a test can put its own before the
 // handler that it tests. All methods may be called at once.
 //
-// What is asked for is named host/path, such as "git.test/simple/info/refs",
-// and a pattern says which are meant:
+// A request is named host/path, such as "git.test/simple/info/refs", and a pattern selects
+// requests:
 //
 //   - "" is every request;
-//   - "git.test/simple" is that path and all below it;
-//   - "git.test/*.zip" is what begins and ends so, with one star at most; the
-//     star also spans slashes.
+//   - "git.test/simple" is that path and all paths below it;
+//   - "git.test/*.zip" is every name with that beginning and end; there is at most one
+//     star, which also spans slashes.
 type Tap struct {
 	t    testing.TB
 	next http.Handler
@@ -37,7 +37,7 @@ type Tap struct {
 	changed  chan struct{} // closed and replaced at each new request
 }
 
-// placed is a fault with where it holds.
+// placed is a fault with the pattern that it applies to.
 type placed struct {
 	pattern string
 	fault   Fault
@@ -55,7 +55,7 @@ func newTap(t testing.TB, next http.Handler, name func(*http.Request) (string, s
 	return &Tap{t: t, next: next, name: name, changed: make(chan struct{})}
 }
 
-// Request is one request that arrived, as far as it has come.
+// Request is one request that arrived; its answer may not have ended yet.
 type Request struct {
 	Method  string      // GET, POST, …; CONNECT where a client wanted https
 	Host    string      // host name, with the port unless it is the scheme's own
@@ -83,7 +83,7 @@ func (r Request) String() string {
 	return fmt.Sprintf("%s %d", s, r.Status)
 }
 
-// Requests returns the requests so far that pattern means, in order of arrival.
+// Requests returns the requests so far that match pattern, in order of arrival.
 func (p *Tap) Requests(pattern string) []Request {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,7 +96,7 @@ func (p *Tap) Requests(pattern string) []Request {
 	return found
 }
 
-// Count returns the number of requests so far that pattern means. A refused
+// Count returns the number of requests so far that match pattern. A refused
 // CONNECT is one too, of the host with its port: Count("git.test*") counts it,
 // Count("git.test") does not.
 func (p *Tap) Count(pattern string) int { return len(p.Requests(pattern)) }
@@ -120,7 +120,7 @@ func (p *Tap) Reset() {
 	p.requests = nil
 }
 
-// Await waits until at least n requests that pattern means have arrived,
+// Await waits until at least n requests that match pattern have arrived,
 // answered or not. After 30 seconds it fails the test.
 func (p *Tap) Await(pattern string, n int) {
 	p.t.Helper()
@@ -142,7 +142,7 @@ func (p *Tap) Await(pattern string, n int) {
 	}
 }
 
-// Break makes every later request that pattern means meet the fault, until
+// Break makes every later request that matches pattern meet the fault, until
 // the returned function is called. Of several faults the oldest acts first.
 func (p *Tap) Break(pattern string, f Fault) (mend func()) {
 	mine := &placed{pattern, f}
@@ -189,7 +189,7 @@ func (p *Tap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(rec, r)
 }
 
-// match reports whether pattern means the thing called name.
+// match reports whether a name matches pattern.
 func match(pattern, name string) bool {
 	if before, after, star := strings.Cut(pattern, "*"); star {
 		return len(name) >= len(before)+len(after) &&
@@ -199,7 +199,7 @@ func match(pattern, name string) bool {
 	return ok && (pattern == "" || rest == "" || rest[0] == '/')
 }
 
-// packMagic is how a pack of version 2 begins.
+// packMagic is the beginning of a pack of version 2.
 var packMagic = []byte("PACK\x00\x00\x00\x02")
 
 // recorder notes the answer in the Request. It notes before it writes, so that

@@ -31,7 +31,7 @@ type Version struct {
 // NewVersion makes a valid version from its files, given by their
 // slash-separated names in the module. Without a go.mod among them, Mod is the
 // one that the go command makes up. The time in Info is that of a
-// pseudo-version, else the beginning of 2020.
+// pseudo-version, otherwise the beginning of 2020.
 func NewVersion(t testing.TB, modulePath, version string, files map[string]string) *Version {
 	t.Helper()
 	v := &Version{Version: module.Version{Path: modulePath, Version: version}}
