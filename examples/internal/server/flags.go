@@ -25,6 +25,10 @@ type Flags struct {
 	Addr    string // to listen on
 	Dir     string // the store
 	Private string // patterns; ask PrivatePatterns for the ones in force
+
+	privateUpstream bool   // what these match comes from the upstream like the rest
+	covered         string // the patterns, then
+
 	Rules   string // rules file
 	Tokens  string // token file
 	Hooks   string // file with the secrets of push events
@@ -165,6 +169,9 @@ func (f *Flags) Policy() (*rules.Rules, error) {
 			return nil, fmt.Errorf("no default for -private: %w", err)
 		}
 		f.Private = env
+	}
+	if f.privateUpstream && f.Private != "" {
+		f.covered, f.Private = f.Private, ""
 	}
 	return policy.WithPrivate(f.Private)
 }

@@ -40,7 +40,7 @@ func (p *Parts) lines() []web.Rule {
 
 // useSite opens the pages that show what is held and done.
 func (p *Parts) useSite() error {
-	opts := &web.Options{Name: "Athens " + p.Flags.Name, Private: cmp.Or(p.Private, "none"), SumDB: p.ownSumDB(), Logger: p.Log}
+	opts := &web.Options{Name: "Athens " + p.Flags.Name, Private: cmp.Or(p.pastePatterns(), "none"), SumDB: p.ownSumDB(), Logger: p.Log}
 	opts.Stats = p.stats
 	if p.rules != nil {
 		opts.Rules = p.lines
@@ -65,5 +65,5 @@ func (p *Parts) Page() http.Handler {
 	if p.site != nil {
 		return p.site
 	}
-	return serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, Private: cmp.Or(p.Private, "none"), SumDB: p.ownSumDB()})
+	return serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, Private: cmp.Or(p.pastePatterns(), "none"), SumDB: p.ownSumDB()})
 }

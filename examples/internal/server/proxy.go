@@ -17,6 +17,7 @@ type ProxyFlags struct {
 
 // ProxyFlags defines them.
 func (f *Flags) ProxyFlags() *ProxyFlags {
+	f.BoolVar(&f.privateUpstream, "private-upstream", false, "the upstream is a registry of your own: fetch what -private matches from it too, and let its checksum database verify it\n(-sumdb 'NAME+HASH+KEY UPSTREAM/sumdb/NAME'); not set means that the upstream never learns of it")
 	return &ProxyFlags{
 		upstream: f.UpstreamFlag(),
 		miss:     f.String("miss", "redirect", "for a public module that is not held, `redirect` the client to the upstream, or 'fetch' for it"),
@@ -63,9 +64,15 @@ func (p *Parts) PasteAt(addr net.Addr) string {
 	}
 	url := scheme + "://" + serve.LocalHost(addr) + p.Flags.Prefix()
 	if key := p.ownSumDB(); key != "" {
-		return serve.PasteVerifiedLine(url, key, p.Private)
+		return serve.PasteVerifiedLine(url, key, p.pastePatterns())
 	}
-	return serve.PasteLine(url, p.Private)
+	return serve.PasteLine(url, p.pastePatterns())
+}
+
+// pastePatterns are those of modules that clients may hold for private: what is private
+// here, and what -private-upstream leaves to the upstream.
+func (p *Parts) pastePatterns() string {
+	return strings.Trim(p.Private+","+p.Flags.covered, ",")
 }
 
 // ownSumDB returns the key of the database that knows all modules of this server: its
