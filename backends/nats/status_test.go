@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,10 +56,11 @@ func TestStatus(t *testing.T) {
 	w.schedule(0, small(1), small(2), small(3), whole(4), small(5))
 	w.schedule(time.Hour, small(6), small(7))
 	eventually(t, "each fill has its final state", func() bool {
-		c := w.status().Counts
-		return c["pending"] == 4 && c["running"] == 1 && c["failed"] == 1 && c["done"] == 1
+		s = w.status()
+		c := s.Counts
+		return c["pending"] == 4 && c["running"] == 1 && c["failed"] == 1 && c["done"] == 1 &&
+			slices.ContainsFunc(s.Pending, func(e map[string]any) bool { return e["reason"] != nil })
 	})
-	s = w.status()
 	require.Len(t, s.Pending, 3, "as Recent says")
 	reasons := ""
 	for _, e := range s.Pending {
