@@ -1,6 +1,7 @@
 package metrics_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http/httptest"
 	"os"
@@ -33,6 +34,8 @@ func exported(t *testing.T) map[string][]string {
 	h, err := athens.NewHandler(storage.NewMemory(), &o)
 	require.NoError(t, err)
 	m.Track(h, queue)
+	m.AddStore(func() (modules, versions int, bytes int64, ok bool) { return 1, 2, 3, true })
+	m.AddRepositories(func(context.Context) (int64, bool) { return 4, true })
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/example.com/m/@latest", nil))
 	_, end := o.Trace(t.Context(), athens.OpZip, event("", "", "", 0, 0, 0).Module)
 	end(nil)

@@ -112,16 +112,15 @@ const maxCounted = 20_000
 
 // totals counts what the reader may see. It reports false where that would take too long.
 func (who *reader) totals() (modules, versions int, ok bool) {
-	asked := 0
+	if !who.all && len(who.site.index.now.Load().mods) > maxCounted {
+		return 0, 0, false
+	}
 	who.site.index.all("", func(h *held) bool {
-		if asked++; asked > maxCounted && !who.all {
-			return false
-		}
 		if who.sees(h.path) {
 			modules++
 			versions += int(h.count)
 		}
 		return true
 	})
-	return modules, versions, who.all || asked <= maxCounted
+	return modules, versions, true
 }

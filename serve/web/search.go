@@ -9,8 +9,8 @@ import (
 
 // Bounds of a search.
 const (
-	maxQuery   = 200    // bytes
-	maxMatches = 20_000 // that are ranked
+	maxQuery   = 200  // bytes
+	maxMatches = 5000 // that are ranked
 )
 
 // search returns the modules whose path has all words of a query, the best first, and
@@ -41,9 +41,17 @@ func (x *index) search(query string) (found []held, more bool) {
 		if i < 0 {
 			break
 		}
-		n := sort.Search(len(c.starts), func(k int) bool { return int(c.starts[k]) > at+i }) - 1
-		at = c.end(n)
-		if m := &c.mods[n]; containsAll(c.names[c.starts[n]+1:at], words) && !fresh[m.path] {
+		start := at + strings.LastIndexByte(c.names[at:at+i], '\n')
+		if end := strings.IndexByte(c.names[at+i:], '\n'); end >= 0 {
+			at += i + end
+		} else {
+			at = len(c.names)
+		}
+		if !containsAll(c.names[start+1:at], words) {
+			continue
+		}
+		n := sort.Search(len(c.starts), func(k int) bool { return int(c.starts[k]) > start }) - 1
+		if m := &c.mods[n]; !fresh[m.path] {
 			if len(found) >= maxMatches {
 				more = true
 				break
@@ -53,14 +61,6 @@ func (x *index) search(query string) (found []held, more bool) {
 	}
 	rank(found, words)
 	return found, more
-}
-
-// end is where a name ends.
-func (c *catalog) end(n int) int {
-	if n+1 < len(c.starts) {
-		return int(c.starts[n+1])
-	}
-	return len(c.names)
 }
 
 func containsAll(s string, words []string) bool {

@@ -11,11 +11,12 @@ import (
 
 // Handler returns the handler of the parts, with the page watching it.
 func (p *Parts) Handler() (*athens.Handler, error) {
-	if p.Flags.web != "off" {
+	if p.Flags.web != "off" || p.metrics != nil { // which tell what the site knows
 		if err := p.useSite(); err != nil {
 			return nil, err
 		}
 	}
+	p.useGauges()
 	handler, err := athens.NewHandler(p.Store, &p.Options)
 	p.handler.Store(handler)
 	return handler, err
@@ -62,7 +63,7 @@ func (p *Parts) useSite() error {
 
 // Page is what a reader with a browser sees.
 func (p *Parts) Page() http.Handler {
-	if p.site != nil {
+	if p.site != nil && p.Flags.web != "off" {
 		return p.site
 	}
 	return serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, Private: cmp.Or(p.pastePatterns(), "none"), SumDB: p.ownSumDB()})
