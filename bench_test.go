@@ -20,8 +20,8 @@ import (
 	"github.com/athens-go/athens/storage"
 )
 
-// warm returns the handler of a store on disk that holds example, and beside it
-// a file server on the same tree: the bar for what is held.
+// warm returns the handler of a store on disk that holds example, and a file server on the
+// same tree, with which answers from the store are compared.
 func warm(b *testing.B) map[string]http.Handler {
 	dir := b.TempDir()
 	store, err := storage.NewDisk(dir, nil)
@@ -33,7 +33,7 @@ func warm(b *testing.B) map[string]http.Handler {
 	return map[string]http.Handler{"handler": h, "fileserver": http.FileServer(http.Dir(dir))}
 }
 
-// age makes the files below dir as old as those of a store in use are.
+// age makes the files below dir as old as those of a store in use.
 func age(b *testing.B, dir string) {
 	old := time.Now().Add(-time.Hour)
 	require.NoError(b, filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
@@ -44,7 +44,7 @@ func age(b *testing.B, dir string) {
 	}))
 }
 
-// BenchmarkWarm is what an answer costs without the network.
+// BenchmarkWarm measures an answer from the store without the network.
 func BenchmarkWarm(b *testing.B) {
 	handlers := warm(b)
 	for _, p := range []string{athenstest.InfoPath, athenstest.ModPath, athenstest.ZipPath} {
@@ -63,7 +63,7 @@ func BenchmarkWarm(b *testing.B) {
 	}
 }
 
-// nowhere is a ResponseWriter that takes a file as net/http does, and drops it.
+// nowhere is a ResponseWriter that accepts a file as net/http does, and discards it.
 type nowhere struct {
 	header http.Header
 	status int
@@ -77,7 +77,7 @@ func (w *nowhere) ReadFrom(r io.Reader) (n int64, err error) {
 	return io.Copy(io.Discard, r)
 }
 
-// BenchmarkWarmServer is what a client on the same machine sees.
+// BenchmarkWarmServer measures an answer as a client on the same machine gets it.
 func BenchmarkWarmServer(b *testing.B) {
 	handlers := warm(b)
 	for _, p := range []string{athenstest.InfoPath, athenstest.ModPath, athenstest.ZipPath} {
@@ -99,7 +99,7 @@ func BenchmarkWarmServer(b *testing.B) {
 	}
 }
 
-// BenchmarkColdCrowd is 100 clients at once on a version that is not held.
+// BenchmarkColdCrowd measures 100 clients that request a version at once that is not held.
 func BenchmarkColdCrowd(b *testing.B) {
 	src := athenstest.NewSource(b, "vcs")
 	src.Add(athenstest.Example)

@@ -16,15 +16,15 @@ import (
 	"github.com/athens-go/athens/storage"
 )
 
-// ask asks a handler as a client does, and prints the answer.
+// ask sends a request to a handler as a client does, and prints the answer.
 func ask(handler http.Handler, path string) {
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 	fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
 }
 
-// countingStore is a Storage that counts what is opened. It embeds the one that it
-// wraps, so it keeps the methods that it does not replace; optional abilities, such as
+// countingStore is a Storage that counts opened files. It embeds the one that it wraps,
+// so it keeps the methods that it does not replace; optional abilities, such as
 // athens.Lister, are lost unless it declares them.
 type countingStore struct {
 	athens.Storage
@@ -81,8 +81,7 @@ func ExampleOptions_trace() {
 	// 404 example.com/hello@latest: not held, asked upstream: not found: no such branch
 }
 
-// Observe is where metrics come from: the count of requests by outcome, and how long
-// a source takes.
+// Observe serves to count metrics: requests by outcome, and how long a source takes.
 func ExampleOptions_observe() {
 	var (
 		mu       sync.Mutex

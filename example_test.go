@@ -18,8 +18,8 @@ import (
 	"github.com/athens-go/athens/storage"
 )
 
-// A handler is mounted in whatever a program serves already. This one has a store
-// and no source, so what it holds is all there is.
+// A program mounts a handler beside what it serves already. This one has a store and no
+// source, so it serves only what the store holds.
 func ExampleNewHandler() {
 	store := storage.NewMemory()
 	info := &athens.Info{Version: "v1.0.0", Time: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)}
@@ -56,7 +56,7 @@ func ExampleNewHandler() {
 	// 404 example.com/hello@v1.0.0: .zip: not found: not in the store, and this server has no other source
 }
 
-// elsewhere is an Upstream that knows one version and where clients find it.
+// elsewhere is an Upstream that has one version, to which clients can be redirected.
 type elsewhere struct{}
 
 func (elsewhere) Versions(context.Context, string) ([]string, error) {
@@ -89,7 +89,7 @@ func (c content) Zip(context.Context, io.Writer) error {
 	return &athens.UnavailableError{Source: "registry.example", Err: errors.New("connection refused")}
 }
 
-// A proxy sends a client on for what it does not hold, and catches up.
+// A proxy redirects clients for what it does not hold, and a fill fetches it later.
 func ExampleHandler_Fill() {
 	fills, err := fill.New(nil)
 	if err != nil {
@@ -120,8 +120,7 @@ func ExampleHandler_Fill() {
 	// registry.example is unavailable: connection refused false
 }
 
-// Route and Allow are where policy goes: the one about modules, the other about
-// who asks.
+// Route and Allow hold the policy: Route is about modules, Allow about requests.
 func ExampleOptions() {
 	handler, err := athens.NewHandler(storage.NewMemory(), &athens.Options{
 		Upstream: elsewhere{},
@@ -154,8 +153,8 @@ func ExampleOptions() {
 	// 503 corp.example/m@v1.0.0: .mod: version control is unavailable: this server has no access to version control
 }
 
-// Only a source's definite word makes a 404: what a lost file or socket says is
-// an outage, although it looks alike.
+// Only a definite answer of a source becomes a 404. The error of a missing file or socket
+// looks alike, but is an outage.
 func ExampleMissingError() {
 	missing := &athens.MissingError{Path: "example.com/hello", Query: "v1.0.1", Err: errors.New("no such tag")}
 	outage := &athens.UnavailableError{Source: "example.com", Err: &fs.PathError{Op: "dial", Path: "agent.sock", Err: fs.ErrNotExist}}

@@ -138,8 +138,8 @@ func TestErrorsSayWhat(t *testing.T) {
 	assert.NotErrorIs(t, &UnavailableError{Err: errors.New("x")}, fs.ErrNotExist)
 }
 
-// What fails on the machine itself is told as that, wherever it failed; and no body has
-// a path of the machine, or an address in its network. The log has both.
+// A failure of this machine is reported as such, wherever it happened, and no body names a
+// path of the machine or an address in its network. The log has both.
 func TestOwnFaults(t *testing.T) {
 	file := func(errno error) error {
 		return &fs.PathError{Op: "open", Path: "/srv/my cache/git/x.pack", Err: errno}
@@ -185,7 +185,7 @@ func TestOwnFaults(t *testing.T) {
 	}
 }
 
-// Whatever answers consist of, all that they hold is within the bound.
+// All memory that answers refer to counts for the bound, whatever they consist of.
 func TestAnswersAreBoundedInBytes(t *testing.T) {
 	const bound = 1 << 20
 	long := func(i int, n int) string { return fmt.Sprint(i, strings.Repeat("x", n)) }
@@ -221,7 +221,7 @@ func TestAnswersAreBoundedInBytes(t *testing.T) {
 	}
 }
 
-// heap returns the bytes that are in use.
+// heap returns the bytes in use.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -229,8 +229,8 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// Without Trace, Observe and Logger, an operation and a request cost no allocation for
-// them.
+// Without Trace, Observe and Logger, neither an operation nor a request allocates memory
+// for them.
 func TestObserveNothingCostsNothing(t *testing.T) {
 	h := &Handler{opts: Options{Logger: slog.New(slog.DiscardHandler)}}
 	x := &exchange{h: h, r: httptest.NewRequest("GET", "/example.com/m/@v/list", nil)}
@@ -253,7 +253,7 @@ func (l *attrsLog) HandleAttrs(_ context.Context, _ time.Time, _ slog.Level, msg
 	return nil
 }
 
-// userTeller is an upstream that notes the RequestInfo of its calls.
+// userTeller is an upstream that records the RequestInfo of its calls.
 type userTeller struct {
 	listener
 	infos []RequestInfo
@@ -264,7 +264,7 @@ func (u *userTeller) Versions(ctx context.Context, _ string) ([]string, error) {
 	return []string{"v1.0.0"}, nil
 }
 
-// Who asks is in the log and in Observe; a source, whose answers others share, is not told.
+// The user is in the log and in events. A source, whose answers are shared, is not told.
 func TestUser(t *testing.T) {
 	log, up := &attrsLog{Handler: slog.DiscardHandler}, &userTeller{}
 	var events []Event

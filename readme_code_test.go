@@ -14,8 +14,7 @@ import (
 	"github.com/athens-go/athens/internal/modtest"
 )
 
-// TestReadmeCode holds the README's code against this file, where it is compiled
-// and tried.
+// TestReadmeCode compares the README's code with readme_test.go, where it is compiled.
 func TestReadmeCode(t *testing.T) {
 	self, err := os.ReadFile("readme_test.go")
 	require.NoError(t, err)
@@ -44,8 +43,8 @@ func TestReadmeService(t *testing.T) {
 	require.NoError(t, stop())
 }
 
-// Nothing that a client asks about a private module makes the README's code tell the
-// upstream, in whatever spelling, and nobody is sent there.
+// No request about a private module, in any spelling, makes the README's code tell the
+// upstream of it or redirect the client there.
 func TestReadmeHidesPrivateModules(t *testing.T) {
 	t.Setenv("GOPRIVATE", "*.corp.test,corp.test")
 	t.Setenv("GONOPROXY", "none")
@@ -70,7 +69,7 @@ func TestReadmeHidesPrivateModules(t *testing.T) {
 	}
 }
 
-// startReadme runs the README's code, and returns where it serves and what ends it.
+// startReadme runs the README's code, and returns its URL and a function that ends it.
 func startReadme(t *testing.T, upstream string) (url string, stop func() error) {
 	t.Helper()
 	addr := modtest.FreeAddr(t)

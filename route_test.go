@@ -14,7 +14,7 @@ import (
 	"golang.org/x/mod/module"
 )
 
-// What the environment says must be as well formed as what Options.Private does.
+// Malformed patterns are refused, whether they are in the environment or in the option.
 func TestPrivateIsWellFormed(t *testing.T) {
 	t.Setenv("GOPRIVATE", "a[")
 	_, err := NewHandler(&putOnly{}, nil)
@@ -35,7 +35,7 @@ func (*putOnly) Open(context.Context, module.Version, File) (*Object, error) {
 
 func (*putOnly) Versions(context.Context, string) ([]string, error) { return nil, nil }
 
-// listener is an upstream that notes all that it hears.
+// listener is an upstream that records every name in its questions.
 type listener struct{ heard []string }
 
 func (l *listener) hear(s ...string) error {
@@ -61,8 +61,8 @@ func (l *listener) Location(_ context.Context, path string) (string, error) {
 
 func (l *listener) SumDB(_ context.Context, path string) ([]byte, error) { return nil, l.hear(path) }
 
-// Without Private and Route, what the environment calls private stays here, and so
-// it does when Route fails.
+// The upstream never learns of paths that the environment calls private if Private and
+// Route are unset, nor of any path if Route fails.
 func TestPrivateByDefault(t *testing.T) {
 	t.Setenv("GOPRIVATE", "corp.example.com")
 	t.Setenv("GONOPROXY", "none")
@@ -103,8 +103,8 @@ func TestPrivateByDefault(t *testing.T) {
 	}
 }
 
-// FuzzVia reads Via headers of anybody's making: what is passed on are names that a
-// server like this one has, a few of them, and reading it again changes nothing.
+// FuzzVia reads arbitrary Via headers. Only a few names are passed on, which are names of
+// servers like this one, and reading the result again changes nothing.
 func FuzzVia(f *testing.F) {
 	const a, b = "athens-aaaaaaaaaaaaaaaaaaaaaaaaaa", "athens-bbbbbbbbbbbbbbbbbbbbbbbbb7"
 	f.Add("1.1 "+a, "1.0 nginx, 1.1 "+b)
