@@ -1,8 +1,16 @@
 // Command store is the tool for the files that a server works with. Its first argument
 // says what to do:
 //
+//	store ls -dir DIR [MODULE …]          lists what a store holds, and what was taken back
+//	store du -dir DIR                     says how many bytes each module takes
+//	store rm -dir DIR -reason TEXT MODULE@VERSION …      removes versions: 410 with the reason
+//	store hide -dir DIR -reason TEXT MODULE@VERSION …    takes versions out of lists
+//	store restore -dir DIR MODULE@VERSION …              undoes either
 //	store rules FILE MODULE[@VERSION]     explains which rules decide about a version
 //	store token -file FILE -name NAME     adds a token to a server's -tokens file
+//
+// rm, hide and restore work beside servers that run. With -server URL in place of -dir they
+// ask a server, which may keep its store in a bucket.
 package main
 
 import (
@@ -28,8 +36,13 @@ type command struct {
 // commands are what the tool can do.
 func commands() map[string]command {
 	return map[string]command{
-		"rules": {explainRules, "FILE MODULE[@VERSION]"},
-		"token": {makeToken, ""},
+		"ls":      {list, "[MODULE …]"},
+		"du":      {diskUsage, ""},
+		"rm":      {takeBack("rm"), "MODULE@VERSION …"},
+		"hide":    {takeBack("hide"), "MODULE@VERSION …"},
+		"restore": {takeBack("restore"), "MODULE@VERSION …"},
+		"rules":   {explainRules, "FILE MODULE[@VERSION]"},
+		"token":   {makeToken, ""},
 	}
 }
 

@@ -11,6 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// lines are those of an output.
+func lines(out string) []string { return strings.Split(strings.TrimSuffix(out, "\n"), "\n") }
+
 // tool runs the tool.
 func tool(t *testing.T, args ...string) (stdout string, err error) {
 	var out strings.Builder
