@@ -168,16 +168,12 @@ func (l *Ledger) since(ctx context.Context, since time.Time, each func(athens.In
 	}
 	var bad error
 	err := l.read(ctx, from, size-from, func(id int64, r record) bool {
-		at := time.Unix(0, r.time).UTC()
-		if at.Before(since) {
-			return true
-		}
-		m, _, _, err := sumlog.ParseText(r.text)
+		e, later, err := sumlog.Entry(r.text, r.time, since)
 		if err != nil {
 			bad = fmt.Errorf("ledger: record %d: %w", id, err)
 			return false
 		}
-		return each(athens.IndexEntry{Path: m.Path, Version: m.Version, Timestamp: at})
+		return !later || each(e)
 	})
 	if err == nil {
 		err = bad

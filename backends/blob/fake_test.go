@@ -27,8 +27,7 @@ type fakeService struct {
 	objects       map[string][]byte
 	caching       map[string]string
 	unconditional bool
-	calls         []string          // "PUT key", "GET key" and "LIST prefix"
-	gate          func(call string) // is called before each, if it is set
+	gate          func(call string) // is called before each of "PUT key", "GET key" and "LIST prefix", if it is set
 }
 
 func newFakeService() *fakeService {
@@ -82,15 +81,6 @@ func (s *fakeService) change(do func(objects map[string][]byte)) {
 	do(s.objects)
 }
 
-// made returns the calls since the last time.
-func (s *fakeService) made() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	calls := s.calls
-	s.calls = nil
-	return calls
-}
-
 // fakeBucket is what one process sees of the service.
 type fakeBucket struct {
 	s    *fakeService
@@ -123,7 +113,6 @@ func (b *fakeBucket) call(name string, do func() error) error {
 		return errDead
 	}
 	b.left--
-	b.s.calls = append(b.s.calls, name)
 	return do()
 }
 

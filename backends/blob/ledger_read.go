@@ -333,16 +333,12 @@ func (l *Ledger) since(ctx context.Context, since time.Time, each func(athens.In
 	}
 	var bad error
 	err := l.scan(ctx, first, size-first, func(id int64, r ledgerRecord) bool {
-		at := time.Unix(0, r.time).UTC()
-		if at.Before(since) {
-			return true
-		}
-		m, _, _, err := sumlog.ParseText(r.text)
+		e, later, err := sumlog.Entry(r.text, r.time, since)
 		if err != nil {
 			bad = fmt.Errorf("record %d: %w", id, err)
 			return false
 		}
-		return each(athens.IndexEntry{Path: m.Path, Version: m.Version, Timestamp: at})
+		return !later || each(e)
 	})
 	if err == nil {
 		err = bad

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -54,7 +52,7 @@ func newAuditor(t *testing.T, d *downloads, dir, url string) (a *auditor, key st
 func (a *auditor) run(ctx context.Context, random *rand.Rand) {
 	for ctx.Err() == nil {
 		v := a.d.versions[random.IntN(max(1, int(a.d.reach.Load())))]
-		status, body, err := a.ask(ctx, v)
+		status, body, err := get(ctx, a.url+"/sumdb/"+ledgerName+"/lookup/"+v.Path+"@"+v.Version.Version)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -69,19 +67,6 @@ func (a *auditor) run(ctx context.Context, random *rand.Rand) {
 			a.d.good.Add(1)
 		}
 	}
-}
-
-func (a *auditor) ask(ctx context.Context, v *modtest.Version) (status int, body []byte, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+"/sumdb/"+ledgerName+"/lookup/"+v.Path+"@"+v.Version.Version, nil)
-	if err != nil {
-		return 0, nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	body, err = io.ReadAll(resp.Body)
-	return resp.StatusCode, body, errors.Join(err, resp.Body.Close())
 }
 
 // note compares an answer with those before it.

@@ -199,7 +199,11 @@ func content(v *modtest.Version, file string) []byte {
 
 // fetch gets a file as the go command does, redirects included.
 func fetch(ctx context.Context, url string, v *modtest.Version, file string) (status int, body []byte, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/"+v.Path+"/@v/"+v.Version.Version+file, nil)
+	return get(ctx, url+"/"+v.Path+"/@v/"+v.Version.Version+file)
+}
+
+func get(ctx context.Context, url string) (status int, body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, nil, err
 	}
