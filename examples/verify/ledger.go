@@ -22,35 +22,43 @@ import (
 	"github.com/athens-go/athens/internal/durable"
 	"github.com/athens-go/athens/internal/limit"
 	"github.com/athens-go/athens/internal/modcheck"
+	"github.com/athens-go/athens/ledger"
 )
 
 // auditor compares what a store holds with the ledger of a registry, as a stranger who
-// has nothing but the registry's URL and the ledger's public key. The newest head that it
-// saw is in a file, and the next run wants the log to be a continuation of it.
+// has nothing but the registry's URL and the ledger's public key, or with the folder of a
+// stopped one. The newest head that it saw is in a file, and the next run wants the log to
+// be a continuation of it.
 type auditor struct {
 	store athens.Storage
+	dir   string                        // of a stopped ledger; empty means that one is asked
+	lines map[module.Version]recordedAs // what that has recorded; nil if it can't be used
 	sums  *sumdb.Client
 	ops   *auditorOps
 	known note.Verifiers
 	file  string // of the newest head that was seen
 }
 
+// recordedAs has the hashes in a record.
+type recordedAs struct{ zip, mod string }
+
 // ledgerFlags defines the flags of the comparison, and returns what makes its auditor of
 // them.
 func ledgerFlags(f *server.Flags) func(athens.Storage) (*auditor, error) {
 	url := f.String("ledger", "", "compare all that is held with the ledger of the registry at this `URL`; empty means that none is asked")
-	key := f.String("ledger-key", "", "the public `key` of that ledger, NAME+HASH+KEY; empty is an error with -ledger")
+	dir := f.String("ledger-dir", "", "compare all that is held with the stopped ledger in this `folder`, such as DIR/.ledger; empty means with none")
+	key := f.String("ledger-key", "", "the public `key` of that ledger, NAME+HASH+KEY; empty is an error with -ledger and -ledger-dir")
 	head := f.String("ledger-head", "", "keep the newest head of the ledger in this `file`, and want the log to continue the one in it; empty means that none is kept")
-	return func(store athens.Storage) (*auditor, error) { return newAuditor(store, *url, *key, *head) }
+	return func(store athens.Storage) (*auditor, error) { return newAuditor(store, *url, *dir, *key, *head) }
 }
 
 // newAuditor returns nil if no ledger is to be asked.
-func newAuditor(store athens.Storage, url, key, head string) (*auditor, error) {
-	if url == "" && key == "" && head == "" {
+func newAuditor(store athens.Storage, url, dir, key, head string) (*auditor, error) {
+	if url == "" && dir == "" && key == "" && head == "" {
 		return nil, nil
 	}
-	if url == "" || key == "" {
-		return nil, errors.New("-ledger needs the URL of a registry, and -ledger-key the key of its ledger")
+	if (url == "") == (dir == "") || key == "" {
+		return nil, errors.New("give -ledger the URL of a registry or -ledger-dir the folder of a ledger, and -ledger-key its key")
 	}
 	verifier, err := note.NewVerifier(key)
 	if err != nil {
@@ -61,14 +69,17 @@ func newAuditor(store athens.Storage, url, key, head string) (*auditor, error) {
 		base:   strings.TrimSuffix(url, "/") + "/sumdb/" + verifier.Name(),
 		key:    key,
 	}
-	return &auditor{store, sumdb.NewClient(ops), ops, note.VerifierList(verifier), head}, nil
+	return &auditor{store: store, dir: dir, sums: sumdb.NewClient(ops), ops: ops, known: note.VerifierList(verifier), file: head}, nil
 }
 
 // history returns what is wrong with the log as a continuation of the one that the last
 // run saw, and keeps its newest head if that is nothing.
-func (a *auditor) history() (finding string, err error) {
+func (a *auditor) history(ctx context.Context) (finding string, err error) {
 	if a == nil {
 		return "", nil
+	}
+	if a.dir != "" {
+		return a.inspect(ctx)
 	}
 	signed, err := a.ops.ReadRemote("/latest")
 	if err != nil {
@@ -94,7 +105,54 @@ func (a *auditor) history() (finding string, err error) {
 			return finding, err
 		}
 	}
-	return "", durable.Replace(durable.OS{}, filepath.Dir(a.file), "."+filepath.Base(a.file)+"-", a.file, signed)
+	return "", a.keep(signed)
+}
+
+// keep writes the newest head to the file, if there is to be one.
+func (a *auditor) keep(signed []byte) error {
+	if a.file == "" {
+		return nil
+	}
+	return durable.Replace(durable.OS{}, filepath.Dir(a.file), "."+filepath.Base(a.file)+"-", a.file, signed)
+}
+
+// inspect reads a stopped ledger, and returns what is wrong with it.
+func (a *auditor) inspect(ctx context.Context) (finding string, err error) {
+	var seen []byte
+	if a.file != "" {
+		if seen, err = os.ReadFile(a.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	lines := make(map[module.Version]recordedAs)
+	signed, err := ledger.Inspect(ctx, a.dir, a.ops.key, seen, func(m module.Version, zipHash, modHash string) {
+		lines[m] = recordedAs{zipHash, modHash}
+	})
+	if damage, ok := errors.AsType[*ledger.DamagedError](err); ok {
+		return damage.Error(), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	a.lines = lines
+	return "", a.keep(signed)
+}
+
+// compareRecord is compare with the record of a stopped ledger.
+func (a *auditor) compareRecord(path, version, hash string) (finding string) {
+	release, isMod := strings.CutSuffix(version, "/go.mod")
+	r, ok := a.lines[module.Version{Path: path, Version: release}]
+	want := r.zip
+	if isMod {
+		want = r.mod
+	}
+	switch {
+	case !ok:
+		return fmt.Sprintf("%s: unrecorded %s: the ledger does not know it", path, release)
+	case want != hash:
+		return fmt.Sprintf("%s: contradicts the ledger: %s is held with %s, and recorded is %s", path, version, hash, want)
+	}
+	return ""
 }
 
 // parse reads a signed head.
@@ -130,7 +188,7 @@ func (a *auditor) continues(tree, seen tlog.Tree) (finding string, err error) {
 // check returns what is wrong with the record of a version that is held; "" is nothing.
 // The error says that it could not be looked at.
 func (a *auditor) check(ctx context.Context, m module.Version) (finding string, err error) {
-	if a == nil {
+	if a == nil || a.dir != "" && a.lines == nil {
 		return "", nil
 	}
 	obj, err := a.store.Open(ctx, m, athens.ZipFile)
@@ -162,12 +220,10 @@ func (a *auditor) check(ctx context.Context, m module.Version) (finding string, 
 	if err != nil {
 		return "", err
 	}
-	for version, hash := range map[string]string{m.Version: zipHash, m.Version + "/go.mod": modHash} {
-		if finding, err := a.compare(m.Path, version, hash); finding != "" || err != nil {
-			return finding, err
-		}
+	if finding, err := a.compare(m.Path, m.Version, zipHash); finding != "" || err != nil {
+		return finding, err
 	}
-	return "", nil
+	return a.compare(m.Path, m.Version+"/go.mod", modHash)
 }
 
 // modcheckLimit bounds the bytes of a zip's content, as the go command does.
@@ -175,6 +231,9 @@ const modcheckLimit = 500 << 20
 
 // compare looks one hash up.
 func (a *auditor) compare(path, version, hash string) (finding string, err error) {
+	if a.dir != "" {
+		return a.compareRecord(path, version, hash), nil
+	}
 	lines, err := a.sums.Lookup(path, version)
 	if a.ops.security != "" {
 		return "the ledger contradicts itself: " + a.ops.security, nil

@@ -93,3 +93,61 @@ func TestLedger(t *testing.T) {
 		assert.Equal(t, 2, status, stderr)
 	}
 }
+
+// TestLedgerDir compares a store with a stopped ledger's folder.
+func TestLedgerDir(t *testing.T) {
+	t.Parallel()
+	key, err := ledger.NewKey("sum.corp.example")
+	require.NoError(t, err)
+	public, err := ledger.PublicKey(key)
+	require.NoError(t, err)
+	vcs := athenstest.NewSource(t, "vcs")
+	dir, folder, head := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "head")
+	open := func() *ledger.Ledger {
+		l, err := ledger.New(folder, key, nil)
+		require.NoError(t, err)
+		return l
+	}
+	l := open()
+	store, err := storage.NewDisk(dir, nil)
+	require.NoError(t, err)
+	h, err := athens.NewHandler(store, &athens.Options{Fetcher: vcs, Ledger: l, Private: "none"})
+	require.NoError(t, err)
+	m := module.Version{Path: "corp.test/m", Version: "v1.0.0"}
+	right := vcs.Add(m, "m.go", "package m\n")
+	w, _ := athenstest.Ask(t.Context(), h, "/corp.test/m/@v/v1.0.0.zip")
+	require.Equal(t, http.StatusOK, w.Code)
+	args := []string{"-dir", dir, "-ledger-dir", folder, "-ledger-key", public, "-ledger-head", head}
+	status, _, stderr := verify(t, args...)
+	assert.Equal(t, 2, status, "a registry has it open")
+	assert.Contains(t, stderr, "open in another process")
+	require.NoError(t, h.Shutdown(context.Background()))
+	require.NoError(t, l.Close())
+	status, stdout, stderr := verify(t, args...)
+	require.Zero(t, status, stdout+stderr)
+	require.FileExists(t, head)
+
+	// Something else is held than was recorded, and something that was not.
+	evil := modtest.NewVersion(t, "corp.test/m", "v1.0.0", map[string]string{"go.mod": "module corp.test/m\n", "m.go": "package evil\n"})
+	base := filepath.Join(dir, "corp.test", "m", "@v")
+	for name, data := range map[string][]byte{
+		"v1.0.0.zip": evil.Zip, "v1.0.0.ziphash": []byte(evil.Sum),
+		"v1.1.0.info": []byte(`{"Version":"v1.1.0"}`), "v1.1.0.mod": right.Mod,
+		"v1.1.0.zip": modtest.NewVersion(t, "corp.test/m", "v1.1.0", map[string]string{"go.mod": string(right.Mod)}).Zip,
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(base, name), data, 0o600))
+	}
+	require.NoError(t, os.Remove(filepath.Join(base, "v1.0.0.record")))
+	status, stdout, _ = verify(t, args...)
+	assert.Equal(t, 1, status, stdout)
+	assert.Contains(t, stdout, "corp.test/m: contradicts the ledger: v1.0.0 is held with "+evil.Sum+", and recorded is "+right.Sum+"\n")
+	assert.Contains(t, stdout, "corp.test/m: unrecorded v1.1.0: the ledger does not know it\n")
+
+	// The log is not the one that was seen.
+	require.NoError(t, os.RemoveAll(folder))
+	require.NoError(t, open().Close())
+	status, stdout, _ = verify(t, args...)
+	assert.Equal(t, 1, status, stdout)
+	assert.Contains(t, stdout, "it was rolled back: it has 0 records, and 1 were signed\n")
+	assert.NotContains(t, stdout, "unrecorded", "what the log says of versions is of no use then")
+}

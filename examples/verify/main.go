@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (damaged 
 		return false, err
 	}
 	r := report{stdout: stdout, stderr: stderr}
-	r.ledger(audit.history())
+	r.ledger(audit.history(ctx))
 	for c, err := range store.Verify(ctx, &o) {
 		r.add(c, err)
 		if m := c.Module; m.Version != "" && err == nil {
