@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/durable"
@@ -44,6 +45,7 @@ type stage struct {
 	size int64  // written so far; only the writer and Commit use it
 	sum  uint32 // of that
 	fail error  // why nothing more can be written or committed
+	full bool   // a Write failed for want of room, and the next may write the rest
 
 	mu     sync.RWMutex // held for reading while r is used
 	w, r   afero.File   // the same on disk; w is nil once it was closed
@@ -64,7 +66,7 @@ func (st *stage) openReader() error {
 }
 
 func (st *stage) Write(p []byte) (int, error) {
-	if st.fail != nil {
+	if st.fail != nil && !st.full {
 		return 0, st.fail
 	}
 	if st.w == nil {
@@ -77,9 +79,10 @@ func (st *stage) Write(p []byte) (int, error) {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		st.fail = fault("write stage", module.Version{}, err)
+		st.fail, st.full = fault("write stage", module.Version{}, err), errors.Is(err, syscall.ENOSPC)
 		return n, st.fail
 	}
+	st.fail, st.full = nil, false
 	return n, nil
 }
 
@@ -119,7 +122,7 @@ func (st *stage) Close() error {
 		return nil
 	}
 	st.closed = true
-	st.fail = os.ErrClosed
+	st.fail, st.full = os.ErrClosed, false
 	err := st.closeFiles()
 	if st.mine {
 		return err
@@ -217,7 +220,7 @@ func (c *commitment) sync() error {
 	}
 	err := c.w.Sync()
 	if err != nil {
-		c.fail = err
+		c.fail, c.full = err, false
 	}
 	return err
 }

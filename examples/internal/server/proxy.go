@@ -13,6 +13,7 @@ import (
 type ProxyFlags struct {
 	upstream, miss, fill *string
 	after                *time.Duration
+	maxBytes             *int64
 }
 
 // ProxyFlags defines them.
@@ -22,6 +23,7 @@ func (f *Flags) ProxyFlags() *ProxyFlags {
 		upstream: f.UpstreamFlag(),
 		miss:     f.String("miss", "redirect", "for a public module that is not held, `redirect` the client to the upstream, or 'fetch' for it"),
 		after:    f.Duration("fill-after", 10*time.Second, "fill the store this long after a redirect; 0 means at once"),
+		maxBytes: f.Int64("max-bytes", 0, "store at most this many `bytes` of versions: beyond that, the public ones that were not used for the longest time\nare evicted; 0 means no bound"),
 		fill:     f.String("fill", "asked", "fill what was `asked` for, or 'whole' versions with their zips"),
 	}
 }
@@ -33,6 +35,8 @@ func (f *ProxyFlags) Check() error {
 		return fmt.Errorf("-miss is redirect or fetch, not %q", *f.miss)
 	case *f.fill != "asked" && *f.fill != "whole":
 		return fmt.Errorf("-fill is asked or whole, not %q", *f.fill)
+	case *f.maxBytes < 0:
+		return fmt.Errorf("-max-bytes is %d; it must not be negative", *f.maxBytes)
 	case *f.after < 0:
 		return fmt.Errorf("-fill-after is %v; it must not be negative", *f.after)
 	}
@@ -42,6 +46,9 @@ func (f *ProxyFlags) Check() error {
 // Use makes p a proxy.
 func (p *Parts) Use(f *ProxyFlags) error {
 	if err := p.UseUpstream(*f.upstream); err != nil {
+		return err
+	}
+	if err := p.bound(*f.maxBytes); err != nil {
 		return err
 	}
 	opts := &p.Options
