@@ -38,6 +38,7 @@ func gitConfig(t *testing.T, text string) string {
 // The same configuration leads a Fetcher and the go command to the same place,
 // and leaves the same trace of it: none.
 func TestInsteadOf(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ config, asked string }{
 		"mirror": {"[url \"http://mirror.test/them/\"]\n insteadOf = http://git.test/\n", "mirror.test/them/simple"},
 		"longest": {"[url \"http://no.test/\"]\n insteadOf = http://\n[url \"http://mirror.test/them/simple\"]\n insteadOf = http://git.test/simple\n" +
@@ -263,6 +264,7 @@ func TestTokensExpire(t *testing.T) {
 // Secrets of every kind that can be held, in every kind of failure there is:
 // none of them is in an error, a log or an .info.
 func TestSecretsStayInside(t *testing.T) {
+	t.Parallel()
 	const secret = "s3cretTokenValue"
 	hidden := []string{secret, base64.StdEncoding.EncodeToString([]byte("ada:" + secret)), base64.StdEncoding.EncodeToString([]byte(secret + ":"))}
 	netrcFile := filepath.Join(t.TempDir(), "netrc")

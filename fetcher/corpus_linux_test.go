@@ -40,6 +40,7 @@ func TestCorpus(t *testing.T) {
 		corpusChild(t, strings.Split(names, ";"))
 		return
 	}
+	t.Parallel()
 	host := packtest.NewHost(t.TempDir())
 	var names []string
 	for name, build := range packtest.Corpus(corpusScale()) {

@@ -136,6 +136,7 @@ func (c pageCase) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // TestPages compares what becomes of go-import pages with the go command.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	repo := modtest.NewRepo(t, libRepo)
 	for _, c := range pageCases {
 		t.Run(c.name, func(t *testing.T) {

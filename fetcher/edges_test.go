@@ -86,6 +86,7 @@ branch farther
 
 // TestEdges compares what is at a limit.
 func TestEdges(t *testing.T) {
+	t.Parallel()
 	for name, script := range edgeRepos() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -158,6 +158,7 @@ func TestCutHistoryIsNoAnswer(t *testing.T) {
 }
 
 func TestOutages(t *testing.T) {
+	t.Parallel()
 	post := func(r *http.Request) bool { return r.Method == http.MethodPost }
 	garbage := strings.Repeat("0008NAK\nPACK\x00\x00\x00\x02\xff\xff\xff\xff garbage", 1000)
 	for name, fault := range map[string]struct {

@@ -84,6 +84,7 @@ func TestFirst(t *testing.T) {
 // TestFirstWithGoCommand puts a Fetcher and one that asks a go command together:
 // the one can't read a repository with SHA-256 hashes, or Mercurial's.
 func TestFirstWithGoCommand(t *testing.T) {
+	t.Parallel()
 	tagged := modtest.NewRepo(t, kitTagged)
 	net := modtest.NewInternet(t, tagged)
 	serveSHA256(t, net)

@@ -16,6 +16,7 @@ import (
 // TestGOVCS compares what a GOVCS setting allows with the go command: a public
 // path, a private one, and one whose form says where its repository is.
 func TestGOVCS(t *testing.T) {
+	t.Parallel()
 	net := modtest.NewInternet(t, modtest.Ready(t, "simple", "private")...)
 	for _, setting := range []string{
 		"*:git", "*:off", "public:off", "private:off,*:all", "private:hg|git,public:off", "git.test:off", "git.test/other:off", " git.test : hg | git ",

@@ -16,6 +16,7 @@ import (
 // TestOddHeads compares what is the default branch of repositories whose HEAD is no
 // branch.
 func TestOddHeads(t *testing.T) {
+	t.Parallel()
 	for name, head := range map[string]string{
 		"tag": "ref: refs/tags/x1.0.0", "elsewhere": "ref: refs/other/x", "tag object": "{tag}", "tree": "{tree}", "unreached": "ref: refs/other/y", "detached": "{y}",
 	} {

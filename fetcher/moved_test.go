@@ -15,6 +15,7 @@ import (
 // TestMovedRepositories compares what becomes of a repository whose server sends
 // elsewhere, or answers with what is none.
 func TestMovedRepositories(t *testing.T) {
+	t.Parallel()
 	repo := modtest.NewRepo(t, libRepo)
 	moved := func(r *http.Request) string { return "http://git.test/lib" + strings.TrimPrefix(r.URL.Path, "/old") }
 	for name, handler := range map[string]http.HandlerFunc{

@@ -63,6 +63,7 @@ func statusFetch(ctx context.Context, f athens.Fetcher, path, version string) er
 // is. Only what 404 and 410 say is definite, and a pack's not even that: its
 // repository has just listed its references.
 func TestStatuses(t *testing.T) {
+	t.Parallel()
 	list := statusPkt("# service=git-upload-pack\n") + "0000" + statusPkt(statusHash+" HEAD\x00side-band-64k shallow\n") +
 		statusPkt(statusHash+" refs/heads/main\n") + statusPkt(statusHash+" refs/tags/v1.0.0\n") + "0000"
 	const gitPage = `<meta name="go-import" content="corp.test/m git https://git.test/m">`

@@ -26,6 +26,7 @@ const vgotest1 = "github.com/rsc/vgotest1"
 // tested with, and compares all that they have with what the machine's go
 // command makes of them; and with what its own tests expect.
 func TestGoCommandsRepositories(t *testing.T) {
+	t.Parallel()
 	src := vcstest.Open(t)
 	for i, name := range src.Names("git") {
 		t.Run(path.Base(name), func(t *testing.T) {
@@ -221,6 +222,7 @@ func sameInfo(t *testing.T, want modtest.Answer, query string, got *athens.Info)
 // TestGoCommandsExpectations holds the Fetcher against the tables of the go
 // command's own tests, as far as their repositories are made by scripts.
 func TestGoCommandsExpectations(t *testing.T) {
+	t.Parallel()
 	src := vcstest.Open(t)
 	net := modtest.NewInternet(t)
 	net.Secure(vcstest.Host, "github.com")
