@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -39,24 +38,6 @@ func TestPrefix(t *testing.T) {
 	assert.Equal(t, http.StatusOK, resp.StatusCode)
 }
 
-// lockedText collects what a server writes.
-type lockedText struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lockedText) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lockedText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // TestSocketFile has the real go command reach a proxy at a socket file, by way of a
 // reverse proxy whose word on its clients counts.
 func TestSocketFile(t *testing.T) {
@@ -69,15 +50,15 @@ func TestSocketFile(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	out, stdout := io.Pipe()
-	log := &lockedText{}
+	var log strings.Builder // read when the server has ended
 	ended := make(chan error, 1)
 	go func() {
 		ended <- run(ctx, []string{"-addr", "unix:" + socket, "-socket-mode", "600", "-trusted-proxy", "unix", "-dir", t.TempDir(),
-			"-upstream", up.URL, "-miss", "fetch", "-private", ""}, stdout, log)
+			"-upstream", up.URL, "-miss", "fetch", "-private", ""}, stdout, &log)
 		_ = stdout.Close()
 	}()
 	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err, log)
+	require.NoError(t, err)
 	assert.Equal(t, "# listening on unix:"+socket+": have a reverse proxy pass requests on to it, and point GOPROXY at that\n", line)
 	info, err := os.Stat(socket)
 	require.NoError(t, err)

@@ -51,6 +51,7 @@ func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Ha
 		}
 	}
 	defer p.startBackground(ctx)()
+	serve.LimitMemory()
 	return serve.Run(ctx, handler, &serve.Options{
 		Addr:       p.Flags.Addr,
 		SocketMode: p.Flags.socketMode,
