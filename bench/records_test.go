@@ -182,22 +182,6 @@ func measureLookUps(t *testing.T, b *table, name string, s *server) {
 		fmt.Sprintf("without files that are mapped, with them at most %d MB", s.peak(t)>>20)})
 }
 
-// memory returns the memory of the process, without pages of files, in bytes.
-func (s *server) memory(t *testing.T) int64 {
-	t.Helper()
-	for line := range strings.Lines(read(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))) {
-		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
-			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return kb << 10
-		}
-	}
-	t.Fatalf("no RssAnon of %s", s.name)
-	return 0
-}
-
 // usage is the disk that a ledger takes, in bytes.
 type usage struct{ all, records, tiles, index int64 }
 

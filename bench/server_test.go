@@ -136,10 +136,16 @@ func (s *server) cpu(t *testing.T) time.Duration {
 }
 
 // peak returns the most memory that the process has held so far, in bytes.
-func (s *server) peak(t *testing.T) int64 {
+func (s *server) peak(t *testing.T) int64 { t.Helper(); return s.status(t, "VmHWM:") }
+
+// memory returns the memory of the process without pages of files, in bytes.
+func (s *server) memory(t *testing.T) int64 { t.Helper(); return s.status(t, "RssAnon:") }
+
+// status returns a size in /proc/PID/status, in bytes.
+func (s *server) status(t *testing.T, name string) int64 {
 	t.Helper()
 	for line := range strings.Lines(read(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			if err != nil {
 				t.Fatal(err)
@@ -147,7 +153,7 @@ func (s *server) peak(t *testing.T) int64 {
 			return kb << 10
 		}
 	}
-	t.Fatalf("no VmHWM of %s", s.name)
+	t.Fatalf("no %s of %s", name, s.name)
 	return 0
 }
 

@@ -14,21 +14,21 @@ import (
 	"github.com/athens-go/athens/ledger/ledgertest"
 )
 
-// A bench is a ledger's folder, with the copy of its head beside it.
-type bench struct {
+// folder is a ledger's folder, with the copy of its head beside it.
+type folder struct {
 	dir, seen, key string
 }
 
-func newBench(t *testing.T) *bench {
+func newFolder(t *testing.T) *folder {
 	dir := t.TempDir()
-	return &bench{filepath.Join(dir, "ledger"), filepath.Join(dir, "elsewhere", "head"), newKey(t)}
+	return &folder{filepath.Join(dir, "ledger"), filepath.Join(dir, "elsewhere", "head"), newKey(t)}
 }
 
-func (b *bench) try() (*ledger.Ledger, error) {
+func (b *folder) try() (*ledger.Ledger, error) {
 	return ledger.New(b.dir, b.key, &ledger.Options{Seen: b.seen})
 }
 
-func (b *bench) open(t *testing.T) *ledger.Ledger {
+func (b *folder) open(t *testing.T) *ledger.Ledger {
 	t.Helper()
 	l, err := b.try()
 	require.NoError(t, err)
@@ -37,7 +37,7 @@ func (b *bench) open(t *testing.T) *ledger.Ledger {
 }
 
 // add adds the samples of these numbers and closes the ledger.
-func (b *bench) add(t *testing.T, from, to int, content string) {
+func (b *folder) add(t *testing.T, from, to int, content string) {
 	t.Helper()
 	l, err := b.try()
 	require.NoError(t, err)
@@ -53,7 +53,7 @@ func (b *bench) add(t *testing.T, from, to int, content string) {
 }
 
 // copied returns a copy of the folder, without the copy of the head.
-func (b *bench) copied(t *testing.T) *bench {
+func (b *folder) copied(t *testing.T) *folder {
 	t.Helper()
 	c := *b
 	c.dir = filepath.Join(t.TempDir(), "ledger")
@@ -62,7 +62,7 @@ func (b *bench) copied(t *testing.T) *bench {
 }
 
 // refused wants New to refuse, and to say this.
-func (b *bench) refused(t *testing.T, says string) {
+func (b *folder) refused(t *testing.T, says string) {
 	t.Helper()
 	l, err := b.try()
 	if err == nil {
@@ -77,7 +77,7 @@ func (b *bench) refused(t *testing.T, says string) {
 
 // change changes a byte of a file of the ledger, counted from the end if it is
 // negative.
-func (b *bench) change(t *testing.T, name string, at int) {
+func (b *folder) change(t *testing.T, name string, at int) {
 	t.Helper()
 	name = filepath.Join(b.dir, name)
 	data, err := os.ReadFile(name)
@@ -88,35 +88,35 @@ func (b *bench) change(t *testing.T, name string, at int) {
 
 // A folder that has less than was signed, or something else, is refused.
 func TestRolledBack(t *testing.T) {
-	b := newBench(t)
+	b := newFolder(t)
 	b.add(t, 0, 300, "")
 	old := b.copied(t)
 	b.add(t, 300, 310, "")
 	for name, damage := range map[string]struct {
-		do   func(t *testing.T, b *bench)
+		do   func(t *testing.T, b *folder)
 		says string
 	}{
-		"an older copy of the folder": {func(_ *testing.T, b *bench) { b.dir = old.dir }, "it has 300 records, and " + b.seen + " says that 310 were signed; restore"},
-		"an older copy of the head": {func(t *testing.T, b *bench) {
+		"an older copy of the folder": {func(_ *testing.T, b *folder) { b.dir = old.dir }, "it has 300 records, and " + b.seen + " says that 310 were signed; restore"},
+		"an older copy of the head": {func(t *testing.T, b *folder) {
 			data, err := os.ReadFile(filepath.Join(old.dir, "head"))
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(filepath.Join(b.dir, "head"), data, 0o666))
 		}, "310 were signed"},
-		"an older copy of the records": {func(t *testing.T, b *bench) {
+		"an older copy of the records": {func(t *testing.T, b *folder) {
 			data, err := os.ReadFile(filepath.Join(old.dir, "records"))
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(filepath.Join(b.dir, "records"), data, 0o666))
 		}, "record 300 of 310 is missing"},
-		"an empty folder":  {func(t *testing.T, b *bench) { b.dir = t.TempDir() }, "it is empty, and"},
-		"no head":          {func(t *testing.T, b *bench) { require.NoError(t, os.Remove(filepath.Join(b.dir, "head"))) }, "no head; restore the file head"},
-		"no records":       {func(t *testing.T, b *bench) { require.NoError(t, os.Remove(filepath.Join(b.dir, "records"))) }, "the file records is missing"},
-		"one byte cut off": {func(t *testing.T, b *bench) { b.cut(t, 1) }, "record 309 of 310 is missing"},
-		"all cut off":      {func(t *testing.T, b *bench) { b.cut(t, 1<<40) }, "record 0 of 310 is missing"},
-		"the first byte":   {func(t *testing.T, b *bench) { b.change(t, "records", 0) }, "record 0 of 310"},
-		"a middle byte":    {func(t *testing.T, b *bench) { b.change(t, "records", 20000) }, "is missing or was changed"},
-		"the last byte":    {func(t *testing.T, b *bench) { b.change(t, "records", -1) }, "record 309 of 310"},
-		"the head's hash":  {func(t *testing.T, b *bench) { b.change(t, "head", 40) }, "can't be used: invalid signature"},
-		"another key":      {func(t *testing.T, b *bench) { b.key = newKey(t) }, "start with the key that has signed it"},
+		"an empty folder":  {func(t *testing.T, b *folder) { b.dir = t.TempDir() }, "it is empty, and"},
+		"no head":          {func(t *testing.T, b *folder) { require.NoError(t, os.Remove(filepath.Join(b.dir, "head"))) }, "no head; restore the file head"},
+		"no records":       {func(t *testing.T, b *folder) { require.NoError(t, os.Remove(filepath.Join(b.dir, "records"))) }, "the file records is missing"},
+		"one byte cut off": {func(t *testing.T, b *folder) { b.cut(t, 1) }, "record 309 of 310 is missing"},
+		"all cut off":      {func(t *testing.T, b *folder) { b.cut(t, 1<<40) }, "record 0 of 310 is missing"},
+		"the first byte":   {func(t *testing.T, b *folder) { b.change(t, "records", 0) }, "record 0 of 310"},
+		"a middle byte":    {func(t *testing.T, b *folder) { b.change(t, "records", 20000) }, "is missing or was changed"},
+		"the last byte":    {func(t *testing.T, b *folder) { b.change(t, "records", -1) }, "record 309 of 310"},
+		"the head's hash":  {func(t *testing.T, b *folder) { b.change(t, "head", 40) }, "can't be used: invalid signature"},
+		"another key":      {func(t *testing.T, b *folder) { b.key = newKey(t) }, "start with the key that has signed it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := b.copied(t)
@@ -129,7 +129,7 @@ func TestRolledBack(t *testing.T) {
 }
 
 // cut removes bytes from the end of the records.
-func (b *bench) cut(t *testing.T, n int64) {
+func (b *folder) cut(t *testing.T, n int64) {
 	t.Helper()
 	name := filepath.Join(b.dir, "records")
 	info, err := os.Stat(name)
@@ -139,7 +139,7 @@ func (b *bench) cut(t *testing.T, n int64) {
 
 // Two histories that begin in one folder can't replace each other.
 func TestForked(t *testing.T) {
-	b := newBench(t)
+	b := newFolder(t)
 	b.add(t, 0, 10, "")
 	fork := b.copied(t)
 	fork.seen = filepath.Join(t.TempDir(), "seen")
@@ -154,9 +154,9 @@ func TestForked(t *testing.T) {
 // A record that is exchanged for another one with a right checksum is not what was
 // signed.
 func TestExchangedRecord(t *testing.T) {
-	b := newBench(t)
+	b := newFolder(t)
 	b.add(t, 0, 1, "")
-	other := newBench(t)
+	other := newFolder(t)
 	other.key = b.key
 	other.add(t, 0, 1, "other")
 	data, err := os.ReadFile(filepath.Join(other.dir, "records"))
@@ -167,19 +167,21 @@ func TestExchangedRecord(t *testing.T) {
 
 // What is derived is made again.
 func TestDerivedIsMadeAgain(t *testing.T) {
-	b := newBench(t)
+	b := newFolder(t)
 	b.add(t, 0, 600, "")
-	for name, damage := range map[string]func(t *testing.T, b *bench){
-		"no index":       func(t *testing.T, b *bench) { require.NoError(t, os.Remove(filepath.Join(b.dir, "index.db"))) },
-		"no tiles":       func(t *testing.T, b *bench) { require.NoError(t, os.RemoveAll(filepath.Join(b.dir, "tile"))) },
-		"one tile":       func(t *testing.T, b *bench) { require.NoError(t, os.Remove(filepath.Join(b.dir, "tile/8/0/001"))) },
-		"a changed tile": func(t *testing.T, b *bench) { b.change(t, "tile/8/0/000", 100) },
-		"a short tile":   func(t *testing.T, b *bench) { require.NoError(t, os.Truncate(filepath.Join(b.dir, "tile/8/0/000"), 5)) },
-		"no index file": func(t *testing.T, b *bench) {
+	for name, damage := range map[string]func(t *testing.T, b *folder){
+		"no index":       func(t *testing.T, b *folder) { require.NoError(t, os.Remove(filepath.Join(b.dir, "index.db"))) },
+		"no tiles":       func(t *testing.T, b *folder) { require.NoError(t, os.RemoveAll(filepath.Join(b.dir, "tile"))) },
+		"one tile":       func(t *testing.T, b *folder) { require.NoError(t, os.Remove(filepath.Join(b.dir, "tile/8/0/001"))) },
+		"a changed tile": func(t *testing.T, b *folder) { b.change(t, "tile/8/0/000", 100) },
+		"a short tile": func(t *testing.T, b *folder) {
+			require.NoError(t, os.Truncate(filepath.Join(b.dir, "tile/8/0/000"), 5))
+		},
+		"no index file": func(t *testing.T, b *folder) {
 			require.NoError(t, os.WriteFile(filepath.Join(b.dir, "index.db"), []byte("no index"), 0o666))
 		},
-		"another ledger's index": func(t *testing.T, b *bench) {
-			other := newBench(t)
+		"another ledger's index": func(t *testing.T, b *folder) {
+			other := newFolder(t)
 			other.add(t, 100, 700, "")
 			data, err := os.ReadFile(filepath.Join(other.dir, "index.db"))
 			require.NoError(t, err)
@@ -204,7 +206,7 @@ func TestDerivedIsMadeAgain(t *testing.T) {
 
 // A tile that is lost while the ledger runs is made again, too.
 func TestTileLostMeanwhile(t *testing.T) {
-	b := newBench(t)
+	b := newFolder(t)
 	b.add(t, 0, 300, "")
 	l := b.open(t)
 	require.NoError(t, os.RemoveAll(filepath.Join(b.dir, "tile")))
@@ -216,7 +218,7 @@ func TestTileLostMeanwhile(t *testing.T) {
 
 // What no head covers was never answered, and is cut off.
 func TestUnfinishedTail(t *testing.T) {
-	b := newBench(t)
+	b := newFolder(t)
 	b.add(t, 0, 10, "")
 	more := b.copied(t)
 	more.seen = ""
@@ -240,7 +242,7 @@ func TestUnfinishedTail(t *testing.T) {
 
 // A log whose file is changed under a running ledger is not signed any more.
 func TestChangedMeanwhile(t *testing.T) {
-	b := newBench(t)
+	b := newFolder(t)
 	b.add(t, 0, 10, "")
 	l := b.open(t)
 	b.change(t, "records", 30)
@@ -255,7 +257,7 @@ func TestChangedMeanwhile(t *testing.T) {
 }
 
 func TestOneWriter(t *testing.T) {
-	b := newBench(t)
+	b := newFolder(t)
 	l := b.open(t)
 	_, err := b.try()
 	require.ErrorIs(t, err, ledger.ErrInUse)
@@ -268,7 +270,7 @@ func TestOneWriter(t *testing.T) {
 
 // Clients change from one key to the next while both sign.
 func TestChangeOfKey(t *testing.T) {
-	b := newBench(t)
+	b := newFolder(t)
 	b.add(t, 0, 3, "")
 	old, next := b.key, newKey(t)
 	oldPublic, err := ledger.PublicKey(old)

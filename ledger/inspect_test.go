@@ -14,7 +14,7 @@ import (
 )
 
 // inspect reads the folder with the public key, and returns how many records there are.
-func (b *bench) inspect(t *testing.T, seen []byte) (records int, signed []byte, err error) {
+func (b *folder) inspect(t *testing.T, seen []byte) (records int, signed []byte, err error) {
 	t.Helper()
 	public, err := ledger.PublicKey(b.key)
 	require.NoError(t, err)
@@ -27,7 +27,7 @@ func (b *bench) inspect(t *testing.T, seen []byte) (records int, signed []byte, 
 
 // A stopped ledger is checked with its public key, and not changed.
 func TestInspect(t *testing.T) {
-	b := newBench(t)
+	b := newFolder(t)
 	b.add(t, 0, 10, "")
 	n, old, err := b.inspect(t, nil)
 	require.NoError(t, err)
@@ -46,7 +46,7 @@ func TestInspect(t *testing.T) {
 	require.ErrorIs(t, err, ledger.ErrInUse)
 	require.NoError(t, l.Close())
 
-	damaged := func(b *bench, seen []byte, says string) {
+	damaged := func(b *folder, seen []byte, says string) {
 		t.Helper()
 		_, _, err := b.inspect(t, seen)
 		_, ok := errors.AsType[*ledger.DamagedError](err)

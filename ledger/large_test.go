@@ -33,7 +33,7 @@ func (m messages) Handle(_ context.Context, r slog.Record) error {
 }
 
 // openLarge opens a ledger as a large one, which is checked in the background.
-func (b *bench) openLarge(t *testing.T) (*ledger.Ledger, messages) {
+func (b *folder) openLarge(t *testing.T) (*ledger.Ledger, messages) {
 	t.Helper()
 	log := make(messages, 100)
 	l, err := ledger.OpenChecking(b.dir, b.key, &ledger.Options{Seen: b.seen, Logger: slog.New(log)}, 100)
@@ -44,10 +44,10 @@ func (b *bench) openLarge(t *testing.T) (*ledger.Ledger, messages) {
 
 // newLarge makes a ledger with so many records, which is large for openLarge, and returns
 // copies of it.
-func newLarge(t *testing.T, records int) func(t *testing.T) *bench {
-	b := newBench(t)
+func newLarge(t *testing.T, records int) func(t *testing.T) *folder {
+	b := newFolder(t)
 	b.add(t, 0, records, "")
-	return func(t *testing.T) *bench {
+	return func(t *testing.T) *folder {
 		c := b.copied(t)
 		c.seen = filepath.Join(t.TempDir(), "seen")
 		return c
@@ -66,12 +66,12 @@ func TestLargeIsCheckedBehind(t *testing.T) {
 	}
 	fresh := newLarge(t, records)
 	for name, damage := range map[string]struct {
-		do   func(t *testing.T, b *bench)
+		do   func(t *testing.T, b *folder)
 		says string
 	}{
-		"a sound one":    {func(*testing.T, *bench) {}, ""},
-		"a changed tile": {func(t *testing.T, b *bench) { b.change(t, "tile/8/0/000", 40) }, made},
-		"lost tiles":     {func(t *testing.T, b *bench) { require.NoError(t, os.RemoveAll(filepath.Join(b.dir, "tile"))) }, ""},
+		"a sound one":    {func(*testing.T, *folder) {}, ""},
+		"a changed tile": {func(t *testing.T, b *folder) { b.change(t, "tile/8/0/000", 40) }, made},
+		"lost tiles":     {func(t *testing.T, b *folder) { require.NoError(t, os.RemoveAll(filepath.Join(b.dir, "tile"))) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := fresh(t)
@@ -101,11 +101,11 @@ func TestLargeIsCheckedBehind(t *testing.T) {
 func TestLargeDamage(t *testing.T) {
 	fresh := newLarge(t, 600)
 	for name, damage := range map[string]struct {
-		do   func(t *testing.T, b *bench)
+		do   func(t *testing.T, b *folder)
 		says string
 	}{
-		"a changed record": {func(t *testing.T, b *bench) { b.change(t, "records", 1000) }, "is missing or was changed; restore the folder"},
-		"the index lacks a record": {func(t *testing.T, b *bench) {
+		"a changed record": {func(t *testing.T, b *folder) { b.change(t, "records", 1000) }, "is missing or was changed; restore the folder"},
+		"the index lacks a record": {func(t *testing.T, b *folder) {
 			db, err := bbolt.Open(filepath.Join(b.dir, "index.db"), 0o600, nil)
 			require.NoError(t, err)
 			require.NoError(t, db.Update(func(tx *bbolt.Tx) error {

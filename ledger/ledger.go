@@ -17,7 +17,7 @@
 //
 // New refuses a folder that contradicts its head: records that are missing or
 // changed, a head that is older than the one in [Options.Seen], or one of another
-// key. The tree is append-only only as long as nobody signs two histories, so
+// key. The tree is append-only only as long as no process signs two histories, so
 // there is no option to go on regardless.
 //
 // ledger/ledgertest checks these promises on any [athens.Ledger].

@@ -37,7 +37,7 @@ const changes = "openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2
 
 // traced runs a process that adds samples under strace, and returns what it answered
 // and the trace.
-func (b *bench) traced(t *testing.T, from, to int, f fault) (answered, trace string) {
+func (b *folder) traced(t *testing.T, from, to int, f fault) (answered, trace string) {
 	t.Helper()
 	exe, err := os.Executable()
 	require.NoError(t, err)
@@ -69,7 +69,7 @@ func needStrace(t *testing.T) {
 var answerRE = regexp.MustCompile(`(?m)^added (\d+) (\S+)$`)
 
 // holds checks that all that was answered is there, and that the ledger goes on.
-func (b *bench) holds(t *testing.T, answered, what string, from, to int) {
+func (b *folder) holds(t *testing.T, answered, what string, from, to int) {
 	t.Helper()
 	l, err := b.try()
 	require.NoError(t, err, "%s\n%s", what, answered)
@@ -109,9 +109,9 @@ func (b *bench) holds(t *testing.T, answered, what string, from, to int) {
 // An ordinary run tries a sample. With ATHENS_SOAK set it tries all of them.
 func TestEverySystemCall(t *testing.T) {
 	needStrace(t)
-	begin := newBench(t)
+	begin := newFolder(t)
 	begin.add(t, 0, 254, "") // the next ones fill a tile
-	fresh := func() *bench {
+	fresh := func() *folder {
 		c := begin.copied(t)
 		c.seen = filepath.Join(filepath.Dir(c.dir), "seen")
 		data, err := os.ReadFile(begin.seen)
@@ -159,7 +159,7 @@ func TestEverySystemCall(t *testing.T) {
 // has its name synced, before the head gets its name, and the head before the answer.
 func TestOrderOnDisk(t *testing.T) {
 	needStrace(t)
-	b := newBench(t)
+	b := newFolder(t)
 	b.add(t, 0, 254, "")
 	_, trace := b.traced(t, 254, 258, fault{})
 	var (
@@ -221,7 +221,7 @@ func TestOrderOnDisk(t *testing.T) {
 
 // A process that is refused because another has the ledger changes nothing.
 func TestSecondProcess(t *testing.T) {
-	b := newBench(t)
+	b := newFolder(t)
 	l := b.open(t)
 	_, err := ledgertest.NewSample(0, "").Add(t.Context(), l)
 	require.NoError(t, err)

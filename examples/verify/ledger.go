@@ -283,7 +283,7 @@ func (o *auditorOps) ReadRemote(path string) ([]byte, error) {
 // Height is that of the tiles.
 func (o *auditorOps) Height() int { return 8 }
 
-// ReadTiles reads tiles, which who asks for them proves.
+// ReadTiles reads tiles. The caller proves them.
 func (o *auditorOps) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 	var all [][]byte
 	for _, t := range tiles {
