@@ -211,6 +211,9 @@ func (h *Handler) fetchZip(ctx context.Context, src source, m module.Version, ch
 	if held, err := h.holds(ctx, m, ZipFile); held || err != nil {
 		return err
 	}
+	if err, denied := h.denied.Get(m); denied {
+		return err
+	}
 	if src, err = src.pin(ctx, m); err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ type Handler struct {
 	metaFetches *flight.Group[flightKey, *metaFetch]
 	zipFetches  *flight.Group[flightKey, *zipFetch]
 	recent      *cache.Cache[module.Version, struct{}] // .info and .mod came from the upstream within a FetchTimeout
+	denied      *cache.Cache[module.Version, error]    // what Options.Admit refused within a MissingTTL
 	answers     *answers
 	sums        *sumDBs     // nil: the store keeps nothing of checksum databases
 	book        *ledgerBook // nil: there is no ledger
@@ -79,6 +80,7 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 		metaFetches: flight.NewGroup[flightKey, *metaFetch](ctx),
 		zipFetches:  flight.NewGroup[flightKey, *zipFetch](ctx),
 		recent:      cache.New(recentBytes, func(m module.Version, _ struct{}) int64 { return int64(len(m.Path) + len(m.Version)) }),
+		denied:      cache.New(recentBytes, func(m module.Version, err error) int64 { return int64(len(m.Path) + len(m.Version) + len(err.Error())) }),
 		answers:     newAnswers(ctx, &o),
 		fills:       newScheduling(ctx, &o),
 		pseudo:      quota.New(o.MaxPseudoVersions),

@@ -88,8 +88,9 @@ type Options struct {
 	// Admit has the last look at a zip that has passed every other check, before it is
 	// stored and before a client gets any of it: for a virus scanner, or a check of
 	// licences. The zip has size bytes. A [*BlockedError] refuses it with 403, any
-	// other error with 503; nothing is stored then, and the next request fetches the
-	// zip and asks again. Clients are redirected for no zip. If it is nil, what
+	// other error with 503; nothing is stored then. A refusal is remembered for
+	// MissingTTL; after it, and after any other error, the next request fetches the zip
+	// and asks again. Clients are redirected for no zip. If it is nil, what
 	// passes the checks is stored.
 	Admit func(ctx context.Context, m module.Version, zip io.ReaderAt, size int64) error
 	// Allow decides whether a request may be answered at all, before anything is

@@ -99,7 +99,10 @@ func (h *Handler) admit(ctx context.Context, stage Stage, size int64, m module.V
 	}
 	err := h.opts.Admit(ctx, m, io.NewSectionReader(stage, 0, size), size)
 	switch outermost(err).(type) {
-	case *BlockedError, *UnavailableError:
+	case *BlockedError:
+		h.denied.PutFor(m, err, h.opts.MissingTTL)
+		return err
+	case *UnavailableError:
 		return err
 	}
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -34,7 +35,7 @@ func TestAdmit(t *testing.T) {
 			v := source.Add(athenstest.Example)
 			store := athenstest.NewStore(t)
 			opts := options(source)
-			opts.Private = "none"
+			opts.Private, opts.MissingTTL = "none", -1
 			var verdict error
 			opts.Admit = func(_ context.Context, m module.Version, zip io.ReaderAt, size int64) error {
 				assert.Equal(t, athenstest.Example, m)
@@ -64,6 +65,34 @@ func TestAdmit(t *testing.T) {
 			require.NoError(t, h.Shutdown(t.Context()))
 		})
 	}
+}
+
+// A version that Admit has refused is not fetched for each request.
+func TestAdmitIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source, asked := athenstest.NewSource(t, "source"), 0
+		source.Add(athenstest.Example)
+		h, err := athens.NewHandler(athenstest.NewStore(t), &athens.Options{
+			Private: "none", Upstream: athenstest.NewUpstream(source, ""), MissFetch: true, Prefetch: -1,
+			Admit: func(_ context.Context, m module.Version, _ io.ReaderAt, _ int64) error {
+				if asked++; asked > 1 {
+					return nil
+				}
+				return &athens.BlockedError{Path: m.Path, Version: m.Version, Reason: "it has a virus"}
+			},
+		})
+		require.NoError(t, err)
+		for range 3 {
+			w, _ := athenstest.Ask(t.Context(), h, athenstest.ZipPath)
+			assert.Equal(t, http.StatusForbidden, w.Code)
+			assert.Contains(t, w.Body.String(), "it has a virus")
+		}
+		assert.Equal(t, 1, asked)
+		time.Sleep(2 * time.Minute)
+		w, _ := athenstest.Ask(t.Context(), h, athenstest.ZipPath)
+		assert.Equal(t, http.StatusOK, w.Code)
+		require.NoError(t, h.Shutdown(context.Background()))
+	})
 }
 
 // Named learns of each version that a source names, before Route is asked about it.
