@@ -7,6 +7,7 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/serve"
 	"github.com/athens-go/athens/serve/web"
+	"github.com/athens-go/athens/storage"
 )
 
 // Handler returns the handler of the parts, with the page watching it.
@@ -43,6 +44,9 @@ func (p *Parts) lines() []web.Rule {
 func (p *Parts) useSite() error {
 	opts := &web.Options{Name: "Athens " + p.Flags.Name, Private: cmp.Or(p.pastePatterns(), "none"), SumDB: p.ownSumDB(), Logger: p.Log}
 	opts.Stats = p.stats
+	if _, onDisk := p.Store.(*storage.Store); !onDisk {
+		opts.MaxMeasured = -1 // each look at a bucket costs a request
+	}
 	if p.rules != nil {
 		opts.Rules = p.lines
 	}
