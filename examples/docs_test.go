@@ -59,7 +59,7 @@ func found(pattern, text string) (all []string) {
 func help(t *testing.T) (texts map[string]string, flags map[string][]string) {
 	t.Helper()
 	texts, flags = map[string]string{}, map[string][]string{}
-	for _, name := range []string{"proxy", "registry", "gateway", "verify"} {
+	for _, name := range []string{"proxy", "registry", "gateway"} {
 		bin := filepath.Join(t.TempDir(), name)
 		out, err := exec.Command("go", "build", "-o", bin, "./"+name).CombinedOutput()
 		require.NoError(t, err, string(out))

@@ -6,11 +6,13 @@
 //	store rm -dir DIR -reason TEXT MODULE@VERSION …      removes versions: 410 with the reason
 //	store hide -dir DIR -reason TEXT MODULE@VERSION …    takes versions out of lists
 //	store restore -dir DIR MODULE@VERSION …              undoes either
+//	store verify -dir DIR                 looks for damaged versions, and repairs them
 //	store rules FILE MODULE[@VERSION]     explains which rules decide about a version
 //	store token -file FILE -name NAME     adds a token to a server's -tokens file
 //
 // rm, hide and restore work beside servers that run. With -server URL in place of -dir they
-// ask a server, which may keep its store in a bucket.
+// ask a server, which may keep its store in a bucket. The tool exits with 0 if all is well, or
+// well again, with 1 if verify found damage, and with 2 if something failed or the flags are wrong.
 package main
 
 import (
@@ -27,30 +29,15 @@ import (
 	"syscall"
 )
 
-// command is one thing that the tool does. Its error is shown after its name.
-type command struct {
-	run   func(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.Writer) error
-	usage string // of its arguments
-}
-
-// commands are what the tool can do.
-func commands() map[string]command {
-	return map[string]command{
-		"ls":      {list, "[MODULE …]"},
-		"du":      {diskUsage, ""},
-		"rm":      {takeBack("rm"), "MODULE@VERSION …"},
-		"hide":    {takeBack("hide"), "MODULE@VERSION …"},
-		"restore": {takeBack("restore"), "MODULE@VERSION …"},
-		"rules":   {explainRules, "FILE MODULE[@VERSION]"},
-		"token":   {makeToken, ""},
-	}
-}
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errDamaged):
+		os.Exit(1) // the report has said what
+	default:
 		fmt.Fprintln(os.Stderr, "store:", err)
 		os.Exit(2)
 	}

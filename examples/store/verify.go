@@ -1,7 +1,3 @@
-// Command verify checks each version in a store's folder against what was recorded when it was
-// stored. On request it moves damaged files out of the way and repairs them from a GOPROXY server.
-// Servers may use the folder meanwhile. It exits with 0 if all is well, or well again, with 1 if
-// something is damaged, and with 2 if something could not be checked or the flags are wrong.
 package main
 
 import (
@@ -11,30 +7,20 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
-	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
 	"github.com/athens-go/athens/storage"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	damaged, err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	switch {
-	case errors.Is(err, flag.ErrHelp), errors.Is(err, command.ErrVersion):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "verify:", err)
-		os.Exit(2)
-	case damaged:
-		os.Exit(1)
-	}
-}
+// errDamaged says that verify has found damage.
+var errDamaged = errors.New("something is damaged")
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (damaged bool, err error) {
-	f := &server.Flags{FlagSet: flag.NewFlagSet("verify", flag.ContinueOnError), Name: "verify"}
+// verify checks each version in a store's folder against what was recorded when it was stored.
+// On request it moves damaged files out of the way and repairs them from a GOPROXY server.
+// Servers may use the folder meanwhile.
+func verify(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.Writer) error {
+	f := &server.Flags{FlagSet: flags, Name: "verify"}
+	stderr := flags.Output()
 	var o storage.VerifyOptions
 	f.StringVar(&f.Dir, "dir", "", "check the store in this `folder`; required")
 	f.BoolVar(&o.Quarantine, "quarantine", false, "move damaged files to .athens/quarantine in the folder; not set means that nothing is changed")
@@ -46,23 +32,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (damaged 
 	f.Int64Var(&o.Rate, "rate", 0, "read at most so many `bytes` a second; 0 means without bound")
 	newAuditor := ledgerFlags(f)
 	if err := f.ParseArgs(args, stdout, stderr); err != nil {
-		return false, err
+		return err
 	}
 	if info, err := os.Stat(f.Dir); err != nil || !info.IsDir() { // opening a store would make one
-		return false, fmt.Errorf("-dir: %q is not a folder", f.Dir)
+		return fmt.Errorf("-dir: %q is not a folder", f.Dir)
 	}
 	store, err := storage.NewDisk(f.Dir, nil)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if *repair != "" {
 		if o.Source, err = repairFrom(ctx, *repair, f, stderr); err != nil {
-			return false, err
+			return err
 		}
 	}
 	audit, err := newAuditor(store)
 	if err != nil {
-		return false, err
+		return err
 	}
 	r := report{stdout: stdout, stderr: stderr}
 	r.ledger(audit.history(ctx))
@@ -72,5 +58,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (damaged 
 			r.ledger(audit.check(ctx, m))
 		}
 	}
-	return r.end()
+	damaged, err := r.end()
+	if err == nil && damaged {
+		err = errDamaged
+	}
+	return err
 }

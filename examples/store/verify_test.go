@@ -18,11 +18,11 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(modtest.Main(m)) }
 
-// verify runs the command as a user would.
-func verify(t *testing.T, args ...string) (status int, stdout, stderr string) {
+// runVerify runs the command as a user would.
+func runVerify(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, problems bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), modtest.Build(t, "./examples/verify"), args...)
+	cmd := exec.CommandContext(t.Context(), modtest.Build(t, "./examples/store"), append([]string{"verify"}, args...)...)
 	cmd.Env = modtest.NewGo(t, nil).Env()
 	cmd.Stdout, cmd.Stderr = &out, &problems
 	err := cmd.Run()
@@ -64,7 +64,7 @@ func TestRepair(t *testing.T) {
 		}
 	}
 	download()
-	status, stdout, stderr := verify(t, "-dir", dir)
+	status, stdout, stderr := runVerify(t, "-dir", dir)
 	require.Zero(t, status, stdout+stderr)
 	require.Equal(t, "2 versions, 0 of them without a record; 0 problems, 0 of them repaired\n", stdout)
 
@@ -72,18 +72,18 @@ func TestRepair(t *testing.T) {
 	flip(t, base+".zip")
 	flip(t, base+".mod")
 	flip(t, filepath.Join(dir, "corp.test", "m", "@v", "v1.0.0.zip"))
-	status, stdout, _ = verify(t, "-dir", dir)
+	status, stdout, _ = runVerify(t, "-dir", dir)
 	assert.Equal(t, 1, status, stdout)
 	assert.Contains(t, stdout, "up.test/m: damaged v1.0.0.zip: ")
 	assert.Contains(t, stdout, "up.test/m: damaged v1.0.0.mod: its hash is h1:")
-	status, stdout, _ = verify(t, "-dir", dir, "-quarantine")
+	status, stdout, _ = runVerify(t, "-dir", dir, "-quarantine")
 	assert.Equal(t, 1, status, stdout)
 	assert.Contains(t, stdout, "; moved to .athens/quarantine/up.test/m/@v/v1.0.0.zip\n")
 
 	// The tag has moved meanwhile: the proxy has nothing, and takes nothing else.
 	moved := modtest.NewVersion(t, "up.test/m", "v1.0.0", map[string]string{"go.mod": "module up.test/m\n", "m.go": "package moved\n"})
 	other := modtest.NewGoProxy(t, moved)
-	status, stdout, _ = verify(t, "-dir", dir, "-repair", other.URL, "-private", "corp.test")
+	status, stdout, _ = runVerify(t, "-dir", dir, "-repair", other.URL, "-private", "corp.test")
 	assert.Equal(t, 1, status, stdout)
 	assert.Contains(t, stdout, "up.test/m: missing v1.0.0.zip: was stored; not repaired: up.test/m@v1.0.0: conflict: ")
 	mend := up.Break("", modtest.Status(http.StatusServiceUnavailable))
@@ -95,32 +95,32 @@ func TestRepair(t *testing.T) {
 	mend()
 
 	asked := up.Count("corp.test")
-	status, stdout, _ = verify(t, "-dir", dir, "-repair", up.URL, "-private", "corp.test")
+	status, stdout, _ = runVerify(t, "-dir", dir, "-repair", up.URL, "-private", "corp.test")
 	assert.Equal(t, 1, status, stdout)
 	assert.Contains(t, stdout, "up.test/m: missing v1.0.0.zip: was stored; repaired\n")
 	assert.Equal(t, asked, up.Count("corp.test"), "a private module was asked for")
-	status, stdout, _ = verify(t, "-dir", dir, "-repair", up.URL, "-private", "")
+	status, stdout, _ = runVerify(t, "-dir", dir, "-repair", up.URL, "-private", "")
 	assert.Zero(t, status, stdout)
 	assert.Contains(t, stdout, "corp.test/m: missing v1.0.0.zip: was stored; repaired\n2 versions")
 	download()
-	status, stdout, _ = verify(t, "-dir", dir, "-workers", "1", "-rate", "1000000")
+	status, stdout, _ = runVerify(t, "-dir", dir, "-workers", "1", "-rate", "1000000")
 	assert.Zero(t, status, stdout)
 }
 
-func TestUsage(t *testing.T) {
+func TestVerifyUsage(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
 		nil, {"-dir", filepath.Join(t.TempDir(), "none")}, {"-dir", t.TempDir(), "more"}, {"-what"},
 		{"-dir", t.TempDir(), "-repair", "ftp://x"}, {"-dir", t.TempDir(), "-workers", "-1"},
 	} {
-		status, stdout, stderr := verify(t, args...)
+		status, stdout, stderr := runVerify(t, args...)
 		assert.Equal(t, 2, status, "%q: %s", args, stdout)
 		assert.NotEmpty(t, stderr)
 	}
-	status, stdout, _ := verify(t, "-dir", t.TempDir())
+	status, stdout, _ := runVerify(t, "-dir", t.TempDir())
 	assert.Zero(t, status)
 	assert.Equal(t, "0 versions, 0 of them without a record; 0 problems, 0 of them repaired\n", stdout)
-	status, _, stderr := verify(t, "-h")
+	status, _, stderr := runVerify(t, "-h")
 	assert.Zero(t, status)
 	assert.Contains(t, stderr, "-quarantine")
 }

@@ -54,7 +54,7 @@ func TestLedger(t *testing.T) {
 	}
 	url := registry(t.TempDir(), "v1.0.0", "v1.1.0")
 	args := []string{"-dir", dir, "-ledger", url, "-ledger-key", public, "-ledger-head", head}
-	status, stdout, stderr := verify(t, args...)
+	status, stdout, stderr := runVerify(t, args...)
 	require.Zero(t, status, stdout+stderr)
 	assert.FileExists(t, head)
 
@@ -69,7 +69,7 @@ func TestLedger(t *testing.T) {
 	}
 	require.NoError(t, l.Close())
 	args[3] = registry(fork)
-	status, stdout, stderr = verify(t, args...)
+	status, stdout, stderr = runVerify(t, args...)
 	assert.Equal(t, 1, status, stdout+stderr)
 	assert.Contains(t, stdout, "the ledger was forked: ")
 
@@ -80,16 +80,16 @@ func TestLedger(t *testing.T) {
 	require.NoError(t, os.WriteFile(base+".zip", evil.Zip, 0o600))
 	require.NoError(t, os.WriteFile(base+".ziphash", []byte(evil.Sum), 0o600))
 	require.NoError(t, os.Remove(base+".record"))
-	status, stdout, stderr = verify(t, args...)
+	status, stdout, stderr = runVerify(t, args...)
 	assert.Equal(t, 1, status, stdout+stderr)
 	assert.Contains(t, stdout, "corp.test/m: contradicts the ledger: v1.0.0 is held with "+evil.Sum)
 
 	// Who can't be asked, has not been compared.
 	args[3] = "http://127.0.0.1:1"
-	status, _, stderr = verify(t, args...)
+	status, _, stderr = runVerify(t, args...)
 	assert.Equal(t, 2, status, stderr)
 	for _, bad := range [][]string{{"-ledger", url}, {"-ledger-key", public}, {"-ledger", url, "-ledger-key", "x"}} {
-		status, _, stderr = verify(t, append([]string{"-dir", dir}, bad...)...)
+		status, _, stderr = runVerify(t, append([]string{"-dir", dir}, bad...)...)
 		assert.Equal(t, 2, status, stderr)
 	}
 }
@@ -118,12 +118,12 @@ func TestLedgerDir(t *testing.T) {
 	w, _ := athenstest.Ask(t.Context(), h, "/corp.test/m/@v/v1.0.0.zip")
 	require.Equal(t, http.StatusOK, w.Code)
 	args := []string{"-dir", dir, "-ledger-dir", folder, "-ledger-key", public, "-ledger-head", head}
-	status, _, stderr := verify(t, args...)
+	status, _, stderr := runVerify(t, args...)
 	assert.Equal(t, 2, status, "a registry has it open")
 	assert.Contains(t, stderr, "open in another process")
 	require.NoError(t, h.Shutdown(context.Background()))
 	require.NoError(t, l.Close())
-	status, stdout, stderr := verify(t, args...)
+	status, stdout, stderr := runVerify(t, args...)
 	require.Zero(t, status, stdout+stderr)
 	require.FileExists(t, head)
 
@@ -138,7 +138,7 @@ func TestLedgerDir(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(base, name), data, 0o600))
 	}
 	require.NoError(t, os.Remove(filepath.Join(base, "v1.0.0.record")))
-	status, stdout, _ = verify(t, args...)
+	status, stdout, _ = runVerify(t, args...)
 	assert.Equal(t, 1, status, stdout)
 	assert.Contains(t, stdout, "corp.test/m: contradicts the ledger: v1.0.0 is held with "+evil.Sum+", and recorded is "+right.Sum+"\n")
 	assert.Contains(t, stdout, "corp.test/m: unrecorded v1.1.0: the ledger does not know it\n")
@@ -146,7 +146,7 @@ func TestLedgerDir(t *testing.T) {
 	// The log is not the one that was seen.
 	require.NoError(t, os.RemoveAll(folder))
 	require.NoError(t, open().Close())
-	status, stdout, _ = verify(t, args...)
+	status, stdout, _ = runVerify(t, args...)
 	assert.Equal(t, 1, status, stdout)
 	assert.Contains(t, stdout, "it was rolled back: it has 0 records, and 1 were signed\n")
 	assert.NotContains(t, stdout, "unrecorded", "what the log says of versions is of no use then")
