@@ -11,7 +11,7 @@
 //	store token -file FILE -name NAME     adds a token to a server's -tokens file
 //
 // rm, hide and restore work beside servers that run. With -server URL in place of -dir they
-// ask a server, which may keep its store in a bucket. The tool exits with 0 if all is well, or
+// ask a server on another machine. The tool exits with 0 if all is well, or
 // well again, with 1 if verify found damage, and with 2 if something failed or the flags are wrong.
 package main
 
