@@ -37,25 +37,33 @@ func (s *Store) Versions(ctx context.Context, path string) ([]string, error) {
 
 // versions looks for the .mod files in the folder of a module.
 func (s *Store) versions(path, dir string) ([]string, error) {
+	list, _, err := s.versionsAndMarks(path, dir)
+	return list, err
+}
+
+// versionsAndMarks also returns the marks of versions, removed ones too. A folder whose
+// names do not include the file of the marks costs no look for it.
+func (s *Store) versionsAndMarks(path, dir string) (list []string, marks map[string]takenMark, err error) {
 	names, err := s.names(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var list []string
+	taken := false
 	for _, name := range names {
+		taken = taken || name == takenName
 		if v, ok := versionOf(path, name, ext(athens.ModFile)); ok {
 			list = append(list, v)
 		}
 	}
-	marks, err := s.readTaken(dir)
-	if err != nil {
-		return nil, err
-	}
-	if len(marks) > 0 { // a kill may have left the .mod of a removed one
+	if taken {
+		if marks, err = s.readTaken(dir); err != nil {
+			return nil, nil, err
+		}
+		// A kill may have left the .mod of a removed version.
 		list = slices.DeleteFunc(list, func(v string) bool { return marks[v].Removed })
 	}
 	semver.Sort(list)
-	return list, nil
+	return list, marks, nil
 }
 
 // names returns the names in a folder but for those of its folders, where the
@@ -94,11 +102,7 @@ func (s *Store) writeList(n int, path, dir string) (written bool, err error) {
 // go command's own cache it names all versions held that are not hidden, pseudo-versions
 // too: @latest of file:// is found among them. A module without versions needs no list.
 func (s *Store) listed(path, dir string) (same bool, data []byte, err error) {
-	versions, err := s.versions(path, dir)
-	if err != nil {
-		return false, nil, err
-	}
-	marks, err := s.readTaken(dir)
+	versions, marks, err := s.versionsAndMarks(path, dir)
 	if err != nil {
 		return false, nil, err
 	}
