@@ -61,12 +61,9 @@ type repository struct {
 // A URL with ?module=PATH names the module where its path is not that of the repository. An
 // event of another kind, such as a ping, changes nothing.
 func (a *API) hook(w http.ResponseWriter, r *http.Request) error {
-	data, err := body(w, r, maxHook)
+	data, err := a.readEvent(w, r)
 	if err != nil {
 		return err
-	}
-	if !a.genuine(r.Header, data) {
-		return &athens.UnauthorizedError{Reason: "the signature or token of this event is missing or wrong"}
 	}
 	key := sha256.Sum256(data)
 	if !a.seen.first(key) {
@@ -76,6 +73,27 @@ func (a *API) hook(w http.ResponseWriter, r *http.Request) error {
 		a.seen.forget(key) // the service may send it again
 	}
 	return err
+}
+
+// readEvent returns the body of an event that is genuine.
+func (a *API) readEvent(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	var secrets []string
+	if a.opts.Hooks != nil {
+		secrets = a.opts.Hooks()
+	}
+	if len(secrets) == 0 {
+		return nil, &athens.UnauthorizedError{Reason: "push events are not accepted here"}
+	}
+	leave, err := enter(a.events, "push events")
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	data, err := body(w, r, maxHook)
+	if err == nil && !genuine(secrets, r.Header, data) {
+		err = &athens.UnauthorizedError{Reason: "the signature or token of this event is missing or wrong"}
+	}
+	return data, err
 }
 
 // follow does what a genuine event asks for.
@@ -104,11 +122,8 @@ func (a *API) follow(w http.ResponseWriter, r *http.Request, data []byte) error 
 }
 
 // genuine reports whether an event has a signature or a token by one of the secrets.
-func (a *API) genuine(header http.Header, data []byte) (ok bool) {
-	if a.opts.Hooks == nil {
-		return false
-	}
-	for _, secret := range a.opts.Hooks() {
+func genuine(secrets []string, header http.Header, data []byte) (ok bool) {
+	for _, secret := range secrets {
 		if len(secret) < MinHookSecret {
 			continue
 		}

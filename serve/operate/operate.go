@@ -17,7 +17,8 @@
 //
 // A request without a credential is answered with 401, one whose credential does not
 // suffice with 403, a malformed one with another 4xx, and more than 8 at once with 429.
-// None of them changes anything. A body has at most 64 KiB, that of a push event 4 MiB.
+// None of them changes anything. A body has at most 64 KiB, that of a push event 4 MiB, and
+// has to arrive within 10 seconds. Of push events 8 are read at a time.
 package operate
 
 import (
@@ -29,6 +30,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 	"unicode"
@@ -44,6 +46,7 @@ const (
 	maxReason = 300      // bytes: an answer to a go command shows that much
 	maxRef    = 200      // bytes
 	atOnce    = 8
+	readTime  = 10 * time.Second // for a body
 )
 
 // The rights that [Options.Authorize] is asked for.
@@ -73,7 +76,8 @@ type API struct {
 	handler *athens.Handler
 	store   athens.Storage
 	opts    Options
-	slots   chan struct{}
+	slots   chan struct{} // of operations whose callers have shown their right
+	events  chan struct{} // of push events that are being read: nobody knows yet who sends them
 	seen    *replays
 }
 
@@ -83,7 +87,7 @@ func New(handler *athens.Handler, store athens.Storage, opts *Options) (*API, er
 	if handler == nil || store == nil {
 		return nil, errors.New("operate: New needs a handler and its store; one is nil")
 	}
-	a := &API{handler: handler, store: store, slots: make(chan struct{}, atOnce), seen: newReplays()}
+	a := &API{handler: handler, store: store, slots: make(chan struct{}, atOnce), events: make(chan struct{}, atOnce), seen: newReplays()}
 	if opts != nil {
 		a.opts = *opts
 	}
@@ -107,14 +111,6 @@ func (a *API) Front(next http.Handler) http.Handler {
 		}[r.URL.Path]
 		if does == nil || r.Method != http.MethodPost {
 			next.ServeHTTP(w, r)
-			return
-		}
-		select {
-		case a.slots <- struct{}{}:
-			defer func() { <-a.slots }()
-		default:
-			w.Header().Set("Retry-After", "1")
-			a.fail(w, &refusal{http.StatusTooManyRequests, fmt.Errorf("more than %d operations at once", atOnce)})
 			return
 		}
 		if err := does(w, r); err != nil {
@@ -141,7 +137,10 @@ func malformed(format string, args ...any) error {
 func (a *API) fail(w http.ResponseWriter, err error) {
 	status, retry := athens.Status(err)
 	if own, ok := errors.AsType[*refusal](err); ok {
-		status = own.status
+		status, retry = own.status, 0
+		if status == http.StatusTooManyRequests {
+			retry = time.Second
+		}
 	}
 	header := w.Header()
 	if login, ok := errors.AsType[*athens.UnauthorizedError](err); ok && login.Challenge != "" {
@@ -173,6 +172,16 @@ func (a *API) authorize(r *http.Request, right, path string) (string, error) {
 		err = &refusal{http.StatusForbidden, err}
 	}
 	return name, err
+}
+
+// enter takes one of the places in slots, and returns what gives it back.
+func enter(slots chan struct{}, what string) (leave func(), err error) {
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	default:
+		return nil, &refusal{http.StatusTooManyRequests, fmt.Errorf("more than %d %s at once", cap(slots), what)}
+	}
 }
 
 // order is the body of a request.
@@ -217,9 +226,17 @@ func body(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
 		return nil, &refusal{http.StatusUnsupportedMediaType, errors.New("the Content-Type is not application/json")}
 	}
+	// A server of another kind may have no deadlines; those of net/http have.
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(readTime)); err == nil {
+		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return nil, &refusal{http.StatusRequestEntityTooLarge, fmt.Errorf("the body has more than %d bytes", most)}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, &refusal{http.StatusRequestTimeout, fmt.Errorf("the body did not arrive within %v", readTime)}
 	}
 	if err != nil {
 		return nil, malformed("read the body: %w", err)
@@ -248,6 +265,11 @@ func (a *API) takeBack(mark func(athens.Remover, context.Context, module.Version
 		if !ok {
 			return &refusal{http.StatusNotImplemented, errors.New("this store can't take versions back")}
 		}
+		leave, err := enter(a.slots, "operations")
+		if err != nil {
+			return err
+		}
+		defer leave()
 		m := module.Version{Path: o.Module, Version: o.Version}
 		if err := mark(store, r.Context(), m, o.Reason); err != nil {
 			return err

@@ -50,6 +50,11 @@ func (a *API) refresh(w http.ResponseWriter, r *http.Request) error {
 // renew forgets what sources said about a module, resolves the version or ref, @latest if
 // there is neither, and makes the store hold it.
 func (a *API) renew(r *http.Request, path, version, ref string) (Refreshed, error) {
+	leave, err := enter(a.slots, "operations")
+	if err != nil {
+		return Refreshed{}, err
+	}
+	defer leave()
 	a.handler.Refresh(path)
 	escaped, err := module.EscapePath(path)
 	if err != nil {
