@@ -21,6 +21,9 @@ type PageOptions struct {
 	// which needs it in GONOSUMDB. If it is empty, GOPRIVATE and GONOPROXY of the
 	// environment are used, as in [athens.Options]; "none" means no path.
 	Private string
+	// CurrentPrivate returns what Private is now, where a reload of rules can change it;
+	// empty means no path. If it is nil, Private is shown.
+	CurrentPrivate func() string
 	// SumDB is the key of the checksum database that knows all modules of the server,
 	// NAME+HASH+KEY: that of its ledger. Empty means that clients verify by their own.
 	SumDB string
@@ -49,6 +52,10 @@ func NewPage(opts *PageOptions) http.Handler {
 		base := o.URL
 		if base == "" {
 			base = requestBase(r)
+		}
+		list := list
+		if o.CurrentPrivate != nil {
+			list = o.CurrentPrivate()
 		}
 		line := PasteLine(base, list)
 		if o.SumDB != "" {

@@ -58,8 +58,12 @@ func TestRulesChange(t *testing.T) {
 	g.MustDownload("git.test/graph/base@v1.2.0")
 	assert.NotEmpty(t, g.Download("git.test/graph/base@v1.1.0")[0].Error)
 
-	reload("only example.com\n", func() bool { status, _ := list(); return status == http.StatusForbidden })
+	_, page := modtest.Get(t, registry.URL+"/")
+	assert.NotContains(t, page, "corp.test")
+	reload("only example.com\nprivate corp.test\n", func() bool { status, _ := list(); return status == http.StatusForbidden })
 	assert.Contains(t, g.Download("git.test/graph/base@v1.0.0")[0].Error, "not in the list of allowed modules")
+	_, page = modtest.Get(t, registry.URL+"/")
+	assert.Contains(t, page, "GONOSUMDB=corp.test", "the line to paste is that of the rules in force")
 	for _, r := range net.Requests("") {
 		_, _, ok := proxyLogin(&http.Request{Header: r.Header})
 		assert.True(t, ok, "the go command went around the server")

@@ -263,7 +263,12 @@ func (q *request) paste() string {
 }
 
 // privatePatterns are those that clients need.
-func (s *Site) privatePatterns() string { return s.kinds.patterns.Load().String() }
+func (s *Site) privatePatterns() string {
+	if s.opts.CurrentPrivate != nil {
+		return s.opts.CurrentPrivate()
+	}
+	return s.kinds.patterns.Load().String()
+}
 
 // plain is the text for a reader without a browser.
 func (s *Site) plain() http.Handler {

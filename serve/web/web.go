@@ -74,6 +74,9 @@ type Options struct {
 	// and if that is empty too, GOPRIVATE and GONOPROXY of the environment; "none" means no
 	// path.
 	Private string
+	// CurrentPrivate returns the patterns for the line that clients paste, where a reload
+	// of rules can change them; empty means no path. If it is nil, the line has Private.
+	CurrentPrivate func() string
 	// Allow decides whether a reader may see a module; m.Version is empty. If it is nil,
 	// that of the options given to [Site.Watch] is used; if that is nil too, readers see
 	// public modules and no private ones.

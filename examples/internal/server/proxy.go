@@ -79,7 +79,15 @@ func (p *Parts) PasteAt(addr net.Addr) string {
 // pastePatterns are those of modules that clients may hold for private: what is private
 // here, and what -private-upstream leaves to the upstream.
 func (p *Parts) pastePatterns() string {
-	return strings.Trim(p.Private+","+p.Flags.covered, ",")
+	return strings.Trim(p.privateNow()+","+p.Flags.covered, ",")
+}
+
+// privateNow are the patterns of what is private here by the rules in force.
+func (p *Parts) privateNow() string {
+	if p.rules != nil {
+		return p.rules.PrivatePatterns()
+	}
+	return p.Private
 }
 
 // ownSumDB returns the key of the database that knows all modules of this server: its
