@@ -23,10 +23,14 @@ import (
 )
 
 // corpusScale is how large hostile packs are: as large as an attacker would make
-// them if ATHENS_SOAK says so.
+// them if ATHENS_SOAK says so, and smaller for the race detector, which slows all of
+// them down and measures nothing.
 func corpusScale() float64 {
-	if os.Getenv("ATHENS_SOAK") != "" {
+	switch {
+	case os.Getenv("ATHENS_SOAK") != "":
 		return 1
+	case modtest.RaceEnabled:
+		return 0.005
 	}
 	return 0.02
 }
