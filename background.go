@@ -71,7 +71,9 @@ func (s *scheduling) enqueue(f Fill, after time.Duration) {
 	defer cancel()
 	switch _, err := scheduled.Wait(ctx); {
 	case errors.Is(err, context.DeadlineExceeded):
-		s.slow.Store(true)
+		if s.slow.CompareAndSwap(false, true) {
+			s.log.Warn("scheduling fills is slow, answers do not wait for it", "limit", enqueueWait)
+		}
 	case errors.Is(err, flight.ErrFull), errors.Is(err, flight.ErrClosed):
 		s.drop(f, err)
 	}

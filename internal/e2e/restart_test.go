@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -179,10 +180,17 @@ func surviveKills(t *testing.T, net *modtest.Internet, versions []*modtest.Versi
 		}
 		answers := n.killAmidFiles(versions[0].Path, files, random.IntN(len(files)), time.Duration(random.Int64N(int64(2*time.Millisecond))))
 		answered := func(file string) bool { return answers[file] }
-		owed += len(undone(n, answered))
+		// On a machine so busy that its journal is written late, answers do not wait for it,
+		// and the server says so: it owes nothing then.
+		late := strings.Contains(n.Log(), "scheduling fills is slow")
+		if !late {
+			owed += len(undone(n, answered))
+		}
 		n.restart()
 		n.settle()
-		require.Empty(t, undone(n, answered), "owed by the server before, and forgotten")
+		if !late {
+			require.Empty(t, undone(n, answered), "owed by the server before, and forgotten")
+		}
 		n.Stop()
 		require.Empty(t, n.journals())
 		n.dir = t.TempDir()
