@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
 	"strings"
@@ -239,35 +238,12 @@ func (b *ledgerBook) adopt(ctx context.Context, m module.Version) (int64, error)
 			return 0, storeFault(err)
 		}
 		defer obj.Body.Close()
-		in, ok := obj.Body.(io.ReaderAt)
-		if !ok {
-			in = &seekReaderAt{r: obj.Body}
-		}
-		hash, err := modcheck.ZipAlone(in, obj.Size, m, b.h.opts.MaxZipBytes)
+		hash, err := modcheck.ZipAlone(modcheck.ReaderAt(obj.Body), obj.Size, m, b.h.opts.MaxZipBytes)
 		if err != nil {
 			return 0, &storeError{fmt.Errorf("held zip of %s: %w", m, err)}
 		}
 		return b.add(ctx, m, hash)
 	})
-}
-
-// seekReaderAt reads at offsets of what can only be read from where it stands.
-type seekReaderAt struct {
-	mu sync.Mutex
-	r  io.ReadSeeker
-}
-
-func (s *seekReaderAt) ReadAt(p []byte, off int64) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := s.r.Seek(off, io.SeekStart); err != nil {
-		return 0, err
-	}
-	n, err := io.ReadFull(s.r, p)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = io.EOF
-	}
-	return n, err
 }
 
 // adoptedAtOnce is how many held versions are hashed at once.

@@ -10,11 +10,11 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"sync"
 
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/modcheck"
 )
 
 // Bounds of what is read of a zip. Zips that the handler stored were checked; one that was
@@ -55,10 +55,7 @@ func (s *Site) openZip(ctx context.Context, m module.Version) (*archive, error) 
 
 // read reads the list of files.
 func (a *archive) read() error {
-	at, ok := a.object.Body.(io.ReaderAt)
-	if !ok {
-		at = &seeker{in: a.object.Body}
-	}
+	at := modcheck.ReaderAt(a.object.Body)
 	if err := checkDirectory(at, a.object.Size); err != nil {
 		return err
 	}
@@ -126,23 +123,4 @@ func checkDirectory(r io.ReaderAt, size int64) error {
 		return errManyFiles // or a zip of 64 bits, which says so elsewhere
 	}
 	return nil
-}
-
-// seeker makes an io.ReaderAt of what can only seek.
-type seeker struct {
-	mu sync.Mutex
-	in io.ReadSeeker
-}
-
-func (s *seeker) ReadAt(p []byte, off int64) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := s.in.Seek(off, io.SeekStart); err != nil {
-		return 0, err
-	}
-	n, err := io.ReadFull(s.in, p)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = io.EOF
-	}
-	return n, err
 }
