@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/athens-go/athens/internal/protocol"
 )
 
 // How readiness is checked.
@@ -95,7 +97,7 @@ func (h *Health) ready(ctx context.Context, maxAge time.Duration) error {
 
 // ServeHTTP answers GET and HEAD of /healthz and /readyz, and 404 for other paths.
 func (h *Health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !isProbe(r) {
+	if !protocol.IsProbe(r) {
 		http.NotFound(w, r)
 		return
 	}
@@ -111,17 +113,6 @@ func (h *Health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		writeText(w, http.StatusServiceUnavailable, "not ready: the server's log says why\n")
 	}
-}
-
-// isProbe reports whether r is for a Health. No module path can be: its first element
-// has a dot.
-func isProbe(r *http.Request) bool {
-	return isQuestion(r) && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz")
-}
-
-// isQuestion reports whether r asks for something and changes nothing.
-func isQuestion(r *http.Request) bool {
-	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }
 
 // writeText answers with a short text that is not cached.

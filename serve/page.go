@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/athens-go/athens/internal/pattern"
+	"github.com/athens-go/athens/internal/protocol"
 )
 
 // PageOptions configures [NewPage]. Its zero value is for a server whose address clients
@@ -101,9 +102,9 @@ func requestBase(r *http.Request) string {
 func Front(next http.Handler, health *Health, page http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case health != nil && isProbe(r):
+		case health != nil && protocol.IsProbe(r):
 			health.ServeHTTP(w, r)
-		case page != nil && (isQuestion(r) && (r.URL.Path == "/" || r.URL.Path == "") || strings.HasPrefix(r.URL.Path, "/-/")):
+		case page != nil && (protocol.IsQuestion(r) && (r.URL.Path == "/" || r.URL.Path == "") || strings.HasPrefix(r.URL.Path, "/-/")):
 			page.ServeHTTP(w, r)
 		default:
 			next.ServeHTTP(w, r)

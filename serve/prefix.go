@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"path"
 	"strings"
+
+	"github.com/athens-go/athens/internal/protocol"
 )
 
 // cleanPrefix returns a path under which a server is mounted without the slash at its end,
@@ -31,7 +33,7 @@ func underPrefix(prefix string, root http.Handler, health *Health) http.Handler 
 		switch {
 		case r.URL.Path == prefix, strings.HasPrefix(r.URL.Path, prefix+"/"):
 			below.ServeHTTP(w, r)
-		case isProbe(r):
+		case protocol.IsProbe(r):
 			health.ServeHTTP(w, r)
 		default:
 			writeText(w, http.StatusNotFound, "not found: this server serves modules below "+prefix+"/\n")

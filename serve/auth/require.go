@@ -31,11 +31,11 @@ func (t *Tokens) find(user, secret string) *token {
 //
 // The right for a module's path is needed for what is under that path, and for look-ups of
 // it in a checksum database. Tiles and heads of such a database, and the pages at / and below
-// /-/, need the right for any path: pages ask [File.Allow] what they may show. Whatever else there may be, such as an index of all modules, needs a
-// token for the pattern *.
+// /-/, need the right for any path: pages ask [File.Allow] what they may show. Anything
+// else, such as an index of all modules, needs a token for the pattern *.
 func (f *File) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz") {
+		if protocol.IsProbe(r) {
 			next.ServeHTTP(w, r)
 			return
 		}

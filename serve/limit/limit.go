@@ -31,6 +31,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/protocol"
 )
 
 // Options configures a [Limiter]. Its zero value limits nothing.
@@ -127,7 +128,7 @@ func (l *Limiter) Requests(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz") {
+		if protocol.IsProbe(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
