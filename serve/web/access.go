@@ -3,30 +3,35 @@ package web
 import (
 	"context"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/module"
 
+	"github.com/athens-go/athens/internal/cache"
 	"github.com/athens-go/athens/internal/pattern"
 )
 
 // privacy remembers for a minute which paths are private, so that each request does not
 // ask the policy again.
 type privacy struct {
-	site     *Site
-	patterns atomic.Pointer[pattern.Private]
-	mu       sync.Mutex
-	known    map[string]bool
+	site *Site
+	now  atomic.Pointer[patternsInForce]
 }
 
-// maxKnown is how many paths privacy remembers.
-const maxKnown = 4096
-
-func newPrivacy(s *Site) *privacy {
-	return &privacy{site: s, known: make(map[string]bool)}
+// patternsInForce are a list of patterns, and what is known by them and the policy.
+type patternsInForce struct {
+	patterns *pattern.Private
+	known    *cache.Cache[string, bool]
 }
+
+// What privacy remembers.
+const (
+	knownBytes = 1 << 20 // some thousand paths
+	knownFor   = time.Minute
+)
+
+func newPrivacy(s *Site) *privacy { return &privacy{site: s} }
 
 // use sets the list of patterns.
 func (p *privacy) use(list string) error {
@@ -34,42 +39,26 @@ func (p *privacy) use(list string) error {
 	if err != nil {
 		return err
 	}
-	p.patterns.Store(patterns)
-	p.forget()
+	known := cache.New(knownBytes, func(path string, _ bool) int64 { return int64(len(path)) })
+	p.now.Store(&patternsInForce{patterns, known})
 	return nil
-}
-
-// forget lets the policy be asked again.
-func (p *privacy) forget() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	clear(p.known)
 }
 
 // private reports whether a module is private. One about which the policy can't be asked
 // counts as private.
 func (p *privacy) private(path string) bool {
-	p.mu.Lock()
-	private, ok := p.known[path]
-	p.mu.Unlock()
-	if ok {
-		return private
+	now := p.now.Load()
+	private, ok := now.known.Get(path)
+	if !ok {
+		private = now.patterns.Match(path) || p.ask(path)
+		now.known.PutFor(path, private, knownFor)
 	}
-	private = p.ask(path)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.known) >= maxKnown {
-		clear(p.known)
-	}
-	p.known[path] = private
 	return private
 }
 
+// ask asks the policy.
 func (p *privacy) ask(path string) bool {
 	watched := p.site.watched.Load()
-	if p.patterns.Load().Match(path) {
-		return true
-	}
 	if watched.Route == nil {
 		return false
 	}

@@ -267,7 +267,7 @@ func (s *Site) privatePatterns() string {
 	if s.opts.CurrentPrivate != nil {
 		return s.opts.CurrentPrivate()
 	}
-	return s.kinds.patterns.Load().String()
+	return s.kinds.now.Load().patterns.String()
 }
 
 // plain is the text for a reader without a browser.

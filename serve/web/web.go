@@ -235,7 +235,6 @@ func (s *Site) Run(ctx context.Context) {
 			s.measureNewest(ctx)
 		case <-tidy.C:
 			s.index.merge(false)
-			s.kinds.forget()
 		}
 	}
 }
