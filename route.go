@@ -192,8 +192,8 @@ type RequestInfo struct {
 	// as [Options].Trace reads it.
 	TraceParent any
 	// User is who asks: middleware that has checked a login says so for the log and for
-	// [Options].Observe. It decides nothing here; package serve/limit goes by it. What requests share, a Fetcher's or Upstream's
-	// work, is not told.
+	// [Options].Observe. It decides nothing here; package serve/limit goes by it. A
+	// Fetcher or Upstream is not told, since several requests share its work.
 	User string
 }
 

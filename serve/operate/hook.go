@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
@@ -66,11 +65,11 @@ func (a *API) hook(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	key := sha256.Sum256(data)
-	if !a.seen.first(key) {
+	if !a.first(key) {
 		return &athens.UnauthorizedError{Reason: "this event was received before"}
 	}
 	if err = a.follow(w, r, data); err != nil {
-		a.seen.forget(key) // the service may send it again
+		a.received.Delete(key) // the service may send it again
 	}
 	return err
 }
@@ -189,37 +188,14 @@ func (e *event) root() (string, error) {
 	return "", malformed("the event names no repository")
 }
 
-// maxReplays is how many events are remembered, with about 100 bytes each.
-const maxReplays = 10_000
+// replayBytes bounds the memory for the latest events of this process: at least 10,000.
+const replayBytes = 4 << 20
 
-// replays remembers the latest events of this process.
-type replays struct {
-	mu    sync.Mutex
-	known map[[sha256.Size]byte]bool
-	order [][sha256.Size]byte
-}
-
-func newReplays() *replays { return &replays{known: map[[sha256.Size]byte]bool{}} }
-
-// forget lets an event come again.
-func (p *replays) forget(key [sha256.Size]byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.known, key)
-}
-
-// first reports whether an event was not seen before, and remembers it.
-func (p *replays) first(key [sha256.Size]byte) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.known[key] {
-		return false
-	}
-	p.known[key] = true
-	p.order = append(p.order, key)
-	for len(p.order) > maxReplays {
-		delete(p.known, p.order[0])
-		p.order = p.order[1:]
-	}
-	return true
+// first reports whether an event was not received before, and remembers it.
+func (a *API) first(key [sha256.Size]byte) (first bool) {
+	a.received.Update(key, func(known bool) bool {
+		first = !known
+		return true
+	})
+	return first
 }

@@ -23,6 +23,7 @@ package operate
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/cache"
 )
 
 // Limits of a request.
@@ -78,7 +80,8 @@ type API struct {
 	opts    Options
 	slots   chan struct{} // of operations whose callers have shown their right
 	events  chan struct{} // of push events that are being read: nobody knows yet who sends them
-	seen    *replays
+	// received are the latest push events, which must not be followed twice.
+	received *cache.Cache[[sha256.Size]byte, bool]
 }
 
 // New returns the API of a handler and its store. A nil opts means the zero [Options]. It
@@ -87,7 +90,7 @@ func New(handler *athens.Handler, store athens.Storage, opts *Options) (*API, er
 	if handler == nil || store == nil {
 		return nil, errors.New("operate: New needs a handler and its store; one is nil")
 	}
-	a := &API{handler: handler, store: store, slots: make(chan struct{}, atOnce), events: make(chan struct{}, atOnce), seen: newReplays()}
+	a := &API{handler: handler, store: store, slots: make(chan struct{}, atOnce), events: make(chan struct{}, atOnce), received: cache.New(replayBytes, func([sha256.Size]byte, bool) int64 { return 0 })}
 	if opts != nil {
 		a.opts = *opts
 	}
@@ -100,15 +103,16 @@ func New(handler *athens.Handler, store athens.Storage, opts *Options) (*API, er
 // Front returns a handler that answers the POST requests of the API, and passes all others
 // on to next. It checks the credentials itself: put it before what else does.
 func (a *API) Front(next http.Handler) http.Handler {
+	orders := map[string]func(http.ResponseWriter, *http.Request) error{
+		"/refresh": a.refresh,
+		"/remove":  a.takeBack(athens.Remover.Remove, true),
+		"/hide":    a.takeBack(athens.Remover.Hide, true),
+		"/restore": a.takeBack(func(r athens.Remover, ctx context.Context, m module.Version, _ string) error {
+			return r.Restore(ctx, m)
+		}, false),
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		does := map[string]func(http.ResponseWriter, *http.Request) error{
-			"/refresh": a.refresh,
-			"/remove":  a.takeBack(athens.Remover.Remove, true),
-			"/hide":    a.takeBack(athens.Remover.Hide, true),
-			"/restore": a.takeBack(func(r athens.Remover, ctx context.Context, m module.Version, _ string) error {
-				return r.Restore(ctx, m)
-			}, false),
-		}[r.URL.Path]
+		does := orders[r.URL.Path]
 		if does == nil || r.Method != http.MethodPost {
 			next.ServeHTTP(w, r)
 			return
