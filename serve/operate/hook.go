@@ -110,6 +110,7 @@ func (a *API) follow(w http.ResponseWriter, r *http.Request, data []byte) error 
 	}
 	if version == "" || e.gone() { // the next question asks the source
 		a.handler.Refresh(path)
+		a.changed(r.Context(), "refreshed", module.Version{Path: path}, "")
 		return answer(w, struct{ Module string }{path})
 	}
 	done, err := a.renew(r, path, version, "")

@@ -69,6 +69,10 @@ type Options struct {
 	// present. It is called for each event. If it is nil or returns none, each event
 	// is refused.
 	Hooks func() []string
+	// Changed is told of each change, before its caller gets the answer: kind is
+	// "removed", "hidden", "restored" or "refreshed". Of what was refreshed m.Version may
+	// be empty, and only what was removed or hidden has a reason. If it is nil, nobody is told.
+	Changed func(ctx context.Context, kind string, m module.Version, reason string)
 	// Logger gets one line for each change. If it is nil, nothing is logged.
 	Logger *slog.Logger
 }
@@ -105,11 +109,11 @@ func New(handler *athens.Handler, store athens.Storage, opts *Options) (*API, er
 func (a *API) Front(next http.Handler) http.Handler {
 	orders := map[string]func(http.ResponseWriter, *http.Request) error{
 		"/refresh": a.refresh,
-		"/remove":  a.takeBack(athens.Remover.Remove, true),
-		"/hide":    a.takeBack(athens.Remover.Hide, true),
-		"/restore": a.takeBack(func(r athens.Remover, ctx context.Context, m module.Version, _ string) error {
+		"/remove":  a.takeBack("removed", athens.Remover.Remove),
+		"/hide":    a.takeBack("hidden", athens.Remover.Hide),
+		"/restore": a.takeBack("restored", func(r athens.Remover, ctx context.Context, m module.Version, _ string) error {
 			return r.Restore(ctx, m)
-		}, false),
+		}),
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		does := orders[r.URL.Path]
@@ -248,8 +252,10 @@ func body(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	return data, nil
 }
 
-// takeBack returns what marks a version, for a caller with the right Admin.
-func (a *API) takeBack(mark func(athens.Remover, context.Context, module.Version, string) error, reasoned bool) func(http.ResponseWriter, *http.Request) error {
+// takeBack returns what marks a version, for a caller with the right Admin. Kind is what
+// the version then is; a caller that restores it gives no reason.
+func (a *API) takeBack(kind string, mark func(athens.Remover, context.Context, module.Version, string) error) func(http.ResponseWriter, *http.Request) error {
+	reasoned := kind != "restored"
 	return func(w http.ResponseWriter, r *http.Request) error {
 		o, name, err := a.read(w, r, Admin)
 		switch {
@@ -278,8 +284,16 @@ func (a *API) takeBack(mark func(athens.Remover, context.Context, module.Version
 		if err := mark(store, r.Context(), m, o.Reason); err != nil {
 			return err
 		}
+		a.changed(r.Context(), kind, m, o.Reason)
 		a.opts.Logger.Warn("version taken back", "operation", strings.TrimPrefix(r.URL.Path, "/"), "module", m.Path, "version", m.Version, "reason", o.Reason, "user", name)
 		return answer(w, m)
+	}
+}
+
+// changed tells Options.Changed, also if the caller has left.
+func (a *API) changed(ctx context.Context, kind string, m module.Version, reason string) {
+	if a.opts.Changed != nil {
+		a.opts.Changed(context.WithoutCancel(ctx), kind, m, reason)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,8 +30,9 @@ var v1 = module.Version{Path: "example.com/m", Version: "v1.0.0"}
 // world is a server with its source, and what its operators can do.
 type world struct {
 	*athenstest.Source
-	store *storage.Store
-	root  http.Handler
+	store   *storage.Store
+	root    http.Handler
+	changes []string // that Changed was told of
 }
 
 func newWorld(t *testing.T) *world {
@@ -52,6 +54,9 @@ func newWorld(t *testing.T) *world {
 			return user, nil
 		},
 		Hooks: func() []string { return []string{secret, "short"} },
+		Changed: func(_ context.Context, kind string, m module.Version, reason string) {
+			w.changes = append(w.changes, strings.TrimSpace(kind+" "+m.String()+" "+reason))
+		},
 	})
 	require.NoError(t, err)
 	w.root = api.Front(handler)
@@ -127,6 +132,7 @@ func TestRefused(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, marks)
 	assert.Empty(t, athenstest.Held(t, w.store, v1))
+	assert.Empty(t, w.changes)
 	for _, path := range []string{"/remove", "/refresh", "/restore"} {
 		status, _ := w.get(path)
 		assert.Equal(t, http.StatusNotFound, status, "GET is the handler's business")
@@ -154,6 +160,7 @@ func TestTakenBack(t *testing.T) {
 	assert.Equal(t, http.StatusOK, status)
 	_, body = w.get("/example.com/m/@v/list")
 	assert.Empty(t, body)
+	assert.Equal(t, []string{"removed example.com/m@v1.0.0 leaks a key", "restored example.com/m@v1.0.0", "hidden example.com/m@v1.0.0 broken"}, w.changes)
 }
 
 // A tag that was pushed after the server had said that there is none is there at once.
@@ -178,6 +185,7 @@ func TestRefresh(t *testing.T) {
 		require.Equal(t, http.StatusOK, status, "%s: %s", order, body)
 		assert.Contains(t, body, `"Module":"example.com/m","Version":"v1.1.0","Time":"20`)
 	}
+	assert.Equal(t, slices.Repeat([]string{"refreshed example.com/m@v1.1.0"}, 5), w.changes)
 	assert.Len(t, athenstest.Held(t, w.store, next), 3)
 	_, body = w.get("/example.com/m/@v/list")
 	assert.Contains(t, body, "v1.1.0")
@@ -227,6 +235,7 @@ func TestPushEvents(t *testing.T) {
 			assert.Equal(t, http.StatusUnauthorized, status, "replayed")
 			assert.Contains(t, body, "received before")
 			assert.Empty(t, w.Take())
+			assert.Equal(t, []string{"refreshed example.com/m@v1.0.0"}, w.changes)
 		})
 	}
 }
@@ -256,6 +265,8 @@ func TestEventNames(t *testing.T) {
 		assert.Equal(t, c.status, status, "%s: %s", body, said)
 		assert.Contains(t, said, c.want, body)
 	}
+	assert.Len(t, w.changes, 5)
+	assert.Contains(t, w.changes, "refreshed example.com/m")
 	status, _ := w.post("/refresh", "", "{", "X-Gitlab-Token", secret)
 	assert.Equal(t, http.StatusBadRequest, status)
 	large := `{"ref":"` + strings.Repeat("x", 4<<20) + `"}`

@@ -86,6 +86,7 @@ func (a *API) renew(r *http.Request, path, version, ref string) (Refreshed, erro
 	if err := a.handler.Fill(r.Context(), athens.Fill{Module: m, Zip: true}); err != nil {
 		return Refreshed{}, err
 	}
+	a.changed(r.Context(), "refreshed", m, "")
 	info, err := a.ask(r, "/"+escaped+"/@v/"+url.PathEscape(version)+".info")
 	return Refreshed{Module: path, Version: version, Time: info.Time}, err
 }
