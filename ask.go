@@ -134,9 +134,10 @@ func (as *answers) learn(q question, a answer, err error) (answer, error) {
 	case nil:
 	case *MissingError:
 		a, err = answer{missing: e}, nil
-	case *LoopError:
-		return answer{}, err // it concerns this chain of servers only
 	case *BlockedError, *InvalidError: // not an outage: earlier answers no longer count
+		if _, loop := errors.AsType[*protocol.LoopError](err); loop {
+			return answer{}, err // it concerns this chain of servers only
+		}
 		as.put(q, answer{failed: now, retryAt: now.Add(as.opts.DownTTL), err: err})
 		return answer{}, err
 	}

@@ -1,10 +1,12 @@
 package athens
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -48,32 +50,48 @@ func (e *BlockedError) Error() string {
 	return describe(e.Path, e.Version, what, errors.New(e.Reason))
 }
 
-// UnauthorizedError is what [Options].Allow returns for a client that has to log in.
-// The server answers 401.
-type UnauthorizedError struct {
-	Challenge string // value of the WWW-Authenticate header, such as `Basic realm="modules"`
-	Reason    string // shown to the user
+// RefusedError says that the server refuses a request, whatever it asks for: the client
+// has to log in, or has reached a limit. [Options].Allow and AllowFetch return it.
+type RefusedError struct {
+	// Status is what the server answers: 401, 403 or 429. Any other value, such as zero,
+	// counts as 403.
+	Status int
+	// Reason is shown to the user. That of a limit names the setting.
+	Reason string
+	// Challenge is the WWW-Authenticate header of a 401, such as `Basic realm="modules"`.
+	Challenge string
+	// RetryAfter is how long it takes until another request can succeed, for a 429. Zero
+	// leaves that to the server.
+	RetryAfter time.Duration
 }
 
-func (e *UnauthorizedError) Error() string {
-	if e.Reason == "" {
+func (e *RefusedError) Error() string {
+	switch {
+	case e.Reason != "":
+		return e.Reason
+	case e.Status == http.StatusUnauthorized:
 		return "log in to use this server"
+	case e.Status == http.StatusTooManyRequests:
+		return "too many requests"
 	}
-	return e.Reason
+	return "this server refuses the request"
 }
 
-// LimitError says that a client has reached a limit that each client has, such as
-// [Options].AllowFetch may return it. The server answers 429 with Retry-After.
-type LimitError struct {
-	Reason     string        // shown to the user; it names the setting
-	RetryAfter time.Duration // until another try can succeed; zero leaves that to the server
+// answer returns the status and the Retry-After that the server answers with.
+func (e *RefusedError) answer() (code int, retryAfter time.Duration) {
+	switch e.Status {
+	case http.StatusUnauthorized:
+		return e.Status, 0
+	case http.StatusTooManyRequests:
+		return e.Status, cmp.Or(max(e.RetryAfter, 0), defaultRetry)
+	}
+	return http.StatusForbidden, 0
 }
-
-func (e *LimitError) Error() string { return e.Reason }
 
 // InvalidError says that a source's answer is wrong: a broken zip, an .info of another
-// version, a hash that the checksum database does not know. It is not stored. The
-// server answers 502 without Retry-After.
+// version, a hash that the checksum database does not know, or that the request came back
+// to a server that it had come through. Nothing is stored. The server answers 502 without
+// Retry-After.
 type InvalidError struct {
 	Path    string // module path
 	Version string // version or query; may be empty
@@ -100,14 +118,6 @@ func (e *ConflictError) Error() string {
 		fmt.Errorf("the .%s held is %s, the source now has %s", e.File, e.Held, e.Got))
 }
 
-// LoopError says that a request came back to a server that it had come through. The
-// server answers 502 without Retry-After.
-type LoopError struct {
-	Via string // the chain of servers
-}
-
-func (e *LoopError) Error() string { return "proxy loop: the servers " + e.Via + " ask each other" }
-
 // UnavailableError says that a source could not be asked. The server answers
 // 503 with Retry-After, or 504 if the source was too slow.
 type UnavailableError struct {
@@ -130,12 +140,12 @@ func (e *UnavailableError) Timeout() bool {
 }
 
 // Final reports whether a retry can't change err: it is a [*MissingError],
-// [*BlockedError], [*InvalidError], [*ConflictError] or [*LoopError]. The outermost error
-// of this package decides, so an [*UnavailableError] that wraps a MissingError is not
-// final. A [FillScheduler] gives up after a final error.
+// [*BlockedError], [*InvalidError] or [*ConflictError]. The outermost error of this package
+// decides, so an [*UnavailableError] that wraps a MissingError is not final. A
+// [FillScheduler] gives up after a final error.
 func Final(err error) bool {
 	switch outermost(err).(type) {
-	case *MissingError, *BlockedError, *InvalidError, *ConflictError, *LoopError:
+	case *MissingError, *BlockedError, *InvalidError, *ConflictError:
 		return true
 	}
 	return false
@@ -146,7 +156,7 @@ func Final(err error) bool {
 func outermost(err error) error {
 	for ; err != nil; err = errors.Unwrap(err) {
 		switch err.(type) {
-		case *MissingError, *BlockedError, *InvalidError, *ConflictError, *LoopError, *UnavailableError, *storeError:
+		case *MissingError, *BlockedError, *InvalidError, *ConflictError, *UnavailableError, *storeError:
 			return err
 		}
 	}

@@ -135,11 +135,11 @@ func ExampleRoute() {
 
 // A client that has to log in gets a 401, and its go command looks for a login in
 // the netrc file.
-func ExampleUnauthorizedError() {
+func ExampleRefusedError() {
 	handler, err := athens.NewHandler(storage.NewMemory(), &athens.Options{
 		Allow: func(r *http.Request, _ module.Version) error {
 			if _, token, _ := r.BasicAuth(); token != "s3cret" {
-				return &athens.UnauthorizedError{Challenge: `Basic realm="modules"`, Reason: "log in with your token"}
+				return &athens.RefusedError{Status: http.StatusUnauthorized, Challenge: `Basic realm="modules"`, Reason: "log in with your token"}
 			}
 			return nil
 		},

@@ -1,7 +1,6 @@
 package athens
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +54,7 @@ func (x *exchange) fail(err error) {
 	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified", "Location", "Accept-Ranges"} {
 		header.Del(name)
 	}
-	if login, ok := errors.AsType[*UnauthorizedError](err); ok && status == http.StatusUnauthorized && login.Challenge != "" {
+	if login, ok := errors.AsType[*RefusedError](err); ok && status == http.StatusUnauthorized && login.Challenge != "" {
 		header.Set("WWW-Authenticate", login.Challenge)
 	}
 	header.Set("Content-Type", "text/plain; charset=utf-8")
@@ -85,11 +84,11 @@ func Status(err error) (code int, retryAfter time.Duration) {
 	if exceeded, ok := errors.AsType[*quota.Error](err); ok {
 		return http.StatusTooManyRequests, exceeded.RetryAfter // not 404: clients must not go elsewhere
 	}
-	if limited, ok := errors.AsType[*LimitError](err); ok {
-		return http.StatusTooManyRequests, cmp.Or(max(limited.RetryAfter, 0), defaultRetry)
-	}
 	var request *requestError
 	if errors.As(err, &request) {
+		if refused, ok := errors.AsType[*RefusedError](request.err); ok {
+			return refused.answer()
+		}
 		return request.status, 0
 	}
 	switch e := outermost(err).(type) {
@@ -103,7 +102,7 @@ func Status(err error) (code int, retryAfter time.Duration) {
 			return http.StatusForbidden, 0
 		}
 		return http.StatusForbidden, max(time.Until(e.Until), time.Second)
-	case *InvalidError, *ConflictError, *LoopError:
+	case *InvalidError, *ConflictError:
 		return http.StatusBadGateway, 0
 	case *UnavailableError:
 		if fault := ownFault(err); fault != 0 {
@@ -123,10 +122,11 @@ func Status(err error) (code int, retryAfter time.Duration) {
 	if fault := ownFault(err); fault != 0 {
 		return statusOfStore(fault)
 	}
+	var refused *RefusedError
 	var crash *flight.PanicError
 	switch {
-	case errors.As(err, new(*UnauthorizedError)):
-		return http.StatusUnauthorized, 0
+	case errors.As(err, &refused):
+		return refused.answer()
 	case errors.As(err, &crash):
 		return http.StatusInternalServerError, 0
 	case errors.Is(err, context.DeadlineExceeded):

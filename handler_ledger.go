@@ -196,25 +196,30 @@ func (x *exchange) serveIndex() error {
 	var body bytes.Buffer
 	lines := json.NewEncoder(&body)
 	looks, left := 0, most
-	for e, err := range b.ledger.Since(x.r.Context(), since) {
-		if err != nil {
-			return &storeError{err}
-		}
+	err = b.ledger.Since(x.r.Context(), since, func(m module.Version, at time.Time) bool {
 		if left == 0 || looks == maxIndexLooks {
-			next := url.Values{"since": {e.Timestamp.UTC().Format(time.RFC3339Nano)}, "limit": {strconv.Itoa(most)}}
+			next := url.Values{"since": {at.UTC().Format(time.RFC3339Nano)}, "limit": {strconv.Itoa(most)}}
 			x.w.Header().Set("Link", "<?"+next.Encode()+`>; rel="next"`)
-			break
+			return false
 		}
 		looks++
-		if x.h.opts.Allow != nil && x.h.opts.Allow(x.r, module.Version{Path: e.Path, Version: e.Version}) != nil {
-			continue
+		if x.h.opts.Allow == nil || x.h.opts.Allow(x.r, m) == nil {
+			_ = lines.Encode(indexLine{m.Path, m.Version, at}) // to memory
+			left--
 		}
-		if err := lines.Encode(e); err != nil {
-			return &storeError{err}
-		}
-		left--
+		return true
+	})
+	if err != nil {
+		return &storeError{err}
 	}
 	return x.serveAnswer("text/plain; charset=utf-8", "no-cache", body.Bytes())
+}
+
+// indexLine is a line of the index, in JSON as clients of public indexes read it.
+type indexLine struct {
+	Path      string
+	Version   string
+	Timestamp time.Time
 }
 
 // indexQuery returns from when on, and how many lines, a request for the index wants.

@@ -20,6 +20,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens/internal/protocol"
 )
 
 func TestPrintable(t *testing.T) {
@@ -78,7 +80,13 @@ func TestStatus(t *testing.T) {
 		"removed, by the store":     {storageError(fmt.Errorf("open: %w", &BlockedError{Removed: true})), 410, 0},
 		"invalid":                   {&InvalidError{Err: missing}, 502, 0},
 		"conflict":                  {&ConflictError{}, 502, 0},
-		"loop":                      {&LoopError{}, 502, 0},
+		"refused":                   {&RefusedError{}, 403, 0},
+		"refused with no such code": {fmt.Errorf("hook: %w", &RefusedError{Status: 204}), 403, 0},
+		"not logged in":             {fmt.Errorf("hook: %w", &RefusedError{Status: 401, RetryAfter: time.Hour}), 401, 0},
+		"too many":                  {&RefusedError{Status: 429}, 429, defaultRetry},
+		"too many, of a hook":       {refusedRequest(errors.Join(&RefusedError{Status: 429, RetryAfter: time.Hour}, errors.New("x"))), 429, time.Hour},
+		"another refusal":           {refusedRequest(&UnavailableError{Err: errors.New("x")}), 403, 0},
+		"a source refuses":          {&UnavailableError{Err: &RefusedError{Status: 401}}, 503, defaultRetry},
 		"down":                      {&UnavailableError{Err: errors.New("x")}, 503, defaultRetry},
 		"down, by something absent": {&UnavailableError{Err: missing}, 503, defaultRetry},
 		"busy":                      {&UnavailableError{Err: errors.New("x"), RetryAfter: time.Hour}, 503, time.Hour},
@@ -103,7 +111,7 @@ func TestStatus(t *testing.T) {
 
 func TestFinal(t *testing.T) {
 	for _, err := range []error{
-		&MissingError{}, &BlockedError{}, &InvalidError{Err: errors.New("x")}, &ConflictError{}, &LoopError{},
+		&MissingError{}, &BlockedError{}, &InvalidError{Err: errors.New("x")}, &ConflictError{},
 		fmt.Errorf("fill: %w", &MissingError{Err: &UnavailableError{Err: errors.New("x")}}),
 	} {
 		assert.True(t, Final(err), "%T", err)
@@ -129,7 +137,11 @@ func TestErrorsSayWhat(t *testing.T) {
 		{&BlockedError{Path: m.Path}, "example.com/m: blocked"},
 		{&InvalidError{m.Path, m.Version, errors.New("bad zip")}, "example.com/m@v1.0.0: invalid: bad zip"},
 		{&ConflictError{m, ZipFile, "h1:a", "h1:b"}, "example.com/m@v1.0.0: conflict: the .zip held is h1:a, the source now has h1:b"},
-		{&LoopError{"1.1 a, 1.1 b"}, "proxy loop: the servers 1.1 a, 1.1 b ask each other"},
+		{&InvalidError{Err: &protocol.LoopError{Via: "1.1 a, 1.1 b"}}, "invalid: proxy loop: the servers 1.1 a, 1.1 b ask each other"},
+		{&RefusedError{Reason: "the limit is 5"}, "the limit is 5"},
+		{&RefusedError{Status: 401}, "log in to use this server"},
+		{&RefusedError{Status: 429}, "too many requests"},
+		{&RefusedError{}, "this server refuses the request"},
 		{&UnavailableError{Source: "git.test", Err: errors.New("refused")}, "git.test is unavailable: refused"},
 	} {
 		assert.EqualError(t, c.err, c.want)

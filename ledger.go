@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,22 +46,14 @@ type Ledger interface {
 	// [*ConflictError], and are not recorded.
 	Add(ctx context.Context, m module.Version, zipHash, modHash string) (id int64, err error)
 
-	// Since yields what was recorded at a time or later, in the order of the
-	// records, each with a time later than the one before. An error is the last
-	// that it yields. The zero time is the beginning.
-	Since(ctx context.Context, since time.Time) iter.Seq2[IndexEntry, error]
+	// Since calls yield for each version that was recorded at a time or later, with
+	// the time in UTC, until yield returns false. They come in the order of the records,
+	// each with a time later than the one before. The zero time is the beginning.
+	Since(ctx context.Context, since time.Time, yield func(m module.Version, at time.Time) bool) error
 
 	// VerifierKey returns the public key of the ledger, NAME+HASH+KEY. Its name is
 	// the database's.
 	VerifierKey() string
-}
-
-// IndexEntry says when a version was recorded. Its JSON is a line of an index as
-// those who follow public ones read it.
-type IndexEntry struct {
-	Path      string
-	Version   string
-	Timestamp time.Time
 }
 
 // ledgerBook is how a handler keeps its ledger: what it commits is recorded, what is

@@ -95,18 +95,17 @@ type Options struct {
 	Admit func(ctx context.Context, m module.Version, zip io.ReaderAt, size int64) error
 	// Allow decides whether a request may be answered at all, before anything is
 	// looked up. m is zero for a request that names no module (a checksum database
-	// tile); m.Version may be empty or a query. An error that is or wraps an
-	// [*UnauthorizedError] is answered with 401, a [*LimitError] with 429, any other
-	// with 403 and its text.
-	// If it is nil, all requests are answered.
+	// tile); m.Version may be empty or a query. An error that is or wraps a
+	// [*RefusedError] is answered as that says, any other with 403 and its text. If it
+	// is nil, all requests are answered.
 	Allow func(r *http.Request, m module.Version) error
 
 	// AllowFetch decides whether a request may cost a fetch. It is called once for a
 	// request whose answer is neither stored nor remembered, before a source is asked
 	// for it or a new fill is scheduled, and not for one that waits for a fetch that
 	// is under way. Answers of checksum databases are no fetches, except that a Ledger
-	// fetches what is looked up. An error that is or wraps a [*LimitError] is answered
-	// with 429, others as those of Allow. If it is nil, every request may.
+	// fetches what is looked up. An error is answered as one of Allow. If it is nil,
+	// every request may.
 	AllowFetch func(r *http.Request, m module.Version) error
 
 	// Reports

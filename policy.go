@@ -2,7 +2,6 @@ package athens
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -142,16 +141,11 @@ func (x *exchange) mayFill(f Fill) error {
 	return err
 }
 
-// refusedRequest gives the error of a hook that refuses a request its status.
+// refusedRequest makes the error of a hook one with the request: 403, unless it wraps a
+// RefusedError that says otherwise.
 func refusedRequest(err error) error {
 	if err == nil {
 		return nil
 	}
-	status := http.StatusForbidden
-	if _, ok := errors.AsType[*UnauthorizedError](err); ok {
-		status = http.StatusUnauthorized
-	} else if _, ok := errors.AsType[*LimitError](err); ok {
-		status = http.StatusTooManyRequests
-	}
-	return &requestError{status, err}
+	return &requestError{http.StatusForbidden, err}
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens/internal/pattern"
+	"github.com/athens-go/athens/internal/protocol"
 )
 
 // Route says where a module comes from and whether it may be served. The zero
@@ -158,7 +159,7 @@ func (h *Handler) chain(header http.Header) (string, error) {
 		if _, name, ok := strings.Cut(strings.TrimSpace(entry), " "); ok && isServer(name) {
 			servers = append(servers, "1.1 "+name)
 			if name == h.id || len(servers) > maxServers {
-				return "", &LoopError{Via: strings.Join(servers, ", ")}
+				return "", &InvalidError{Err: &protocol.LoopError{Via: strings.Join(servers, ", ")}}
 			}
 		}
 	}
@@ -183,8 +184,8 @@ type RequestInfo struct {
 	// asks its source, and an Upstream passes the directive on.
 	NoCache bool
 	// Via is the Via header for requests to other servers: the servers that the request
-	// came through, this one last. An Upstream sends it, so that a server that reads its
-	// own name answers with a [*LoopError].
+	// came through, this one last. An Upstream sends it, so that a server that finds its
+	// own name there answers that the servers ask each other in a loop.
 	Via string
 	// TraceParent is a value of a tracing library that middleware has put into the
 	// context of a client's request, or of a fill. Fetches are shared: they outlive the

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"slices"
 	"sort"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/sumlog"
 )
 
@@ -134,15 +132,7 @@ func (l *Ledger) ReadTileData(ctx context.Context, t tlog.Tile) ([]byte, error) 
 }
 
 // Since yields the records that were added at a time or later, in their order.
-func (l *Ledger) Since(ctx context.Context, since time.Time) iter.Seq2[athens.IndexEntry, error] {
-	return func(yield func(athens.IndexEntry, error) bool) {
-		if err := l.since(ctx, since, func(e athens.IndexEntry) bool { return yield(e, nil) }); err != nil {
-			yield(athens.IndexEntry{}, err)
-		}
-	}
-}
-
-func (l *Ledger) since(ctx context.Context, since time.Time, each func(athens.IndexEntry) bool) error {
+func (l *Ledger) Since(ctx context.Context, since time.Time, yield func(m module.Version, at time.Time) bool) error {
 	if err := l.usable(ctx); err != nil {
 		return err
 	}
@@ -168,12 +158,13 @@ func (l *Ledger) since(ctx context.Context, since time.Time, each func(athens.In
 	}
 	var bad error
 	err := l.read(ctx, from, size-from, func(id int64, r record) bool {
-		e, later, err := sumlog.Entry(r.text, r.time, since)
+		m, _, _, err := sumlog.ParseText(r.text)
 		if err != nil {
 			bad = fmt.Errorf("ledger: record %d: %w", id, err)
 			return false
 		}
-		return !later || each(e)
+		at := time.Unix(0, r.time).UTC()
+		return at.Before(since) || yield(m, at)
 	})
 	if err == nil {
 		err = bad

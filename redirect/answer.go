@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/protocol"
 )
 
 // maxText is how much of a server's words is repeated, in bytes.
@@ -79,15 +80,13 @@ func (c *client) refusal(q question, resp *http.Response, body io.Reader) *failu
 // gateway in front of a server that is just restarting says none of it.
 func finalAnswer(q question, resp *http.Response, status *statusError) error {
 	if resp.StatusCode == http.StatusLoopDetected {
-		return &athens.LoopError{Via: status.text}
+		return q.invalid(&protocol.LoopError{Via: status.text})
 	}
 	if resp.StatusCode != http.StatusBadGateway || resp.Header.Get("Retry-After") != "" {
 		return nil
 	}
-	if _, rest, ok := strings.Cut(status.text, loopBefore); ok {
-		if chain, _, ok := strings.Cut(rest, loopAfter); ok {
-			return &athens.LoopError{Via: chain}
-		}
+	if loop := protocol.LoopIn(status.text); loop != nil {
+		return q.invalid(loop)
 	}
 	for _, word := range []string{": invalid: ", ": conflict: "} {
 		if strings.Contains(status.text, word) {
@@ -96,12 +95,6 @@ func finalAnswer(q question, resp *http.Response, status *statusError) error {
 	}
 	return nil
 }
-
-// The text of an [athens.LoopError], before and after its chain.
-const (
-	loopBefore = "proxy loop: the servers "
-	loopAfter  = " ask each other"
-)
 
 // retryAfter reads a Retry-After header: seconds or a date.
 func retryAfter(header string, now time.Time) time.Duration {

@@ -20,7 +20,7 @@
 //	401 407          athens.UnavailableError  the credentials are wrong; not tried again
 //	408 425 429 5xx  athens.UnavailableError  tried again, as Retry-After allows
 //	loop, bad content of another Athens server (502), 508
-//	                 athens.LoopError, athens.InvalidError
+//	                 athens.InvalidError
 //	any other        athens.UnavailableError  not tried again
 //
 // A connection that fails, breaks or stays silent is an athens.UnavailableError too, and so

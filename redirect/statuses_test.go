@@ -67,7 +67,7 @@ func TestEveryStatus(t *testing.T) {
 		case 403, 451:
 			return new(athens.BlockedError)
 		case 508:
-			return new(athens.LoopError)
+			return new(athens.InvalidError)
 		}
 		return new(athens.UnavailableError)
 	}

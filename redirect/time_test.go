@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/protocol"
 	"github.com/athens-go/athens/redirect"
 )
 
@@ -85,8 +86,8 @@ func TestRetries(t *testing.T) {
 		{"missing is final", []http.HandlerFunc{status(404, ""), body("v1.0.0")}, 1, 0, 0, "example.com/m: not found"},
 		{"what is no answer is not tried again", []http.HandlerFunc{status(400, ""), body("v1.0.0")}, 1, 0, 0, "http://up.test is unavailable: it answers 400 Bad Request"},
 		{"and a loop", []http.HandlerFunc{func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, (&athens.LoopError{Via: "a, b"}).Error(), http.StatusBadGateway)
-		}, body("v1.0.0")}, 1, 0, 0, "proxy loop: the servers a, b ask each other"},
+			http.Error(w, (&protocol.LoopError{Via: "a, b"}).Error(), http.StatusBadGateway)
+		}, body("v1.0.0")}, 1, 0, 0, "example.com/m: invalid: proxy loop: the servers a, b ask each other"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -6,9 +6,11 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/athens-go/athens"
@@ -169,11 +171,11 @@ func TestLedgerChaos(t *testing.T) {
 	l := openLedger(t, store, key, nil)
 	w.agrees(t, l)
 	seen := map[string]bool{}
-	for e, err := range l.Since(t.Context(), zero) {
-		require.NoError(t, err)
-		require.False(t, seen[e.Version], "%s is recorded twice", e.Version)
-		seen[e.Version] = true
-	}
+	require.NoError(t, l.Since(t.Context(), zero, func(m module.Version, _ time.Time) bool {
+		require.False(t, seen[m.Version], "%s is recorded twice", m.Version)
+		seen[m.Version] = true
+		return true
+	}))
 	t.Logf("%d records in %d bundles, %d heads seen", len(seen), len(service.keys("sumdb/sum.corp.example/log/")), len(w.heads))
 }
 

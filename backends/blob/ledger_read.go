@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"slices"
 	"sort"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/sumlog"
 )
 
@@ -298,15 +296,14 @@ func (l *Ledger) createTile(ctx context.Context, t sumlog.FullTile) error {
 
 // Since yields the records that were added at a time or later, in their order, as far as
 // this process knows the log; it asks the bucket for more as Signed does.
-func (l *Ledger) Since(ctx context.Context, since time.Time) iter.Seq2[athens.IndexEntry, error] {
-	return func(yield func(athens.IndexEntry, error) bool) {
-		if err := l.since(ctx, since, func(e athens.IndexEntry) bool { return yield(e, nil) }); err != nil {
-			yield(athens.IndexEntry{}, l.fault(ctx, "read", err))
-		}
+func (l *Ledger) Since(ctx context.Context, since time.Time, yield func(m module.Version, at time.Time) bool) error {
+	if err := l.since(ctx, since, yield); err != nil {
+		return l.fault(ctx, "read", err)
 	}
+	return nil
 }
 
-func (l *Ledger) since(ctx context.Context, since time.Time, each func(athens.IndexEntry) bool) error {
+func (l *Ledger) since(ctx context.Context, since time.Time, yield func(m module.Version, at time.Time) bool) error {
 	if _, err := l.Signed(ctx); err != nil {
 		return err
 	}
@@ -333,12 +330,13 @@ func (l *Ledger) since(ctx context.Context, since time.Time, each func(athens.In
 	}
 	var bad error
 	err := l.scan(ctx, first, size-first, func(id int64, r ledgerRecord) bool {
-		e, later, err := sumlog.Entry(r.text, r.time, since)
+		m, _, _, err := sumlog.ParseText(r.text)
 		if err != nil {
 			bad = fmt.Errorf("record %d: %w", id, err)
 			return false
 		}
-		return !later || each(e)
+		at := time.Unix(0, r.time).UTC()
+		return at.Before(since) || yield(m, at)
 	})
 	if err == nil {
 		err = bad

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -124,10 +125,10 @@ func (a *auditor) verdict(t *testing.T, c *cluster, g *modtest.Go, key string) {
 	require.NoError(t, err)
 	defer l.Close()
 	recorded := map[string]int{}
-	for e, err := range l.Since(t.Context(), time.Time{}) {
-		require.NoError(t, err)
-		recorded[e.Path+"@"+e.Version]++
-	}
+	require.NoError(t, l.Since(t.Context(), time.Time{}, func(m module.Version, _ time.Time) bool {
+		recorded[m.String()]++
+		return true
+	}))
 	assert.Len(t, recorded, len(a.d.versions))
 	for name, n := range recorded {
 		assert.Equal(t, 1, n, name)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/internal/protocol"
 )
 
 // Source is an athens.Fetcher that counts its questions, remembers every name in them, and
@@ -199,7 +200,7 @@ func Failure(ctx context.Context, source, how string, m module.Version) error {
 	case "invalid":
 		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: errors.New("that is HTML")}
 	case "loop":
-		return &athens.LoopError{Via: "1.1 a, 1.1 b"}
+		return &athens.InvalidError{Path: m.Path, Version: m.Version, Err: &protocol.LoopError{Via: "1.1 a, 1.1 b"}}
 	case "socket": // a lost ssh agent
 		return &fs.PathError{Op: "dial", Path: "/run/ssh-agent.sock", Err: fs.ErrNotExist}
 	case "missing-outage": // an outage that something missing caused

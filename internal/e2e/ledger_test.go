@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/module"
 
-	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/modtest"
 )
 
@@ -91,7 +90,10 @@ func TestLedgerVerifiesBuilds(t *testing.T) {
 	got := map[string]bool{}
 	var last time.Time
 	for line := range strings.Lines(body) {
-		var e athens.IndexEntry
+		var e struct {
+			Path, Version string
+			Timestamp     time.Time
+		}
 		require.NoError(t, json.Unmarshal([]byte(line), &e))
 		got[e.Path+"@"+e.Version] = true
 		require.True(t, e.Timestamp.After(last))

@@ -57,7 +57,7 @@ func TestAllowFetch(t *testing.T) {
 			for path := range strings.FieldsSeq(c.requests) {
 				path, costs := strings.CutPrefix(path, "+")
 				source.Reset()
-				asked, verdict = 0, &athens.LimitError{Reason: "enough for now", RetryAfter: 90 * time.Second}
+				asked, verdict = 0, &athens.RefusedError{Status: http.StatusTooManyRequests, Reason: "enough for now", RetryAfter: 90 * time.Second}
 				w, _ := athenstest.Ask(t.Context(), h, "/"+athenstest.Example.Path+"/@"+path)
 				if !costs {
 					assert.NotEqual(t, http.StatusTooManyRequests, w.Code, path)
@@ -83,8 +83,8 @@ func TestAllowFetch(t *testing.T) {
 func TestRefusalsOfHooks(t *testing.T) {
 	for status, err := range map[int]error{
 		http.StatusForbidden:       assert.AnError,
-		http.StatusUnauthorized:    &athens.UnauthorizedError{Reason: "log in"},
-		http.StatusTooManyRequests: &athens.LimitError{Reason: "slowly"},
+		http.StatusUnauthorized:    &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "log in"},
+		http.StatusTooManyRequests: &athens.RefusedError{Status: http.StatusTooManyRequests, Reason: "slowly"},
 	} {
 		refuse := func(*http.Request, module.Version) error { return err }
 		for name, opts := range map[string]*athens.Options{

@@ -3,7 +3,6 @@ package protocoltest_test
 import (
 	"context"
 	"fmt"
-	"iter"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -170,7 +169,7 @@ func TestLedgerIndex(t *testing.T) {
 	secret := "example.com/m2"
 	allow := func(r *http.Request, m module.Version) error {
 		if m.Path == secret && r.Header.Get("Authorization") == "" {
-			return &athens.UnauthorizedError{}
+			return &athens.RefusedError{Status: http.StatusUnauthorized}
 		}
 		return nil
 	}
@@ -214,21 +213,20 @@ type manyHidden struct {
 	looked  *int
 }
 
-func (l manyHidden) Since(_ context.Context, since time.Time) iter.Seq2[athens.IndexEntry, error] {
-	return func(yield func(athens.IndexEntry, error) bool) {
-		for i := range l.entries {
-			e := athens.IndexEntry{Path: "example.com/secret", Version: "v1.0.0", Timestamp: time.Unix(int64(i+1), 7)}
-			if i == l.entries-1 {
-				e.Path = "example.com/seen"
-			}
-			if e.Timestamp.Before(since) {
-				continue
-			}
-			if *l.looked++; !yield(e, nil) {
-				return
-			}
+func (l manyHidden) Since(_ context.Context, since time.Time, yield func(m module.Version, at time.Time) bool) error {
+	for i := range l.entries {
+		m, at := module.Version{Path: "example.com/secret", Version: "v1.0.0"}, time.Unix(int64(i+1), 7)
+		if i == l.entries-1 {
+			m.Path = "example.com/seen"
+		}
+		if at.Before(since) {
+			continue
+		}
+		if *l.looked++; !yield(m, at) {
+			break
 		}
 	}
+	return nil
 }
 
 // A request for the index looks at so many entries and no more, and says where to go on
@@ -243,7 +241,7 @@ func TestLedgerIndexIsBounded(t *testing.T) {
 		Ledger: manyHidden{l, 45_000, &looked}, Private: "none",
 		Allow: func(_ *http.Request, m module.Version) error {
 			if m.Path == "example.com/secret" {
-				return &athens.UnauthorizedError{}
+				return &athens.RefusedError{Status: http.StatusUnauthorized}
 			}
 			return nil
 		},

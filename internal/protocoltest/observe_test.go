@@ -116,7 +116,7 @@ func TestUnauthorizedHasAChallenge(t *testing.T) {
 	h, o, _ := observedRegistry(t, func(opts *athens.Options) {
 		opts.Allow = func(r *http.Request, _ module.Version) error {
 			if _, _, ok := r.BasicAuth(); !ok {
-				return &athens.UnauthorizedError{Challenge: `Basic realm="modules"`, Reason: "log in with your token"}
+				return &athens.RefusedError{Status: http.StatusUnauthorized, Challenge: `Basic realm="modules"`, Reason: "log in with your token"}
 			}
 			return nil
 		}

@@ -84,14 +84,6 @@ func ParseText(text []byte) (m module.Version, zipHash, modHash string, err erro
 	return m, zipHash, modHash, nil
 }
 
-// Entry is the line of an index for a record, and whether it was recorded at a time or
-// later.
-func Entry(text []byte, nanoseconds int64, since time.Time) (e athens.IndexEntry, later bool, err error) {
-	m, _, _, err := ParseText(text)
-	at := time.Unix(0, nanoseconds).UTC()
-	return athens.IndexEntry{Path: m.Path, Version: m.Version, Timestamp: at}, !at.Before(since), err
-}
-
 // Conflict returns the [*athens.ConflictError] of two records of one version, of which
 // the first is in the log.
 func Conflict(held, got []byte) error {

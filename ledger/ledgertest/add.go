@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/mod/module"
 
@@ -152,10 +153,7 @@ func checkCanceled(ctx context.Context, l athens.Ledger) error {
 	_, errLookup := l.Lookup(done, s.Module)
 	_, errRecords := l.ReadRecords(done, 0, 1)
 	_, errSigned := l.Signed(done)
-	var errSince error
-	for _, err := range l.Since(done, zeroTime) {
-		errSince = err
-	}
+	errSince := l.Since(done, zeroTime, func(module.Version, time.Time) bool { return true })
 	for name, err := range map[string]error{"Add": errAdd, "Lookup": errLookup, "ReadRecords": errRecords, "Signed": errSigned, "Since": errSince} {
 		if !errors.Is(err, context.Canceled) {
 			return fmt.Errorf("%s has the error %v, want context.Canceled", name, err)

@@ -118,7 +118,7 @@ func checkReopened(ctx context.Context, l athens.Ledger, round int, old *tlog.Tr
 		return fmt.Errorf("Since yields %d records, %v, want %d", len(all), err, step*(round+1))
 	}
 	for i := 1; i < len(all); i++ {
-		if !all[i].Timestamp.After(all[i-1].Timestamp) {
+		if !all[i].at.After(all[i-1].at) {
 			return fmt.Errorf("record %d is not later than the one before", i)
 		}
 	}

@@ -27,7 +27,7 @@ var bugs = map[string][]string{
 	"race":        {"race", "conflict is another error"},
 	"records":     {"records are fewer"},
 	"tiles":       {"tiles of any height", "tiles of the future are another error", "tiles are whole"},
-	"since":       {"since has equal times", "since is backwards", "since is exclusive"},
+	"since":       {"since has equal times", "since is backwards", "since is exclusive", "since goes on"},
 	"copies":      {"copies"},
 	"append-only": {"append-only goes back", "append-only forks"},
 	"reopen":      {"reopen forgets", "reopen has another key"},

@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/athens-go/athens"
@@ -125,20 +126,20 @@ func checkSince(ctx context.Context, l athens.Ledger) error {
 	}
 	for id, e := range all {
 		s := NewSample(ids[int64(id)], "")
-		if e.Path != s.Module.Path || e.Version != s.Module.Version {
-			return fmt.Errorf("entry %d is %s@%s, want %s", id, e.Path, e.Version, s.Module)
+		if e.module != s.Module {
+			return fmt.Errorf("record %d is of %s, want %s", id, e.module, s.Module)
 		}
-		if id > 0 && !e.Timestamp.After(all[id-1].Timestamp) {
-			return fmt.Errorf("record %d has the time %v, which is not after %v", id, e.Timestamp, all[id-1].Timestamp)
+		if id > 0 && !e.at.After(all[id-1].at) {
+			return fmt.Errorf("record %d has the time %v, which is not after %v", id, e.at, all[id-1].at)
 		}
-		if d := e.Timestamp.Sub(begin); d < -time.Hour || d > time.Hour || e.Timestamp.Location() != time.UTC {
-			return fmt.Errorf("record %d has the time %v, and it is %v UTC now", id, e.Timestamp, begin.UTC())
+		if d := e.at.Sub(begin); d < -time.Hour || d > time.Hour || e.at.Location() != time.UTC {
+			return fmt.Errorf("record %d has the time %v, and it is %v UTC now", id, e.at, begin.UTC())
 		}
 	}
 	for _, i := range []int{0, 1, 128, 255, 256, 257, n - 1} {
 		for d, want := range map[time.Duration]int{-1: n - i, 0: n - i, 1: n - i - 1} {
-			at := all[i].Timestamp.Add(d)
-			if d < 0 && i > 0 && !at.After(all[i-1].Timestamp) {
+			at := all[i].at.Add(d)
+			if d < 0 && i > 0 && !at.After(all[i-1].at) {
 				want++ // the one before is a nanosecond older
 			}
 			part, err := since(ctx, l, at)
@@ -147,19 +148,31 @@ func checkSince(ctx context.Context, l athens.Ledger) error {
 			}
 		}
 	}
-	for range l.Since(ctx, zeroTime) {
-		break // who has enough may stop
+	yields := 0
+	err = l.Since(ctx, zeroTime, func(module.Version, time.Time) bool {
+		yields++
+		return false // a caller that has enough may stop
+	})
+	if err != nil || yields != 1 {
+		return fmt.Errorf("Since yields %d records, %v, after yield has returned false", yields, err)
 	}
 	return nil
 }
 
+// recorded is what Since yields of a record.
+type recorded struct {
+	module module.Version
+	at     time.Time
+}
+
 // since collects what Since yields.
-func since(ctx context.Context, l athens.Ledger, at time.Time) (all []athens.IndexEntry, err error) {
-	for e, err := range l.Since(ctx, at) {
-		if err != nil {
-			return nil, fmt.Errorf("Since: %w", err)
-		}
-		all = append(all, e)
+func since(ctx context.Context, l athens.Ledger, from time.Time) (all []recorded, err error) {
+	err = l.Since(ctx, from, func(m module.Version, at time.Time) bool {
+		all = append(all, recorded{m, at})
+		return true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("Since: %w", err)
 	}
 	return all, nil
 }

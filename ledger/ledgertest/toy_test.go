@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"sync"
 	"time"
 
@@ -204,28 +203,26 @@ func (t *toy) ReadTileData(ctx context.Context, tile tlog.Tile) ([]byte, error) 
 	return data, err
 }
 
-func (t *toy) Since(ctx context.Context, since time.Time) iter.Seq2[athens.IndexEntry, error] {
-	return func(yield func(athens.IndexEntry, error) bool) {
-		t.mu.Lock()
-		records := t.records
-		t.mu.Unlock()
-		if err := ctx.Err(); err != nil && t.bug != "canceled Since" {
-			yield(athens.IndexEntry{}, err)
-			return
+func (t *toy) Since(ctx context.Context, since time.Time, yield func(m module.Version, at time.Time) bool) error {
+	t.mu.Lock()
+	records := t.records
+	t.mu.Unlock()
+	if err := ctx.Err(); err != nil && t.bug != "canceled Since" {
+		return err
+	}
+	for i := range records {
+		r := records[i]
+		if t.bug == "since is backwards" {
+			r = records[len(records)-1-i]
 		}
-		for i := range records {
-			r := records[i]
-			if t.bug == "since is backwards" {
-				r = records[len(records)-1-i]
-			}
-			if r.at.Before(since) || t.bug == "since is exclusive" && r.at.Equal(since) {
-				continue
-			}
-			if !yield(athens.IndexEntry{Path: r.m.Path, Version: r.m.Version, Timestamp: r.at}, nil) {
-				return
-			}
+		if r.at.Before(since) || t.bug == "since is exclusive" && r.at.Equal(since) {
+			continue
+		}
+		if !yield(r.m, r.at) && t.bug != "since goes on" {
+			break
 		}
 	}
+	return nil
 }
 
 var _ athens.Ledger = (*toy)(nil)

@@ -72,7 +72,7 @@ func (f *File) Allow(r *http.Request, m module.Version) error {
 	case t.may(Read, m.Path, m.Path == ""):
 		return nil
 	case t == nil || t.name == "":
-		return &athens.UnauthorizedError{Reason: "log in to read this"}
+		return &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "log in to read this"}
 	}
 	return fmt.Errorf("the token %s has no right to read %s", t.name, describe(m.Path))
 }
@@ -83,20 +83,20 @@ func (f *File) AllowAll(r *http.Request) bool { return f.tokenOf(r).may(Read, ""
 
 // Authorize returns the name of the token that a request presents, if it has a right for a
 // module's path; an empty path stands for any. A missing or wrong login is an
-// [*athens.UnauthorizedError]. It is for handlers that learn from a request's body which
+// [*athens.RefusedError] with Status 401. It is for handlers that learn from a request's body which
 // module it is about; others stand behind [File.Require].
 func (f *File) Authorize(r *http.Request, right Rights, path string) (name string, err error) {
 	user, secret, given := login(r)
 	challenge := fmt.Sprintf("Basic realm=%q", f.opts.Realm)
 	if !given {
-		return "", &athens.UnauthorizedError{Challenge: challenge, Reason: "log in with a token that has the right to " + right.String()}
+		return "", &athens.RefusedError{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "log in with a token that has the right to " + right.String()}
 	}
 	t, err := f.verify(r.Context(), user, secret)
 	switch {
 	case err != nil:
 		return "", &athens.UnavailableError{Source: "the login", Err: errBusy}
 	case t == nil:
-		return "", &athens.UnauthorizedError{Challenge: challenge, Reason: "this login is not valid"}
+		return "", &athens.RefusedError{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "this login is not valid"}
 	case !t.may(right, path, false):
 		return "", fmt.Errorf("the token %s has no right to %s %s", t.name, right, describe(path))
 	}
@@ -116,14 +116,14 @@ func (f *File) authorize(r *http.Request) (*token, error) {
 		case err != nil:
 			return nil, errBusy
 		case t == nil:
-			return nil, &athens.UnauthorizedError{Reason: "this login is not valid"}
+			return nil, &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "this login is not valid"}
 		case !t.may(right, path, everything):
 			return nil, fmt.Errorf("the token %s has no right to %s %s", t.name, right, describe(path))
 		}
 		return t, nil
 	}
 	if !f.now.Load().anonymous.may(right, path, everything) {
-		return nil, &athens.UnauthorizedError{Reason: "log in: the go command takes the login from a netrc file or from GOAUTH"}
+		return nil, &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "log in: the go command takes the login from a netrc file or from GOAUTH"}
 	}
 	return nil, nil
 }
@@ -182,8 +182,8 @@ func needs(r *http.Request) (right Rights, path string, everything bool) {
 func (f *File) refuse(w http.ResponseWriter, err error) {
 	status := http.StatusForbidden
 	header := w.Header()
-	if _, ok := errors.AsType[*athens.UnauthorizedError](err); ok {
-		status = http.StatusUnauthorized
+	if code, _ := athens.Status(err); code == http.StatusUnauthorized {
+		status = code
 		header.Add("WWW-Authenticate", fmt.Sprintf("Basic realm=%q", f.opts.Realm))
 		header.Add("WWW-Authenticate", fmt.Sprintf("Bearer realm=%q", f.opts.Realm))
 	} else if errors.Is(err, errBusy) {

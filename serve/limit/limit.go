@@ -144,7 +144,7 @@ func (l *Limiter) Requests(next http.Handler) http.Handler {
 }
 
 // AllowFetch is for [athens.Options].AllowFetch: a request that costs a fetch is counted,
-// and refused with an [*athens.LimitError] when its client has made too many.
+// and refused with an [*athens.RefusedError] of Status 429 when its client has made too many.
 func (l *Limiter) AllowFetch(r *http.Request, _ module.Version) error {
 	return l.take(r, fetches)
 }
@@ -163,5 +163,5 @@ func (l *Limiter) take(r *http.Request, which int) error {
 	if warn {
 		l.log.Warn("client has reached its limit", "client", who.String(), "error", b.what)
 	}
-	return &athens.LimitError{Reason: b.what + "; try again later", RetryAfter: wait}
+	return &athens.RefusedError{Status: http.StatusTooManyRequests, Reason: b.what + "; try again later", RetryAfter: wait}
 }

@@ -91,7 +91,7 @@ func TestFetches(t *testing.T) {
 		require.NoError(t, l.AllowFetch(r, module.Version{}))
 		require.NoError(t, l.AllowFetch(r, module.Version{}))
 		err := l.AllowFetch(r, module.Version{})
-		var limited *athens.LimitError
+		var limited *athens.RefusedError
 		require.ErrorAs(t, err, &limited)
 		assert.Equal(t, 30*time.Second, limited.RetryAfter.Round(time.Second))
 		assert.Contains(t, limited.Reason, "2 fetches a minute (limit-fetches)")

@@ -22,7 +22,7 @@ func Example() {
 	api, err := operate.New(handler, store, &operate.Options{
 		Authorize: func(r *http.Request, right, path string) (string, error) {
 			if user, password, _ := r.BasicAuth(); user != "ann" || password != "s3cret" {
-				return "", &athens.UnauthorizedError{}
+				return "", &athens.RefusedError{Status: http.StatusUnauthorized}
 			}
 			if right != operate.Admin {
 				return "", errors.New("ann may not do that")

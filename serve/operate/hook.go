@@ -66,7 +66,7 @@ func (a *API) hook(w http.ResponseWriter, r *http.Request) error {
 	}
 	key := sha256.Sum256(data)
 	if !a.first(key) {
-		return &athens.UnauthorizedError{Reason: "this event was received before"}
+		return &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "this event was received before"}
 	}
 	if err = a.follow(w, r, data); err != nil {
 		a.received.Delete(key) // the service may send it again
@@ -81,7 +81,7 @@ func (a *API) readEvent(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 		secrets = a.opts.Hooks()
 	}
 	if len(secrets) == 0 {
-		return nil, &athens.UnauthorizedError{Reason: "push events are not accepted here"}
+		return nil, &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "push events are not accepted here"}
 	}
 	leave, err := enter(a.events, "push events")
 	if err != nil {
@@ -90,7 +90,7 @@ func (a *API) readEvent(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	defer leave()
 	data, err := body(w, r, maxHook)
 	if err == nil && !genuine(secrets, r.Header, data) {
-		err = &athens.UnauthorizedError{Reason: "the signature or token of this event is missing or wrong"}
+		err = &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "the signature or token of this event is missing or wrong"}
 	}
 	return data, err
 }

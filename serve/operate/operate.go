@@ -62,7 +62,7 @@ type Options struct {
 	// Authorize returns the name of the caller, for the log, if a request has the right
 	// for a module path. It is asked with an empty path first, before the body is read:
 	// whether the caller has the right for any module. An error that is or wraps an
-	// [*athens.UnauthorizedError] is answered with 401, any other with 403. If it is
+	// [*athens.RefusedError] is answered as that says, any other with 403. If it is
 	// nil, only push events are let in.
 	Authorize func(r *http.Request, right, path string) (name string, err error)
 	// Hooks returns the secrets with which push events are signed, or that they
@@ -151,7 +151,7 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 		}
 	}
 	header := w.Header()
-	if login, ok := errors.AsType[*athens.UnauthorizedError](err); ok && login.Challenge != "" {
+	if login, ok := errors.AsType[*athens.RefusedError](err); ok && status == http.StatusUnauthorized && login.Challenge != "" {
 		header.Set("WWW-Authenticate", login.Challenge)
 	}
 	if retry > 0 {
@@ -171,12 +171,12 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 // authorize returns who may do that.
 func (a *API) authorize(r *http.Request, right, path string) (string, error) {
 	if a.opts.Authorize == nil {
-		return "", &athens.UnauthorizedError{Reason: "nobody can log in here"}
+		return "", &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "nobody can log in here"}
 	}
 	name, err := a.opts.Authorize(r, right, path)
-	_, login := errors.AsType[*athens.UnauthorizedError](err)
+	_, refused := errors.AsType[*athens.RefusedError](err)
 	_, down := errors.AsType[*athens.UnavailableError](err)
-	if err != nil && !login && !down {
+	if err != nil && !refused && !down {
 		err = &refusal{http.StatusForbidden, err}
 	}
 	return name, err

@@ -46,7 +46,7 @@ func newWorld(t *testing.T) *world {
 		Authorize: func(r *http.Request, right, path string) (string, error) {
 			user, may, given := r.BasicAuth()
 			if !given {
-				return "", &athens.UnauthorizedError{Challenge: `Basic realm="x"`}
+				return "", &athens.RefusedError{Status: http.StatusUnauthorized, Challenge: `Basic realm="x"`}
 			}
 			if may != right+" "+path && (path != "" || !strings.HasPrefix(may, right+" ")) {
 				return "", errors.New("no right to do that")

@@ -72,18 +72,19 @@ func (q *request) recent(l athens.Ledger, d *ledgerData) {
 	for _, span := range []time.Duration{time.Hour, 24 * time.Hour, 30 * 24 * time.Hour} {
 		d.Recent = d.Recent[:0]
 		read := 0
-		for e, err := range l.Since(q.ctx, time.Now().Add(-span)) {
-			if read++; err != nil || read > maxRecords {
-				break
+		_ = l.Since(q.ctx, time.Now().Add(-span), func(m module.Version, at time.Time) bool {
+			if read++; read > maxRecords {
+				return false
 			}
-			if !q.sees(e.Path) {
-				continue
+			if !q.sees(m.Path) {
+				return true
 			}
 			if len(d.Recent) == 2*recentRecords {
 				d.Recent = slices.Delete(d.Recent, 0, recentRecords)
 			}
-			d.Recent = append(d.Recent, row{Module: module.Version{Path: e.Path, Version: e.Version}, At: e.Timestamp})
-		}
+			d.Recent = append(d.Recent, row{Module: m, At: at})
+			return true
+		}) // an error leaves the list shorter
 		if len(d.Recent) >= recentRecords || read > maxRecords {
 			break
 		}
