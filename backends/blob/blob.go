@@ -20,6 +20,7 @@
 //
 //	mod/example.com/!mod/@v/v1.0.0       {"Version":"v1.0.0","Time":…}⏎module example.com/Mod⏎…
 //	zip/example.com/!mod/@v/v1.0.0.zip   the zip; its h1 is in the object's metadata
+//	taken/example.com/!mod/@v/v1.0.0/0000000001   what was decided about it: removed, hidden, restored
 //	.athens/probe                        the object with which New tries conditional writes
 //
 // Stage is a local temporary file, which readers follow and the check reads. Commit uploads it,
@@ -30,6 +31,9 @@
 // A request may fail although it took effect, and the SDKs repeat failed requests; the second
 // one then meets the object of the first. So after any failed write, the store reads the object
 // and compares.
+//
+// What is removed is an empty object in the place of each, which no writer replaces. Only a
+// Remove or an Evict deletes objects, or a Put of what was restored.
 //
 // # What is missing
 //
@@ -47,6 +51,7 @@ import (
 	"time"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/cache"
 	"gocloud.dev/blob"
 )
 
@@ -68,7 +73,16 @@ type Options struct {
 	// asking the service again.
 	// Versions don't change, so it matters only for objects that somebody deletes.
 	// Zero means 5 minutes.
+	//
+	// It is also how long a process may serve a version that another one has removed. The
+	// process that removes it stops at once, and another one that reads the marks of the
+	// module meanwhile stops then.
 	CacheTTL time.Duration
+	// MarksTTL is how long the store uses the marks of a module's versions (see
+	// [Store.Marks]) without asking the service again: how long a process may list what
+	// another one has hidden, or refuse what another one has restored. Zero means 1 minute;
+	// a negative value means none.
+	MarksTTL time.Duration
 
 	// Timeouts
 
@@ -85,8 +99,8 @@ type Options struct {
 	// arrive at once. Empty means the system's, see [os.TempDir].
 	TempDir string
 	// CacheBytes bounds the memory for versions that the store has seen: each
-	// .info and .mod, and the size of zips. Zero means 32 MiB; a negative value
-	// means none.
+	// .info and .mod, the size of zips, and marks, which take an eighth of it at most.
+	// Zero means 32 MiB; a negative value means none.
 	CacheBytes int64
 	// MaxModBytes bounds a .mod in bytes, read or written; each is held in memory.
 	// Zero means 32 MiB, as in [athens.Options].
@@ -99,6 +113,7 @@ type Store struct {
 	owned  bool // opened here, and closed by Close
 	opts   Options
 	seen   memory
+	marks  *cache.Cache[string, marked]
 	proofs proofs
 
 	parts     chan struct{} // taken while conditions on parts are tried
@@ -109,6 +124,7 @@ var (
 	_ athens.Storage    = (*Store)(nil)
 	_ athens.Lister     = (*Store)(nil)
 	_ athens.ZipLocator = (*Store)(nil)
+	_ athens.Remover    = (*Store)(nil)
 )
 
 // New makes a store in a bucket, which stays the caller's to close. A store that
@@ -129,7 +145,7 @@ func New(ctx context.Context, bucket *blob.Bucket, opts *Options) (*Store, error
 	if err := o.withDefaults(); err != nil {
 		return nil, err
 	}
-	s := &Store{bucket: bucket, opts: o, seen: newMemory(o.CacheBytes, o.CacheTTL), parts: make(chan struct{}, 1)}
+	s := &Store{bucket: bucket, opts: o, seen: newMemory(o.CacheBytes-o.CacheBytes/8, o.CacheTTL), marks: newMarks(o.CacheBytes / 8), parts: make(chan struct{}, 1)}
 	if o.Unprobed {
 		return s, nil
 	}
@@ -190,6 +206,7 @@ func (o *Options) withDefaults() error {
 	}
 	o.CacheBytes = cmp.Or(o.CacheBytes, 32<<20)
 	o.CacheTTL = cmp.Or(o.CacheTTL, 5*time.Minute)
+	o.MarksTTL = cmp.Or(o.MarksTTL, time.Minute)
 	o.MaxModBytes = cmp.Or(o.MaxModBytes, 32<<20)
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
 	o.UploadTimeout = cmp.Or(o.UploadTimeout, 10*time.Minute)

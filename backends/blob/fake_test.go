@@ -25,21 +25,27 @@ import (
 type fakeService struct {
 	mu            sync.Mutex
 	objects       map[string][]byte
+	metadata      map[string]map[string]string
 	caching       map[string]string
 	unconditional bool
-	gate          func(call string) // is called before each of "PUT key", "GET key" and "LIST prefix", if it is set
+	gate          func(call string) // is called before each of "PUT key", "GET key", "HEAD key", "DELETE key" and "LIST prefix", if it is set
 }
 
 func newFakeService() *fakeService {
-	return &fakeService{objects: map[string][]byte{}, caching: map[string]string{}}
+	return &fakeService{objects: map[string][]byte{}, metadata: map[string]map[string]string{}, caching: map[string]string{}}
 }
 
 // store opens the bucket as another process.
 func (s *fakeService) store(t testing.TB) (*blob.Store, *fakeBucket) {
 	t.Helper()
+	return s.storeWith(t, &blob.Options{Unprobed: true})
+}
+
+func (s *fakeService) storeWith(t testing.TB, opts *blob.Options) (*blob.Store, *fakeBucket) {
+	t.Helper()
 	b := &fakeBucket{s: s, left: -1}
 	bucket := gocloud.NewBucket(b)
-	store, err := blob.New(t.Context(), bucket, &blob.Options{Unprobed: true})
+	store, err := blob.New(t.Context(), bucket, opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = bucket.Close() })
 	return store, b
@@ -58,6 +64,7 @@ func (s *fakeService) copied() *fakeService {
 	defer s.mu.Unlock()
 	c := newFakeService()
 	maps.Copy(c.objects, s.objects)
+	maps.Copy(c.metadata, s.metadata)
 	return c
 }
 
@@ -140,8 +147,16 @@ func (*fakeBucket) ErrorCode(err error) gcerrors.ErrorCode {
 	return gcerrors.Unknown
 }
 
-func (b *fakeBucket) Attributes(context.Context, string) (*driver.Attributes, error) {
-	return nil, errors.ErrUnsupported
+func (b *fakeBucket) Attributes(_ context.Context, key string) (a *driver.Attributes, err error) {
+	err = b.call("HEAD "+key, func() error {
+		data, ok := b.s.objects[key]
+		if !ok {
+			return errNone
+		}
+		a = &driver.Attributes{Size: int64(len(data)), Metadata: b.s.metadata[key], ModTime: time.Unix(0, 0)}
+		return nil
+	})
+	return a, err
 }
 
 func (b *fakeBucket) ListPaged(_ context.Context, opts *driver.ListOptions) (*driver.ListPage, error) {
@@ -157,7 +172,7 @@ func (b *fakeBucket) ListPaged(_ context.Context, opts *driver.ListOptions) (*dr
 	return page, err
 }
 
-func (b *fakeBucket) NewRangeReader(_ context.Context, key string, _, _ int64, _ *driver.ReaderOptions) (driver.Reader, error) {
+func (b *fakeBucket) NewRangeReader(_ context.Context, key string, offset, length int64, _ *driver.ReaderOptions) (driver.Reader, error) {
 	var data []byte
 	err := b.call("GET "+key, func() error {
 		found, ok := b.s.objects[key]
@@ -169,7 +184,11 @@ func (b *fakeBucket) NewRangeReader(_ context.Context, key string, _, _ int64, _
 	if err != nil {
 		return nil, err
 	}
-	return &fakeReader{bytes.NewReader(data), int64(len(data))}, nil
+	part := data[min(offset, int64(len(data))):]
+	if length >= 0 {
+		part = part[:min(length, int64(len(part)))]
+	}
+	return &fakeReader{bytes.NewReader(part), int64(len(data))}, nil
 }
 
 type fakeReader struct {
@@ -203,7 +222,7 @@ func (w *fakeWriter) Close() error {
 		if _, there := s.objects[w.key]; there && w.opts.IfNotExist && !s.unconditional {
 			return errExists
 		}
-		s.objects[w.key], s.caching[w.key] = slices.Clone(w.Bytes()), w.opts.CacheControl
+		s.objects[w.key], s.caching[w.key], s.metadata[w.key] = slices.Clone(w.Bytes()), w.opts.CacheControl, w.opts.Metadata
 		return nil
 	})
 }
@@ -211,8 +230,14 @@ func (w *fakeWriter) Close() error {
 func (*fakeBucket) Copy(context.Context, string, string, *driver.CopyOptions) error {
 	return errors.ErrUnsupported
 }
-func (*fakeBucket) Delete(context.Context, string, *driver.DeleteOptions) error {
-	return errors.ErrUnsupported
+func (b *fakeBucket) Delete(_ context.Context, key string, _ *driver.DeleteOptions) error {
+	return b.call("DELETE "+key, func() error {
+		if _, ok := b.s.objects[key]; !ok {
+			return errNone
+		}
+		delete(b.s.objects, key)
+		return nil
+	})
 }
 func (*fakeBucket) SignedURL(context.Context, string, *driver.SignedURLOptions) (string, error) {
 	return "", errors.ErrUnsupported

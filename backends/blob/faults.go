@@ -105,6 +105,10 @@ func serviceCode(err error) string {
 // tries is how often something is tried that others do at the same time.
 const tries = 4
 
+// errEmptied is why a write that met a removal, and then its restoration, or an eviction
+// begins anew.
+var errEmptied = errors.New("the version was taken back while it was stored, store it again")
+
 // create writes what is not there yet. Whatever comes of it, look says whether it
 // is there now: a write may fail although it happened, and one that is repeated
 // meets itself. create reports whether the object is the one just written.
@@ -122,6 +126,8 @@ func (s *Store) create(ctx context.Context, write func() error, look func() (hel
 			return false, nil
 		case ctx.Err() != nil:
 			return false, ctx.Err()
+		case isRemoved(lerr), errors.Is(lerr, errEmptied):
+			return false, lerr
 		case lerr != nil || !contended(err):
 			return false, err
 		}
@@ -156,8 +162,9 @@ func opaque(err error) error {
 func fault(ctx context.Context, op string, m module.Version, err error) error {
 	var conflict *athens.ConflictError
 	var invalid *athens.InvalidError
+	var blocked *athens.BlockedError
 	switch {
-	case err == nil || errors.As(err, &conflict) || errors.As(err, &invalid):
+	case err == nil || errors.As(err, &conflict) || errors.As(err, &invalid) || errors.As(err, &blocked):
 		return err
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return ctx.Err()

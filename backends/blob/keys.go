@@ -2,6 +2,8 @@ package blob
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 
 	"golang.org/x/mod/module"
@@ -10,10 +12,12 @@ import (
 // Beginnings of keys. Metadata and zips lie apart, so that a listing of what is
 // held sees one object for each version.
 const (
-	modRoot  = "mod/"
-	zipRoot  = "zip/"
-	atV      = "/@v/"
-	probeKey = ".athens/probe"
+	modRoot   = "mod/"
+	zipRoot   = "zip/"
+	takenRoot = "taken/"
+	atV       = "/@v/"
+	doneEnd   = "+done"
+	probeKey  = ".athens/probe"
 )
 
 // metaKey is the name of the object with the .info and .mod of m.
@@ -68,4 +72,50 @@ func parseMetaKey(key string) (m module.Version, ok bool) {
 		return module.Version{}, false
 	}
 	return m, true
+}
+
+// takenPrefix is how the keys begin of the marks of one module, and of no other.
+func takenPrefix(path string) (string, error) {
+	escaped, err := module.EscapePath(path)
+	if err != nil {
+		return "", err
+	}
+	return takenRoot + escaped + atV, nil
+}
+
+// takenPrefixOf is how the keys begin of the marks of one version, and of no other.
+func takenPrefixOf(m module.Version) (string, error) { return key(takenRoot, m, "/") }
+
+// takenKey is the name of the object with the mark of m that has a number.
+func takenKey(m module.Version, seq int64) (string, error) {
+	if seq < 1 || seq > maxSeq {
+		return "", fmt.Errorf("%d is no number of a mark", seq)
+	}
+	return key(takenRoot, m, fmt.Sprintf("/%010d", seq))
+}
+
+// doneKey is the name of the note that a removal was carried out.
+func doneKey(m module.Version, seq int64) (string, error) {
+	marked, err := takenKey(m, seq)
+	return marked + doneEnd, err
+}
+
+// parseTakenKey is the reverse of takenKey and doneKey. It reports false for what these
+// do not return.
+func parseTakenKey(key string) (d decision, ok bool) {
+	rest, isTaken := strings.CutPrefix(key, takenRoot)
+	i := strings.LastIndexByte(rest, '/')
+	if !isTaken || i < 0 {
+		return d, false
+	}
+	number, done := strings.CutSuffix(rest[i+1:], doneEnd)
+	m, ok := parseMetaKey(modRoot + rest[:i])
+	seq, err := strconv.ParseInt(number, 10, 64)
+	if !ok || err != nil {
+		return d, false
+	}
+	if again, err := takenKey(m, seq); err != nil || again+map[bool]string{true: doneEnd}[done] != key {
+		return d, false
+	}
+	return decision{m, seq, done}, true
 }

@@ -19,7 +19,10 @@ func TestKitS3(t *testing.T) {
 	storagetest.Run(t, func(*testing.T) storagetest.Open {
 		n++
 		url := server.URL("modules") + "&prefix=" + strconv.Itoa(n) + "/"
-		return func() (athens.Storage, error) { return blob.OpenURL(t.Context(), url, nil) }
+		// The kit's second store must see marks of the first at once.
+		return func() (athens.Storage, error) {
+			return blob.OpenURL(t.Context(), url, &blob.Options{MarksTTL: -1})
+		}
 	})
 }
 
@@ -28,6 +31,8 @@ func TestKitKeepNothing(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storagetest.Open {
 		bucket := memblob.OpenBucket(nil)
 		t.Cleanup(func() { require.NoError(t, bucket.Close()) })
-		return func() (athens.Storage, error) { return blob.New(t.Context(), bucket, &blob.Options{CacheBytes: -1}) }
+		return func() (athens.Storage, error) {
+			return blob.New(t.Context(), bucket, &blob.Options{CacheBytes: -1, MarksTTL: -1})
+		}
 	})
 }

@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -12,6 +13,7 @@ import (
 type memory struct {
 	*cache.Cache[module.Version, known]
 	lasts time.Duration
+	epoch *atomic.Int64 // how often something was forgotten
 }
 
 // known is what was seen of a version. A part that was not seen is nil.
@@ -39,7 +41,7 @@ func size(m module.Version, k known) int64 {
 
 // newMemory returns a memory of at most maxBytes, in which things last for a time.
 func newMemory(maxBytes int64, lasts time.Duration) memory {
-	return memory{cache.New(maxBytes, size), lasts}
+	return memory{cache.New(maxBytes, size), lasts, new(atomic.Int64)}
 }
 
 // get returns what is known of m and still believed.
@@ -55,16 +57,23 @@ func (c memory) get(m module.Version) known {
 	return k
 }
 
-// addMeta and addZip add to what is known of m.
-func (c memory) addMeta(m module.Version, d *meta) {
+// addMeta and addZip add to what is known of m, unless something was forgotten since an
+// epoch, that in which the service was asked.
+func (c memory) addMeta(m module.Version, d *meta, since int64) {
 	c.Update(m, func(k known) known {
+		if c.epoch.Load() != since {
+			return k
+		}
 		k.meta, k.metaUntil = d, time.Now().Add(c.lasts)
 		return k
 	})
 }
 
-func (c memory) addZip(m module.Version, z *zipObject) {
+func (c memory) addZip(m module.Version, z *zipObject, since int64) {
 	c.Update(m, func(k known) known {
+		if c.epoch.Load() != since {
+			return k
+		}
 		k.zip, k.zipUntil = z, time.Now().Add(c.lasts)
 		return k
 	})
@@ -76,4 +85,10 @@ func (c memory) dropZip(m module.Version) {
 		k.zip = nil
 		return k
 	})
+}
+
+// forget forgets m, and what answers that are on their way say of it.
+func (c memory) forget(m module.Version) {
+	c.epoch.Add(1)
+	c.Delete(m)
 }

@@ -20,9 +20,9 @@ func TestMemory(t *testing.T) {
 		const lasts = time.Minute
 		c := newMemory(4000, lasts)
 		m := module.Version{Path: "example.com/m", Version: "v1.0.0"}
-		c.addMeta(m, &meta{object: make([]byte, 100)})
+		c.addMeta(m, &meta{object: make([]byte, 100)}, 0)
 		time.Sleep(lasts / 2)
-		c.addZip(m, &zipObject{size: 7})
+		c.addZip(m, &zipObject{size: 7}, 0)
 		require.NotNil(t, c.get(m).meta)
 		require.NotNil(t, c.get(m).zip)
 		time.Sleep(lasts/2 + time.Second)
@@ -31,18 +31,26 @@ func TestMemory(t *testing.T) {
 		c.dropZip(m)
 		require.Nil(t, c.get(m).zip)
 
-		c.addMeta(m, &meta{object: make([]byte, 100)})
+		c.addMeta(m, &meta{object: make([]byte, 100)}, 0)
 		for i := range 100 {
-			c.addMeta(module.Version{Path: fmt.Sprint(i)}, &meta{object: make([]byte, 100)})
+			c.addMeta(module.Version{Path: fmt.Sprint(i)}, &meta{object: make([]byte, 100)}, 0)
 			require.NotNil(t, c.get(m).meta, "what is asked for stays")
 			require.LessOrEqual(t, c.Bytes(), int64(4000))
 		}
 		large := module.Version{Path: "example.com/large"}
-		c.addMeta(large, &meta{object: make([]byte, 4000)})
+		c.addMeta(large, &meta{object: make([]byte, 4000)}, 0)
 		require.Nil(t, c.get(large).meta)
 	})
+	c := newMemory(4000, time.Minute)
+	m := module.Version{Path: "example.com/m", Version: "v1.0.0"}
+	asked := c.epoch.Load()
+	c.forget(m) // while the answer was on its way
+	c.addMeta(m, &meta{object: make([]byte, 100)}, asked)
+	c.addZip(m, &zipObject{size: 7}, asked)
+	require.Nil(t, c.get(m).meta)
+	require.Nil(t, c.get(m).zip)
 	none := newMemory(-1, time.Minute)
-	none.addMeta(module.Version{}, &meta{})
+	none.addMeta(module.Version{}, &meta{}, 0)
 	require.Zero(t, none.get(module.Version{}))
 }
 
@@ -64,8 +72,8 @@ func TestMemoryStaysWithinBytes(t *testing.T) {
 			mod := []byte("module " + m.Path + "\n//" + strings.Repeat("x", length) + "\n")
 			d, err := encodeMeta(m, &athens.Info{Version: m.Version, Time: time.Now(), Origin: &athens.Origin{URL: fmt.Sprint(i, strings.Repeat("u", length))}}, mod)
 			require.NoError(t, err)
-			c.addMeta(m, d)
-			c.addZip(m, &zipObject{etag: fmt.Sprint("e", i), h1: fmt.Sprint("h", i)})
+			c.addMeta(m, d, 0)
+			c.addZip(m, &zipObject{etag: fmt.Sprint("e", i), h1: fmt.Sprint("h", i)}, 0)
 		}
 		require.LessOrEqual(t, heap()-before, int64(bound)*21/20, "objects of %d bytes", length)
 		runtime.KeepAlive(c)

@@ -46,24 +46,35 @@ type inMemory struct{ bytes.Reader }
 
 func (*inMemory) Close() error { return nil }
 
-// meta returns the .info and .mod of m, or nil if m is not held.
+// meta returns the .info and .mod of m, or nil if m is not held. What was removed is an
+// error.
 func (s *Store) meta(ctx context.Context, m module.Version) (*meta, error) {
+	d, _, err := s.metaOrEmpty(ctx, m)
+	return d, err
+}
+
+// metaOrEmpty is meta, and reports whether an empty object is in the place of a version that
+// was removed once.
+func (s *Store) metaOrEmpty(ctx context.Context, m module.Version) (d *meta, empty bool, err error) {
 	if d := s.seen.get(m).meta; d != nil {
-		return d, nil
+		return d, false, nil
 	}
 	key, err := metaKey(m)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	since := s.seen.epoch.Load()
 	object, held, err := find(ctx, s, key, func(ctx context.Context) ([]byte, error) { return s.readSmall(ctx, key) })
-	if !held || err != nil {
-		return nil, err
+	switch {
+	case !held || err != nil:
+		return nil, false, err
+	case len(object) == 0:
+		return nil, true, s.buried(ctx, m)
 	}
-	d, err := parseMeta(m, object)
-	if err == nil {
-		s.seen.addMeta(m, d)
+	if d, err = parseMeta(m, object); err == nil {
+		s.seen.addMeta(m, d, since)
 	}
-	return d, err
+	return d, false, err
 }
 
 // readSmall reads an object with an .info and a .mod.
@@ -96,25 +107,35 @@ type zipObject struct {
 	h1      string // empty if the object lacks it
 }
 
-// zip returns what is known of the zip of m, or nil if it is not held.
+// zip returns what is known of the zip of m, or nil if it is not held. What was removed is
+// an error.
 func (s *Store) zip(ctx context.Context, m module.Version, key string) (*zipObject, error) {
-	z, held, err := find(ctx, s, key, s.head(key))
-	if !held || err != nil {
-		return nil, err
-	}
-	s.seen.addZip(m, z)
-	return z, nil
+	z, _, err := s.zipOrEmpty(ctx, m, key)
+	return z, err
 }
 
-// head asks for what is known of a zip.
+// zipOrEmpty is zip, and reports whether an empty object is in the place of a zip that was
+// removed once.
+func (s *Store) zipOrEmpty(ctx context.Context, m module.Version, key string) (z *zipObject, empty bool, err error) {
+	since := s.seen.epoch.Load()
+	z, held, err := find(ctx, s, key, s.head(key))
+	if !held || err != nil {
+		return nil, false, err
+	}
+	if z.size == 0 {
+		return nil, true, s.buried(ctx, m)
+	}
+	s.seen.addZip(m, z, since)
+	return z, false, nil
+}
+
+// head asks for what is known of a zip. One without a byte is in the place of a zip that was
+// removed once.
 func (s *Store) head(key string) func(context.Context) (*zipObject, error) {
 	return func(ctx context.Context) (*zipObject, error) {
 		a, err := s.bucket.Attributes(ctx, key)
 		if err != nil {
 			return nil, err
-		}
-		if a.Size == 0 {
-			return nil, errors.New("the object with the zip is empty: it was not written by this package")
 		}
 		z := &zipObject{size: a.Size, modTime: a.ModTime, h1: a.Metadata[h1Name]}
 		// A weak tag, or none, leaves it to the handler to make one.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/modcheck"
 	"gocloud.dev/blob"
 	"golang.org/x/mod/module"
 )
@@ -24,6 +25,9 @@ func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mo
 		return fault(ctx, "put", m, fmt.Errorf("the .mod has %d bytes, more than %d", len(mod), s.opts.MaxModBytes))
 	}
 	held, err := s.put(ctx, m, info, mod)
+	for try := 1; try < tries && errors.Is(err, errEmptied); try++ {
+		held, err = s.put(ctx, m, info, mod)
+	}
 	if err == nil && held != nil {
 		err = held.compare(m, info, mod)
 	}
@@ -32,7 +36,9 @@ func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mo
 
 // put stores m, or returns what is held of it.
 func (s *Store) put(ctx context.Context, m module.Version, info *athens.Info, mod []byte) (held *meta, err error) {
-	if held, err = s.meta(ctx, m); held != nil || err != nil {
+	since := s.seen.epoch.Load()
+	held, empty, err := s.metaOrEmpty(ctx, m)
+	if held != nil || err != nil {
 		return held, err
 	}
 	key, err := metaKey(m)
@@ -43,16 +49,33 @@ func (s *Store) put(ctx context.Context, m module.Version, info *athens.Info, mo
 	if err != nil {
 		return nil, err
 	}
+	if empty {
+		hash, err := modcheck.ModHash(mod)
+		if err == nil {
+			err = s.exhume(ctx, m, key, athens.ModFile, hash)
+		}
+		if err != nil {
+			return nil, err
+		}
+		since = s.seen.epoch.Load()
+	}
 	write := func() error { return s.writeMeta(ctx, key, made.object) }
 	mine, err := s.create(ctx, write, func() (bool, error) {
+		var emptied bool
 		var err error
-		held, err = s.meta(ctx, m)
+		if held, emptied, err = s.metaOrEmpty(ctx, m); emptied && err == nil {
+			err = errEmptied
+		}
 		return held != nil, err
 	})
 	if mine {
-		if err = s.proofs.after(ctx, func() error { return refused(write()) }); err == nil {
-			s.seen.addMeta(m, made)
-		}
+		err = s.proofs.after(ctx, func() error { return s.accepted(ctx, m, since, refused(write())) })
+	}
+	if mine && err == nil && empty {
+		err = s.stillAllowed(ctx, m)
+	}
+	if mine && err == nil {
+		s.seen.addMeta(m, made, since)
 	}
 	return held, err
 }

@@ -109,6 +109,54 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// What it costs to take versions back, and what that costs others: nothing for what is held.
+func TestRequestsOfRemovals(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	a, b := open(t, server, nil), open(t, server, nil)
+	s := sample("v1.0.0")
+	require.NoError(t, s.Store(t.Context(), a))
+	check := func(what string, want []string, do func() error) {
+		t.Helper()
+		assert.Equal(t, want, asked(server, func() { require.NoError(t, do()) }), what)
+	}
+	marks := func(st *blob.Store, want int) func() error {
+		return func() error {
+			all, err := st.Marks(t.Context(), s.Module.Path)
+			require.Len(t, all, want)
+			return err
+		}
+	}
+	gone := func(st *blob.Store, f athens.File) func() error {
+		return func() error {
+			_, err := st.Open(t.Context(), s.Module, f)
+			require.True(t, removed(err), "%v", err)
+			return nil
+		}
+	}
+	check("marks, none", []string{"LIST"}, marks(b, 0))
+	check("marks, again", nil, marks(b, 0))
+	check("hide", []string{"LIST", "PUT", "PUT"}, func() error { return a.Hide(t.Context(), s.Module, mistake) })
+	// The marks, the hashes of what is held, the new mark, and for each object whether it is
+	// there, its end (the driver looks again first), and what is empty in its place; last
+	// the note that it is done.
+	check("remove", []string{"LIST", "GET", "GET", "HEAD", "PUT", "PUT", "HEAD", "HEAD", "DELETE", "PUT", "HEAD", "HEAD", "DELETE", "PUT", "PUT"},
+		func() error { return a.Remove(t.Context(), s.Module, mistake) })
+	check("remove again", []string{"LIST", "GET"}, func() error { return a.Remove(t.Context(), s.Module, mistake) })
+	c := open(t, server, nil)
+	check("a removed .mod", []string{"GET", "LIST", "GET"}, gone(c, athens.ModFile))
+	check("a removed .mod, again", []string{"GET"}, gone(c, athens.ModFile))
+	check("a removed .zip, again", []string{"HEAD"}, gone(c, athens.ZipFile))
+	check("marks, after that", nil, marks(c, 1))
+	check("marks, elsewhere", []string{"LIST", "GET"}, marks(open(t, server, nil), 1))
+	check("restore", []string{"LIST", "GET", "PUT", "PUT"}, func() error { return a.Restore(t.Context(), s.Module) })
+	// Put and Commit look at the mark, delete what is empty, and look at the mark again.
+	check("fill after that", []string{
+		"GET", "LIST", "GET", "LIST", "GET", "LIST", "GET", "HEAD", "DELETE", "PUT", "PUT", "LIST", "GET",
+		"HEAD", "LIST", "GET", "HEAD", "DELETE", "PUT", "PUT", "LIST", "GET",
+	}, func() error { return s.Store(t.Context(), open(t, server, &blob.Options{Unprobed: true})) })
+}
+
 // A list is a request for each thousand versions, whatever else is held, and whether
 // or not they have zips.
 func TestRequestsOfLists(t *testing.T) {

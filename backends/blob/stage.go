@@ -114,6 +114,9 @@ func (st *stage) Commit(ctx context.Context, m module.Version, h1 string) error 
 		return absent(m, athens.ModFile)
 	}
 	held, err := st.upload(ctx, m, key, h1, put)
+	for try := 1; try < tries && errors.Is(err, errEmptied); try++ {
+		held, err = st.upload(ctx, m, key, h1, put)
+	}
 	if err == nil && held != nil {
 		err = held.compare(m, h1)
 	}
@@ -127,11 +130,21 @@ func (st *stage) Commit(ctx context.Context, m module.Version, h1 string) error 
 // asks first what is held, and last makes sure that conditions are honored.
 func (st *stage) upload(ctx context.Context, m module.Version, key, h1 string, put *meta) (held *zipObject, err error) {
 	s := st.s
+	since, empty := s.seen.epoch.Load(), false
 	if held, err := within(ctx, s.opts.Timeout, s.head(key)); err == nil {
-		return held, nil
+		if held.size > 0 {
+			return held, nil
+		}
+		if err := s.exhume(ctx, m, key, athens.ZipFile, h1); err != nil {
+			return nil, err
+		}
+		since, empty = s.seen.epoch.Load(), true
 	}
 	look := func() (bool, error) {
-		held, err = s.zip(ctx, m, key)
+		var emptied bool
+		if held, emptied, err = s.zipOrEmpty(ctx, m, key); emptied && err == nil {
+			err = errEmptied
+		}
 		return held != nil, err
 	}
 	write := func() error { return st.write(ctx, key, h1, s.opts.UploadTimeout) }
@@ -139,20 +152,37 @@ func (st *stage) upload(ctx context.Context, m module.Version, key, h1 string, p
 	if err != nil || !mine {
 		return held, err
 	}
+	if held, err = st.prove(ctx, m, key, h1, put, since); err == nil && empty {
+		err = s.stillAllowed(ctx, m)
+	}
+	return held, err
+}
+
+// prove makes sure that the service honors conditions, and that what it has of a large zip
+// now is what was written.
+func (st *stage) prove(ctx context.Context, m module.Version, key, h1 string, put *meta, since int64) (held *zipObject, err error) {
+	s := st.s
 	if st.size <= atOnce {
-		return nil, s.proofs.after(ctx, func() error { return refused(st.write(ctx, key, h1, s.opts.Timeout)) })
+		return nil, s.proofs.after(ctx, func() error {
+			return s.accepted(ctx, m, since, refused(st.write(ctx, key, h1, s.opts.Timeout)))
+		})
 	}
 	// A large zip is not sent twice: the .info and .mod are, a large object is tried
 	// now and then, and what is there now must be this zip.
 	metaKey, err := metaKey(m)
 	if err == nil {
-		err = s.proofs.after(ctx, func() error { return refused(s.writeMeta(ctx, metaKey, put.object)) })
+		err = s.proofs.after(ctx, func() error {
+			return s.accepted(ctx, m, since, refused(s.writeMeta(ctx, metaKey, put.object)))
+		})
 	}
 	if err == nil && st.size > partsFrom {
 		err = s.probeParts(ctx)
 	}
 	if err == nil {
 		held, err = within(ctx, s.opts.Timeout, s.head(key))
+	}
+	if err == nil && held.size == 0 {
+		return nil, s.buried(ctx, m)
 	}
 	return held, err
 }

@@ -32,9 +32,22 @@ func (s *Store) Versions(ctx context.Context, path string) ([]string, error) {
 		return nil, fault(ctx, "versions", module.Version{Path: path}, err)
 	}
 	var list []string
+	known, _ := s.marks.Get(path)
 	for m, err := range s.walk(ctx, prefix) {
 		if err != nil {
 			return nil, fault(ctx, "versions", module.Version{Path: path}, err)
+		}
+		if k := known.marks[m.Version]; k.Removed && !s.opts.Unprobed {
+			// A Put of what was restored was cut off by a Remove, and died.
+			if k, err = s.newestMark(ctx, m); err == nil && k.Removed {
+				err = s.bury(ctx, m)
+			}
+			if err != nil {
+				return nil, fault(ctx, "versions", m, err)
+			}
+			if k.Removed {
+				continue
+			}
 		}
 		if list = append(list, m.Version); len(list) > maxVersions {
 			return nil, fault(ctx, "versions", m, fmt.Errorf("more than %d", maxVersions))
@@ -92,17 +105,33 @@ func (s *Store) All(ctx context.Context) iter.Seq2[module.Version, error] {
 // the last.
 func (s *Store) walk(ctx context.Context, prefix string) iter.Seq2[module.Version, error] {
 	return func(yield func(module.Version, error) bool) {
+		for o, err := range s.objects(ctx, prefix) {
+			if err != nil {
+				yield(module.Version{}, err)
+				return
+			}
+			// What is empty is not held: it was removed.
+			if m, ok := parseMetaKey(o.Key); ok && o.Size > 0 && !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
+// objects lists the objects under a prefix, in the order of the keys. An error is the last.
+func (s *Store) objects(ctx context.Context, prefix string) iter.Seq2[*blob.ListObject, error] {
+	return func(yield func(*blob.ListObject, error) bool) {
 		for token := blob.FirstPageToken; len(token) > 0; {
 			objects, next, err := s.page(ctx, prefix, token, pageSize)
 			if err == nil && bytes.Equal(next, token) {
 				err = errors.New("the service's listing does not advance")
 			}
 			if err != nil {
-				yield(module.Version{}, err)
+				yield(nil, err)
 				return
 			}
 			for _, o := range objects {
-				if m, ok := parseMetaKey(o.Key); ok && !yield(m, nil) {
+				if !yield(o, nil) {
 					return
 				}
 			}
