@@ -29,6 +29,7 @@ soak:
 	ATHENS_SOAK=1 go test -run 'Killed' -v -timeout=1h ./fill
 	ATHENS_SOAK=1 go test -run 'Chaos' -v -timeout=1h ./examples/cluster
 	ATHENS_SOAK=1 go test -run 'StartAndStopUnderLoad' -v -timeout=1h ./examples/internal/server
+	ATHENS_SOAK=1 GOWORK=off go -C tools/binaries test -count=1 -v -timeout=2h ./...
 
 # Each fuzz target for FUZZTIME.
 fuzz:

@@ -22,7 +22,7 @@ import (
 	k8s "sigs.k8s.io/yaml"
 )
 
-// kinds are the objects that kubernetes.yaml may have.
+// kinds are the objects that kubernetes.yaml and the chart may have.
 var kinds = map[string]func() any{
 	"v1 Namespace":                       func() any { return new(corev1.Namespace) },
 	"v1 Secret":                          func() any { return new(corev1.Secret) },
@@ -31,6 +31,7 @@ var kinds = map[string]func() any{
 	"apps/v1 Deployment":                 func() any { return new(appsv1.Deployment) },
 	"policy/v1 PodDisruptionBudget":      func() any { return new(policyv1.PodDisruptionBudget) },
 	"networking.k8s.io/v1 NetworkPolicy": func() any { return new(networkingv1.NetworkPolicy) },
+	"networking.k8s.io/v1 Ingress":       func() any { return new(networkingv1.Ingress) },
 }
 
 // TestKubernetes reads each object strictly: what the API does not know is an error,
@@ -40,25 +41,13 @@ func TestKubernetes(t *testing.T) {
 	var service corev1.Service
 	var network networkingv1.NetworkPolicy
 	for _, doc := range documents(t, "../../deploy/kubernetes.yaml") {
-		var head struct{ APIVersion, Kind string }
-		if err := k8s.Unmarshal(doc, &head); err != nil {
-			t.Fatal(err)
-		}
-		object, ok := kinds[head.APIVersion+" "+head.Kind]
-		if !ok {
-			t.Fatalf("a %s %s: is it checked?", head.APIVersion, head.Kind)
-		}
-		into := object()
-		switch into.(type) {
+		switch o := decode(t, doc).(type) {
 		case *appsv1.Deployment:
-			into = &deployment
+			deployment = *o
 		case *corev1.Service:
-			into = &service
+			service = *o
 		case *networkingv1.NetworkPolicy:
-			into = &network
-		}
-		if err := k8s.UnmarshalStrict(doc, into); err != nil {
-			t.Errorf("%s: %v", head.Kind, err)
+			network = *o
 		}
 	}
 	labels := deployment.Spec.Template.Labels
@@ -71,6 +60,24 @@ func TestKubernetes(t *testing.T) {
 	checkFlags(t, container.Args)
 	checkPrivacy(t, &container, labels, &network)
 	checkRoom(t, &container, deployment.Spec.Template.Spec.Volumes)
+}
+
+// decode reads an object strictly, as the API server does.
+func decode(t *testing.T, doc []byte) any {
+	t.Helper()
+	var head struct{ APIVersion, Kind string }
+	if err := k8s.Unmarshal(doc, &head); err != nil {
+		t.Fatalf("%v\n%s", err, doc)
+	}
+	object, ok := kinds[head.APIVersion+" "+head.Kind]
+	if !ok {
+		t.Fatalf("a %s %s: is it checked?", head.APIVersion, head.Kind)
+	}
+	into := object()
+	if err := k8s.UnmarshalStrict(doc, into); err != nil {
+		t.Errorf("%s: %v", head.Kind, err)
+	}
+	return into
 }
 
 // checkPrivacy wants /fills, which names private modules, out of reach of other pods.
@@ -207,7 +214,13 @@ func TestCompose(t *testing.T) {
 // checkFlags sees to it that the program has the flags it is given.
 func checkFlags(t *testing.T, args []string) {
 	t.Helper()
-	cmd := exec.Command("go", "run", "./examples/cluster/replica", "-h")
+	checkFlagsOf(t, "./examples/cluster/replica", args)
+}
+
+// checkFlagsOf is checkFlags for any program of the repository.
+func checkFlagsOf(t *testing.T, program string, args []string) {
+	t.Helper()
+	cmd := exec.Command("go", "run", program, "-h")
 	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "GOWORK=")
 	help, err := cmd.CombinedOutput()
 	if err != nil {
@@ -223,7 +236,7 @@ func checkFlags(t *testing.T, args []string) {
 	for _, arg := range args {
 		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		if !known[name] {
-			t.Errorf("the replica has no flag -%s:\n%s", name, help)
+			t.Errorf("%s has no flag -%s:\n%s", program, name, help)
 		}
 	}
 }
