@@ -19,12 +19,18 @@
 //
 // Files have hashes (bcrypt) and no secrets. So that a request does not pay for the hash each
 // time, the tokens that were verified are remembered in memory under a keyed hash of their
-// secret: at most [Options.MaxVerified].
+// secret: at most [Options.MaxVerified]. An address that presents wrong secrets again and
+// again is answered with 429, see [Options.MaxWrongLogins].
+//
+// [Options.Verify] lets in clients with secrets that no file has, such as the tokens that a
+// CI system gives its jobs (package oidc under backends/).
 package auth
 
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +42,6 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/athens-go/athens/internal/limit"
-	"github.com/athens-go/athens/internal/pattern"
 )
 
 // Limits of a token file.
@@ -96,26 +101,15 @@ func (r Rights) String() string {
 
 // token is a line.
 type token struct {
-	name   string
-	hash   []byte // nil: of anonymous
-	paths  pattern.Index
-	all    bool // a pattern is *
-	rights Rights
-}
-
-// may reports whether the token has a right for a module path. An empty path is what is of
-// no module and tells of none; everything, which may tell of any, needs the pattern *.
-func (t *token) may(right Rights, path string, everything bool) bool {
-	if t == nil || t.rights&right != right {
-		return false
-	}
-	return t.all || !everything && (path == "" || t.paths.Last(path) > pattern.None)
+	Identity
+	hash  []byte // of bcrypt
+	check string // see checkOf; empty if the line has none
 }
 
 // Tokens are the lines of a token file. They don't change.
 type Tokens struct {
 	byName    map[string]*token
-	anonymous *token // nil: nobody comes in without a token
+	anonymous *Identity // nil: nobody comes in without a token
 }
 
 // ReadFile reads a token file, see [Parse].
@@ -130,7 +124,7 @@ func ReadFile(file string) (*Tokens, error) {
 
 // Parse reads tokens, one a line, in any number of blanks between the words:
 //
-//	HASH NAME PATTERNS RIGHTS
+//	HASH NAME PATTERNS RIGHTS [CHECK]
 //	anonymous read PATTERNS
 //
 // and blank lines, and comments that begin with # on a line of their own. HASH is of bcrypt,
@@ -138,7 +132,8 @@ func ReadFile(file string) (*Tokens, error) {
 // and underscores, is in the log and belongs to one line. PATTERNS are those of GOPRIVATE:
 // globs of module paths, separated by commas; * is all of them, and what belongs to no module.
 // They match exactly as the go command spells paths. RIGHTS are some of read, publish,
-// refresh and admin, separated by commas. An anonymous line lets everybody read what it
+// refresh and admin, separated by commas. CHECK, which [NewToken] writes, tells
+// nearly all wrong secrets from the right one without the hash. An anonymous line lets everybody read what it
 // matches; there may be several.
 //
 // The error of a bad line begins with "name:line: ". It shows no hash. More than 1 MiB and
@@ -176,52 +171,56 @@ func (t *Tokens) parseLine(line string) error {
 		if len(words) != 3 || words[1] != "read" {
 			return errors.New(`want "anonymous read PATTERNS"`)
 		}
-		if t.anonymous == nil {
-			t.anonymous = &token{rights: Read}
+		grant, err := NewGrant(words[2], Read)
+		if err != nil {
+			return err
 		}
-		return t.anonymous.add(words[2])
+		if t.anonymous == nil {
+			t.anonymous = &Identity{}
+		}
+		t.anonymous.Grants = append(t.anonymous.Grants, grant)
+		return nil
 	}
-	if len(words) != 4 {
-		return errors.New("want HASH NAME PATTERNS RIGHTS")
+	if len(words) != 4 && (len(words) != 5 || !strings.HasPrefix(words[4], checkPrefix) || len(words[4]) != len(checkOf(""))) {
+		return errors.New("want HASH NAME PATTERNS RIGHTS, and the check if the tool wrote one")
 	}
 	if _, err := bcrypt.Cost([]byte(words[0])); err != nil {
 		return errors.New("the hash is none of bcrypt")
 	}
-	one := &token{hash: []byte(words[0]), name: words[1]}
-	if err := checkName(one.name); err != nil {
+	one := &token{hash: []byte(words[0]), Identity: Identity{Name: words[1]}}
+	if err := checkName(one.Name); err != nil {
 		return err
 	}
 	switch {
-	case t.byName[one.name] != nil:
-		return fmt.Errorf("another line has the name %q", one.name)
+	case t.byName[one.Name] != nil:
+		return fmt.Errorf("another line has the name %q", one.Name)
 	case len(t.byName) == maxTokens:
 		return fmt.Errorf("more than %d tokens", maxTokens)
 	}
-	if err := one.add(words[2]); err != nil {
+	rights, err := ParseRights(words[3])
+	if err != nil {
 		return err
 	}
-	var err error
-	if one.rights, err = ParseRights(words[3]); err != nil {
+	grant, err := NewGrant(words[2], rights)
+	if err != nil {
 		return err
 	}
-	t.byName[one.name] = one
+	one.Grants = []*Grant{grant}
+	if len(words) == 5 {
+		one.check = words[4]
+	}
+	t.byName[one.Name] = one
 	return nil
 }
 
-// add adds patterns that the token is for.
-func (t *token) add(patterns string) error {
-	globs, err := pattern.Parse(patterns)
-	if err != nil {
-		return fmt.Errorf("bad %s", strings.TrimPrefix(err.Error(), "private "))
-	}
-	if globs == nil {
-		return errors.New("no pattern")
-	}
-	for _, g := range globs {
-		t.all = t.all || g == "*"
-	}
-	t.paths.Add(0, globs)
-	return nil
+// checkPrefix is what a check begins with.
+const checkPrefix = "check:"
+
+// checkOf returns 24 bits of another hash of a secret. It is only for secrets of [NewToken],
+// which have enough random bits to spare them.
+func checkOf(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return checkPrefix + base64.RawURLEncoding.EncodeToString(sum[:3])
 }
 
 // checkName refuses what is no name.
@@ -247,7 +246,7 @@ func NewToken(name, patterns string, rights Rights) (secret, line string, err er
 	if err != nil {
 		return "", "", fmt.Errorf("auth: %w", err)
 	}
-	line = fmt.Sprintf("%s %s %s %s", hash, name, patterns, rights)
+	line = fmt.Sprintf("%s %s %s %s %s", hash, name, patterns, rights, checkOf(secret))
 	if err := (&Tokens{byName: make(map[string]*token)}).parseLine(line); err != nil {
 		return "", "", fmt.Errorf("auth: %w", err)
 	}

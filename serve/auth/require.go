@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"golang.org/x/mod/module"
@@ -46,7 +48,7 @@ func (f *File) Require(next http.Handler) http.Handler {
 		}
 		if t != nil {
 			info := athens.RequestInfoFrom(r.Context())
-			info.User = t.name
+			info.User = t.Name
 			r = r.WithContext(context.WithValue(info.Context(r.Context()), tokenKey{}, t))
 		}
 		next.ServeHTTP(w, r)
@@ -57,8 +59,8 @@ func (f *File) Require(next http.Handler) http.Handler {
 type tokenKey struct{}
 
 // tokenOf returns the token of a request that Require has admitted, or what everybody may.
-func (f *File) tokenOf(r *http.Request) *token {
-	if t, ok := r.Context().Value(tokenKey{}).(*token); ok {
+func (f *File) tokenOf(r *http.Request) *Identity {
+	if t, ok := r.Context().Value(tokenKey{}).(*Identity); ok {
 		return t
 	}
 	return f.now.Load().anonymous
@@ -71,10 +73,10 @@ func (f *File) Allow(r *http.Request, m module.Version) error {
 	switch {
 	case t.may(Read, m.Path, m.Path == ""):
 		return nil
-	case t == nil || t.name == "":
+	case t == nil || t.Name == "":
 		return &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "log in to read this"}
 	}
-	return fmt.Errorf("the token %s has no right to read %s", t.name, describe(m.Path))
+	return forbidden(t.Name, Read, m.Path)
 }
 
 // AllowAll reports whether the sender of a request that [File.Require] has admitted may read
@@ -91,34 +93,30 @@ func (f *File) Authorize(r *http.Request, right Rights, path string) (name strin
 	if !given {
 		return "", &athens.RefusedError{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "log in with a token that has the right to " + right.String()}
 	}
-	t, err := f.verify(r.Context(), user, secret)
+	t, err := f.verify(r, user, secret)
+	if wrong, ok := errors.AsType[*athens.RefusedError](err); ok && wrong.Status == http.StatusUnauthorized {
+		return "", &athens.RefusedError{Status: wrong.Status, Challenge: challenge, Reason: wrong.Reason}
+	}
 	switch {
 	case err != nil:
-		return "", &athens.UnavailableError{Source: "the login", Err: errBusy}
-	case t == nil:
-		return "", &athens.RefusedError{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "this login is not valid"}
+		return "", err
 	case !t.may(right, path, false):
-		return "", fmt.Errorf("the token %s has no right to %s %s", t.name, right, describe(path))
+		return "", forbidden(t.Name, right, path)
 	}
-	return t.name, nil
+	return t.Name, nil
 }
 
-// errBusy says that secrets can't be compared just now.
-var errBusy = errors.New("too many logins are compared at once; try again")
-
 // authorize returns the token of a request that it suffices for, nil if none is needed.
-func (f *File) authorize(r *http.Request) (*token, error) {
+func (f *File) authorize(r *http.Request) (*Identity, error) {
 	right, path, everything := needs(r)
 	user, secret, given := login(r)
 	if given {
-		t, err := f.verify(r.Context(), user, secret)
-		switch {
-		case err != nil:
-			return nil, errBusy
-		case t == nil:
-			return nil, &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "this login is not valid"}
-		case !t.may(right, path, everything):
-			return nil, fmt.Errorf("the token %s has no right to %s %s", t.name, right, describe(path))
+		t, err := f.verify(r, user, secret)
+		if err == nil && !t.may(right, path, everything) {
+			err = forbidden(t.Name, right, path)
+		}
+		if err != nil {
+			return nil, err
 		}
 		return t, nil
 	}
@@ -126,13 +124,6 @@ func (f *File) authorize(r *http.Request) (*token, error) {
 		return nil, &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "log in: the go command takes the login from a netrc file or from GOAUTH"}
 	}
 	return nil, nil
-}
-
-func describe(path string) string {
-	if path == "" {
-		return "this"
-	}
-	return path
 }
 
 // login returns what a request presents, as a Basic login or as a Bearer token, and whether
@@ -178,17 +169,24 @@ func needs(r *http.Request) (right Rights, path string, everything bool) {
 	return right, req.Module.Path, req.Module.Path == ""
 }
 
+// forbidden is the answer to a token that does not suffice.
+func forbidden(name string, right Rights, path string) error {
+	if path == "" {
+		path = "this"
+	}
+	return &athens.RefusedError{Status: http.StatusForbidden, Reason: fmt.Sprintf("the token %s has no right to %s %s", name, right, path)}
+}
+
 // refuse answers with why a request is not admitted.
 func (f *File) refuse(w http.ResponseWriter, err error) {
-	status := http.StatusForbidden
+	status, retry := athens.Status(err)
 	header := w.Header()
-	if code, _ := athens.Status(err); code == http.StatusUnauthorized {
-		status = code
+	if status == http.StatusUnauthorized {
 		header.Add("WWW-Authenticate", fmt.Sprintf("Basic realm=%q", f.opts.Realm))
 		header.Add("WWW-Authenticate", fmt.Sprintf("Bearer realm=%q", f.opts.Realm))
-	} else if errors.Is(err, errBusy) {
-		status = http.StatusServiceUnavailable
-		header.Set("Retry-After", "5")
+	}
+	if retry > 0 {
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(retry.Seconds()))))
 	}
 	header.Set("Cache-Control", "no-store")
 	http.Error(w, err.Error(), status)

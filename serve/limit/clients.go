@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/netguard"
 )
 
 const (
@@ -41,29 +42,14 @@ func clientOf(r *http.Request) identity {
 		}
 		return identity{user: user}
 	}
-	var addr netip.Addr
-	if with, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		addr = with.Addr()
-	} else if alone, err := netip.ParseAddr(r.RemoteAddr); err == nil {
-		addr = alone
-	}
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
-	}
-	return identity{net: addr}
+	return identity{net: netguard.ClientNetwork(r.RemoteAddr)}
 }
 
 func (i identity) String() string {
-	switch {
-	case i.user != "":
+	if i.user != "" {
 		return i.user
-	case i.net.Is6():
-		return i.net.String() + "/64"
-	case i.net.IsValid():
-		return i.net.String()
 	}
-	return "local"
+	return netguard.DescribeNetwork(i.net)
 }
 
 // client is what one of them has left.

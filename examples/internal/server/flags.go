@@ -101,6 +101,9 @@ func (f *Flags) check() error {
 	if f.web != "on" && f.web != "off" && f.web != "all" && f.Lookup("web") != nil {
 		return fmt.Errorf("-web must be on, off or all, not %q", f.web)
 	}
+	if f.clients.logins < 0 {
+		return fmt.Errorf("-limit-logins is %d; it must not be negative", f.clients.logins)
+	}
 	for name, d := range map[string]time.Duration{"list-ttl": f.ttl.list, "stale-ttl": f.ttl.stale, "stale-after": f.ttl.patience, "missing-ttl": f.ttl.missing, "down-ttl": f.ttl.down} {
 		if d < 0 {
 			return fmt.Errorf("-%s is %v; it must not be negative", name, d)

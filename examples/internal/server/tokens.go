@@ -17,7 +17,11 @@ func (p *Parts) useTokens() error {
 	if p.Flags.Tokens == "" {
 		return nil
 	}
-	tokens, err := auth.Open(p.Flags.Tokens, &auth.Options{Logger: p.Log})
+	o := &auth.Options{MaxWrongLogins: p.Flags.clients.logins, Logger: p.Log}
+	if o.MaxWrongLogins == 0 {
+		o.MaxWrongLogins = -1 // zero would mean the default
+	}
+	tokens, err := auth.Open(p.Flags.Tokens, o)
 	if err != nil {
 		return err
 	}
