@@ -30,7 +30,7 @@ func (x *exchange) serveLedger() error {
 	case protocol.LatestTree:
 		signed, err := l.Signed(ctx)
 		if err != nil {
-			return &storeError{err}
+			return ledgerFault(err)
 		}
 		x.h.book.see(signed) // others may add, too
 		return x.serveAnswer("text/plain; charset=utf-8", "no-cache", signed)
@@ -64,8 +64,8 @@ func (x *exchange) lookUp() (int64, error) {
 	if err == nil {
 		return id, nil
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return 0, &storeError{err}
+	if !errors.Is(err, fs.ErrNotExist) || outermost(err) != nil {
+		return 0, ledgerFault(err)
 	}
 	held, err := x.h.holds(ctx, m, ModFile, ZipFile)
 	if err != nil {

@@ -25,6 +25,9 @@ import (
 // database, which go commands verify against. What [sumdb.ServerOps] asks, it answers
 // from the newest head that it has signed; what is not recorded, a record or a tile
 // that the tree does not have yet, is [fs.ErrNotExist] there, and nothing else is.
+// Lookup of a ledger that another server records for may also return an answer of that
+// server, one of this package's errors. A [*MissingError] then means that the version will
+// not be recorded, so it is not stored either.
 //
 // Append-only: every tree whose head was ever returned is the beginning of all later
 // ones, also after a crash, and a ledger that can't keep that refuses to answer.
@@ -144,11 +147,11 @@ func (b *ledgerBook) agrees(ctx context.Context, m module.Version, f File, hash 
 		return nil
 	}
 	text, err := b.text(ctx, m)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && outermost(err) == nil {
 		return nil
 	}
 	if err != nil {
-		return &storeError{err}
+		return ledgerFault(err)
 	}
 	version := m.Version
 	if f == ModFile {
@@ -161,6 +164,15 @@ func (b *ledgerBook) agrees(ctx context.Context, m module.Version, f File, hash 
 		}
 	}
 	return nil
+}
+
+// ledgerFault is the error of a ledger. One that another server records for may have an
+// answer of that server: that stays what it is.
+func ledgerFault(err error) error {
+	if outermost(err) != nil {
+		return err
+	}
+	return &storeError{err}
 }
 
 // agreesMod is agrees for a .mod.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/tlog"
@@ -40,6 +41,9 @@ func (l *Ledger) Add(ctx context.Context, m module.Version, zipHash, modHash str
 	known, err := l.recorded(a)
 	if err != nil || known && a.id < l.head.Load().tree.N {
 		return a.id, err
+	}
+	if l.mirrors() {
+		return 0, fmt.Errorf("ledger: %s is not recorded, and another server records here: %w", m, fs.ErrNotExist)
 	}
 	l.mu.Lock()
 	if l.closed {

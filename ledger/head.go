@@ -63,6 +63,9 @@ func (l *Ledger) compareSeen(h *head) error {
 	}
 	seen, _, err := l.readHead(l.seen)
 	if errors.Is(err, fs.ErrNotExist) {
+		if h.note == nil {
+			return nil
+		}
 		return l.writeSeen(h.note)
 	}
 	if err != nil {

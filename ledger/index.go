@@ -150,6 +150,16 @@ func (x *index) add(key sumlog.IndexKey, p place) {
 	}
 }
 
+// cut forgets the records of the tail from number n on.
+func (x *index) cut(n int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for len(x.order) > 0 && x.order[len(x.order)-1].id >= n {
+		delete(x.tail, x.order[len(x.order)-1].key)
+		x.order = x.order[:len(x.order)-1]
+	}
+}
+
 // flush writes the tail to the file, as far as c goes.
 func (x *index) flush(c checkpoint) error {
 	x.mu.RLock()

@@ -20,6 +20,9 @@
 // key. The tree is append-only only as long as no process signs two histories, so
 // there is no option to go on regardless.
 //
+// [Mirror] is a copy of the log that another server signs, in the same files: with the
+// private key, New goes on where the copy ended.
+//
 // ledger/ledgertest checks these promises on any [athens.Ledger].
 package ledger
 
@@ -113,17 +116,27 @@ func New(dir, key string, opts *Options) (*Ledger, error) {
 }
 
 // open is New, which checks so many records before it returns.
-func open(dir, key string, opts *Options, checked int64) (_ *Ledger, err error) {
+func open(dir, key string, opts *Options, checked int64) (*Ledger, error) {
+	old := ""
+	if opts != nil {
+		old = opts.OldKey
+	}
+	keys, err := sumlog.NewKeys(key, old)
+	if err != nil {
+		return nil, err
+	}
+	return openWith(dir, keys, opts, checked)
+}
+
+// openWith is open with keys, which sign or don't.
+func openWith(dir string, keys *sumlog.Keys, opts *Options, checked int64) (_ *Ledger, err error) {
 	var o Options
 	if opts != nil {
 		o = *opts
 	}
-	l := &Ledger{seen: o.Seen, log: o.Logger, checked: checked, wake: make(chan struct{}, 1)}
+	l := &Ledger{seen: o.Seen, log: o.Logger, keys: keys, checked: checked, wake: make(chan struct{}, 1)}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
-	}
-	if l.keys, err = sumlog.NewKeys(key, o.OldKey); err != nil {
-		return nil, err
 	}
 	if l.dir, err = filepath.Abs(dir); err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)

@@ -23,7 +23,11 @@ func (l *Ledger) Signed(ctx context.Context) ([]byte, error) {
 	if err := l.usable(ctx); err != nil {
 		return nil, err
 	}
-	return slices.Clone(l.head.Load().note), nil
+	signed := l.head.Load().note
+	if signed == nil {
+		return nil, errUnsigned
+	}
+	return slices.Clone(signed), nil
 }
 
 // usable returns why there is no answer.

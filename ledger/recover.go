@@ -28,6 +28,8 @@ func (l *Ledger) recover() error {
 	signed, text, err := l.readHead(l.path("head"))
 	if errors.Is(err, fs.ErrNotExist) {
 		signed, text, err = l.create()
+	} else if err == nil {
+		err = l.unmarkEmpty() // a crash may have come between
 	}
 	if err != nil {
 		return err
@@ -56,6 +58,9 @@ func (l *Ledger) recover() error {
 
 // renew signs the head again if a key of the ledger has not signed it.
 func (l *Ledger) renew(h *head) error {
+	if l.mirrors() {
+		return nil
+	}
 	signed, err := l.keys.Sign(h.tree.N, h.hash)
 	if err != nil || string(signed) == string(h.note) {
 		return err
@@ -92,6 +97,13 @@ func (l *Ledger) sweep() error {
 // create makes an empty ledger. Its head is signed before there is any record, so
 // that a folder with records and without a head is known to be broken.
 func (l *Ledger) create() (tlog.Tree, []byte, error) {
+	if l.mirrors() {
+		t, err := l.createMirror()
+		return t, nil, err
+	}
+	if _, err := os.Stat(l.path(emptyMirror)); err == nil {
+		return tlog.Tree{}, nil, l.damaged("it is the copy of a log that it has nothing of yet, and would begin another one; follow the server that has the log, or restore a copy of the folder")
+	}
 	if info, err := os.Stat(l.path("records")); err == nil && info.Size() > 0 {
 		return tlog.Tree{}, nil, l.damaged("it has records and no head; restore the file head")
 	}

@@ -1,5 +1,6 @@
 // Command registry is a module registry, a source of truth: what it does not hold
-// it fetches from version control, once, and never changes afterwards.
+// it fetches from version control, once, and never changes afterwards. With -follow it
+// is the copy of another registry, which can take its place.
 package main
 
 import (
@@ -15,6 +16,7 @@ func main() { command.Main(run) }
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := server.NewFlags("registry", "127.0.0.1:3001")
 	ledger := flags.LedgerFlags()
+	flags.FollowFlags()
 	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err
 	}

@@ -17,8 +17,17 @@ const MaxHead = 16 << 10
 // Keys says who signs heads, and whose signatures count.
 type Keys struct {
 	Public  string         // of the ledger, NAME+HASH+KEY
-	Signers []note.Signer  // the first is the ledger's own
-	Known   note.Verifiers // of the signers
+	Signers []note.Signer  // the first is the ledger's own; none where another server signs
+	Known   note.Verifiers // of the signers, or of the server that signs
+}
+
+// PublicKeys reads the public key of a ledger that another server signs.
+func PublicKeys(key string) (*Keys, error) {
+	verifier, err := note.NewVerifier(key)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: malformed public key %.120q: give NAME+HASH+KEY, as clients have it in GOSUMDB", key)
+	}
+	return &Keys{Public: key, Known: note.VerifierList(verifier)}, nil
 }
 
 // NewKeys reads the private key of a ledger, and the one before it, which may be empty.

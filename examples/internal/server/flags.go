@@ -50,6 +50,8 @@ type Flags struct {
 	prefix     string      // a path below which everything is served
 	socketMode fs.FileMode // of -addr unix:PATH
 
+	follow followFlags // all empty: not a registry that follows
+
 	version bool // print it and do nothing else
 	ttl     ttls
 	pseudo  int
@@ -97,6 +99,9 @@ func NewFlags(name, addr string) *Flags {
 func (f *Flags) check() error {
 	if f.Lookup("log-format") != nil && f.logFormat != "text" && f.logFormat != "json" {
 		return fmt.Errorf("-log-format must be text or json, not %q", f.logFormat)
+	}
+	if err := f.follow.check(f); err != nil {
+		return err
 	}
 	if f.web != "on" && f.web != "off" && f.web != "all" && f.Lookup("web") != nil {
 		return fmt.Errorf("-web must be on, off or all, not %q", f.web)

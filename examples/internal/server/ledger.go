@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -93,8 +94,12 @@ func (f *LedgerFlags) check(key string) (public, old string, err error) {
 	return public, old, nil
 }
 
-// UseLedger gives the server the ledger that f names, if any.
+// UseLedger gives the server the ledger that f names, or the copy of the one that it
+// follows, if any.
 func (p *Parts) UseLedger(f *LedgerFlags) error {
+	if p.Flags.follow.url != "" {
+		return p.useFollow(f)
+	}
 	if *f.name == "" {
 		return p.noLedger("ledger-key", "ledger-old-key", "ledger-seen")
 	}
@@ -102,13 +107,7 @@ func (p *Parts) UseLedger(f *LedgerFlags) error {
 	if err != nil {
 		return err
 	}
-	dir, file, seen := filepath.Join(store, ".ledger"), *f.key, *f.seen // no module path can have that name
-	if file == "" {
-		file = store + ".ledger.key"
-	}
-	if seen == "" {
-		seen = store + ".ledger.head"
-	}
+	dir, file, seen := f.files(store)
 	key, err := readKey(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		key, err = p.makeKey(*f.name, file, dir)
@@ -127,6 +126,13 @@ func (p *Parts) UseLedger(f *LedgerFlags) error {
 	p.closes(l)
 	p.Options.Ledger, p.sumdb = l, public
 	return nil
+}
+
+// files returns the folder of the ledger of a store, and the files of its key and of the
+// copy of its head.
+func (f *LedgerFlags) files(store string) (dir, key, seen string) {
+	dir = filepath.Join(store, ".ledger") // no module path can have that name
+	return dir, cmp.Or(*f.key, store+".ledger.key"), cmp.Or(*f.seen, store+".ledger.head")
 }
 
 // readKey reads a private key from the environment variable of a name, if there is

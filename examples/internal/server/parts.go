@@ -73,7 +73,7 @@ func Open(flags *Flags, log *slog.Logger) (*Parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	fills, err := fill.Open(filepath.Join(dir, ".fills"), &fill.Options{Logger: log}) // no module path can have that name
+	fills, err := fill.Open(filepath.Join(dir, ".fills"), &fill.Options{Workers: flags.follow.workers(), Logger: log}) // no module path can have that name
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +117,9 @@ func (p *Parts) openSources() (err error) {
 	if p.Flags.Offline {
 		p.Fills, p.Options.Fills, p.Options.Offline = nil, nil, true // what is pending stays so
 		return nil
+	}
+	if p.Flags.follow.url != "" {
+		return nil // all comes from the primary, and its ledger verifies it
 	}
 	if p.Options.Fetcher, err = p.versionControl(); err != nil {
 		return err
