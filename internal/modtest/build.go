@@ -75,12 +75,37 @@ const toolLimit = 9 * time.Minute
 
 // Tool returns a program that tests talk to and that is not of this project: the
 // package as the module in the folder dir pins it, given from this module's root. The
-// go command keeps what it has built, so that the next time it is there at once.
+// go command keeps what it has built; a test process asks it once, which takes it a second.
 func Tool(t testing.TB, dir, pkg string) string {
 	t.Helper()
-	root, err := moduleRoot()
+	name := dir + " " + pkg
+	tools.Lock()
+	find, ok := tools.found[name]
+	if !ok {
+		find = sync.OnceValues(func() (string, error) { return goTool(dir, pkg) })
+		if tools.found == nil {
+			tools.found = make(map[string]func() (string, error))
+		}
+		tools.found[name] = find
+	}
+	tools.Unlock()
+	bin, err := find()
 	if err != nil {
 		t.Fatal(err)
+	}
+	return bin
+}
+
+// tools are the programs that [Tool] has found, by folder and package.
+var tools struct {
+	sync.Mutex
+	found map[string]func() (string, error)
+}
+
+func goTool(dir, pkg string) (string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), toolLimit)
 	defer cancel()
@@ -90,9 +115,9 @@ func Tool(t testing.TB, dir, pkg string) string {
 	cmd.Stderr = &stderr
 	bin, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go tool %s: %v\n%s", pkg, err, &stderr)
+		return "", fmt.Errorf("go tool %s: %w\n%s", pkg, err, &stderr)
 	}
-	return strings.TrimSpace(string(bin))
+	return strings.TrimSpace(string(bin)), nil
 }
 
 // RootDir returns this module's root folder, so that a test finds files of the repository

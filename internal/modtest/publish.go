@@ -33,10 +33,13 @@ var gitConfig = sync.OnceValues(func() (string, error) {
 	return string(config), err
 })
 
+// place says where the two repositories are.
+func (r *Repo) place(root string) {
+	r.work, r.bare, r.home = filepath.Join(root, "work"), filepath.Join(root, "bare.git"), filepath.Join(root, "home")
+}
+
 // create makes the two empty repositories.
 func (r *Repo) create() error {
-	root := r.t.TempDir()
-	r.work, r.bare, r.home = filepath.Join(root, "work"), filepath.Join(root, "bare.git"), filepath.Join(root, "home")
 	r.head = "main"
 	config, err := gitConfig()
 	if err != nil {

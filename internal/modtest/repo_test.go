@@ -83,3 +83,24 @@ func TestBuildsTheGraph(t *testing.T) {
 	require.NoError(t, err, errors)
 	assert.Equal(t, "app: lib on base three, old on base three\n", out)
 }
+
+// Repositories of one script are made once, and what a test does with its own reaches no
+// other.
+func TestRepositoriesOfOneScriptAreApart(t *testing.T) {
+	script := tiny + "-- one/run.sh --\nexit\n"
+	a, b := modtest.NewRepo(t, script), modtest.NewRepo(t, script)
+	first := a.Hash("v1.0.0")
+	a.Run("write a.go \"package tiny\\n\"\ncommit 2020-01-02T00:00:00Z On\ntag v1.0.0\ntag v1.1.0\nimport corp.test/a\noffer corp.test/a@v1.1.0\ngit gc -q --prune=now\n")
+	require.NotEqual(t, first, a.Hash("v1.0.0"))
+	for _, r := range []*modtest.Repo{b, modtest.NewRepo(t, script)} {
+		assert.Equal(t, first, r.Hash("v1.0.0"))
+		assert.Equal(t, first, r.Hash("main"))
+		assert.Empty(t, r.Offers)
+		r.Run("chmod +x run.sh\nwrite a.go \"package tiny\\n\"\ncommit 2020-01-02T00:00:00Z On\n")
+		out, err := exec.Command("git", "-C", r.Dir(), "log", "--format=%s", "--name-only", "main").CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		assert.Equal(t, "On\n\na.go\nrun.sh\nBegin\n\ngo.mod\nrun.sh\n", string(out))
+	}
+	out, err := exec.Command("git", "-C", b.Dir(), "fsck", "--full", "--strict").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}

@@ -74,22 +74,35 @@ func NewRepo(t testing.TB, script string) *Repo {
 
 func newRepo(t testing.TB, name, text string) *Repo {
 	t.Helper()
-	r := &Repo{t: t, name: name, text: text, date: time.Unix(0, 0).UTC()}
-	s, err := parseScript(name, text)
+	r, err := madeRepo(name, text)
+	if err == nil {
+		r, err = r.copyTo(t, t.TempDir())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	return r
+}
+
+// makeRepo makes the repository of a script below root.
+func makeRepo(root, name, text string) (*Repo, error) {
+	r := &Repo{name: name, text: text, date: time.Unix(0, 0).UTC()}
+	s, err := parseScript(name, text)
+	if err != nil {
+		return nil, err
+	}
 	r.Purpose = s.purpose
+	r.place(root)
 	if err := r.create(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if err := r.run(s); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if r.Path == "" {
-		t.Fatalf("%s: the script has no repo command", name)
+		return nil, fmt.Errorf("%s: the script has no repo command", name)
 	}
-	return r
+	return r, nil
 }
 
 // Run changes the repository by more commands: a new commit, a moved tag.
