@@ -30,6 +30,8 @@ type Handler struct {
 	private *pattern.Private // of opts.Private
 	id      string           // this server's name in Via headers
 
+	published *published // of opts.Published
+
 	metaFetches *flight.Group[flightKey, *metaFetch]
 	zipFetches  *flight.Group[flightKey, *zipFetch]
 	recent      *cache.Cache[module.Version, struct{}] // .info and .mod came from the upstream within a FetchTimeout
@@ -71,11 +73,16 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("athens: Private: %w", err)
 	}
+	published, err := newPublished(o.Published)
+	if err != nil {
+		return nil, fmt.Errorf("athens: Published: %w", err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &Handler{
 		storage:     storage,
 		opts:        o,
 		private:     private,
+		published:   published,
 		id:          "athens-" + strings.ToLower(rand.Text()),
 		metaFetches: flight.NewGroup[flightKey, *metaFetch](ctx),
 		zipFetches:  flight.NewGroup[flightKey, *zipFetch](ctx),

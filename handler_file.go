@@ -75,6 +75,11 @@ func (x *exchange) serveFile() error {
 
 // serveHeld answers with a file from the store, and reports whether it is held.
 func (x *exchange) serveHeld(m module.Version, f File, cacheControl string) (bool, error) {
+	if f != ZipFile {
+		if complete, err := x.h.complete(x.r.Context(), m); !complete || err != nil {
+			return false, err
+		}
+	}
 	obj, err := x.h.storage.Open(x.r.Context(), m, f)
 	if err != nil {
 		if errors.Is(err, syscall.EIO) {

@@ -72,7 +72,7 @@ func (x *exchange) held() ([]string, error) {
 	if err != nil {
 		return nil, &storeError{err}
 	}
-	return versions, nil
+	return x.h.completeOnly(x.r.Context(), x.req.Module.Path, versions)
 }
 
 // blocked returns why a version of the module may not be served: the policy forbids it,

@@ -71,6 +71,12 @@ type Options struct {
 	// ".git" and ".v2". If it is empty, GOPRIVATE and GONOPROXY of the environment, or
 	// of "go env -w", are used; "none" means no path.
 	Private string
+	// Published has GOPRIVATE's syntax: the module paths whose versions are stored by
+	// [Handler.Publish] alone. No source is asked for them, whatever Route says: lists,
+	// @latest and queries are answered from the store, and what it does not hold is not
+	// found. A path is matched in every spelling, as by Private, which may match it too. If
+	// it is empty, nothing is published here.
+	Published string
 	// Route says whether a version is public, private or blocked. For a question
 	// about a whole module, m.Version is empty. For a query, Route is called with
 	// the version that the query resolved to, and with the query's text as if it

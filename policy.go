@@ -73,13 +73,24 @@ func (h *Handler) seenList(ctx context.Context, path string, versions []string) 
 
 // commitZip stores a staged zip that was checked, if the ledger has no other one and
 // Options.Admit lets it in, and records it.
-func (h *Handler) commitZip(ctx context.Context, stage Stage, size int64, m module.Version, h1 string) (err error) {
+func (h *Handler) commitZip(ctx context.Context, stage Stage, size int64, m module.Version, h1 string) error {
+	if err := h.mayCommit(ctx, stage, size, m, h1); err != nil {
+		return err
+	}
+	return h.commit(ctx, stage, size, m, h1)
+}
+
+// mayCommit returns why a staged zip is not to be stored: the ledger has another one, or
+// Options.Admit refuses it.
+func (h *Handler) mayCommit(ctx context.Context, stage Stage, size int64, m module.Version, h1 string) error {
 	if err := h.book.agrees(ctx, m, ZipFile, h1); err != nil {
 		return err
 	}
-	if err := h.admit(ctx, stage, size, m); err != nil {
-		return err
-	}
+	return h.admit(ctx, stage, size, m)
+}
+
+// commit stores a staged zip and records it.
+func (h *Handler) commit(ctx context.Context, stage Stage, size int64, m module.Version, h1 string) (err error) {
 	op := h.opts.begin(ctx, OpCommit, SourceStore, m)
 	defer func() { op.end(err) }()
 	op.event.Bytes = size

@@ -128,6 +128,8 @@ func (s source) pin(ctx context.Context, m module.Version) (source, error) {
 func (h *Handler) sourceOf(ctx context.Context, m module.Version, route Route) (source, error) {
 	parent := RequestInfoFrom(ctx).TraceParent
 	switch {
+	case h.published.has(m.Path):
+		return source{}, &MissingError{Path: m.Path, Query: m.Version, Err: errUnpublished}
 	case h.opts.Offline:
 		return source{}, &MissingError{Path: m.Path, Query: m.Version, Err: errOffline}
 	case len(route.From) > 0 && !route.Private:

@@ -80,6 +80,47 @@ func GoMod(r io.ReaderAt, size int64, m module.Version, mod []byte, limit int64)
 	return checkGoMod(files[goMod(m)], m.Path, mod)
 }
 
+// Upload checks the zip of m that somebody publishes, as [ZipAlone] does, and that its
+// go.mod names m's path. It returns that go.mod and the zip's h1 hash.
+func Upload(r io.ReaderAt, size int64, m module.Version, limit int64) (mod []byte, h1 string, err error) {
+	z, files, err := open(r, size, m, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	f := files[goMod(m)]
+	if f == nil {
+		return nil, "", fmt.Errorf("zip has no %s", goMod(m))
+	}
+	if mod, err = read(f); err != nil {
+		return nil, "", err
+	}
+	parsed, err := modfile.ParseLax("go.mod", mod, nil)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case parsed.Module == nil || parsed.Module.Mod.Path == "":
+		return nil, "", errors.New("go.mod in the zip has no module line")
+	case parsed.Module.Mod.Path != m.Path:
+		return nil, "", fmt.Errorf("go.mod in the zip is of the module %.120q", parsed.Module.Mod.Path)
+	}
+	h1, err = hash(z)
+	return mod, h1, err
+}
+
+// read returns the content of a go.mod.
+func read(f *zip.File) ([]byte, error) {
+	r, err := f.Open()
+	if err != nil {
+		return nil, fmt.Errorf("go.mod in the zip: %w", err)
+	}
+	defer r.Close()
+	mod, err := io.ReadAll(io.LimitReader(r, modzip.MaxGoMod+1))
+	if err != nil {
+		return nil, fmt.Errorf("go.mod in the zip: %w", err)
+	}
+	return mod, nil
+}
+
 // goMod is the name that the go.mod of m has in its zip.
 func goMod(m module.Version) string { return m.Path + "@" + m.Version + "/go.mod" }
 
@@ -221,13 +262,9 @@ func checkGoMod(f *zip.File, modPath string, mod []byte) error {
 	if f == nil {
 		got = []byte("module " + modfile.AutoQuote(modPath) + "\n")
 	} else {
-		r, err := f.Open()
-		if err != nil {
-			return fmt.Errorf("go.mod in the zip: %w", err)
-		}
-		defer r.Close()
-		if got, err = io.ReadAll(io.LimitReader(r, modzip.MaxGoMod+1)); err != nil {
-			return fmt.Errorf("go.mod in the zip: %w", err)
+		var err error
+		if got, err = read(f); err != nil {
+			return err
 		}
 	}
 	if !bytes.Equal(plain(got), plain(mod)) {
