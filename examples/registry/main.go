@@ -17,6 +17,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := server.NewFlags("registry", "127.0.0.1:3001")
 	ledger := flags.LedgerFlags()
 	flags.FollowFlags()
+	flags.PublishFlag()
 	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err
 	}

@@ -47,6 +47,8 @@ type Flags struct {
 	web     string // which pages are shown
 	clients clientFlags
 
+	published string // patterns of modules that are uploaded
+
 	prefix     string      // a path below which everything is served
 	socketMode fs.FileMode // of -addr unix:PATH
 

@@ -42,7 +42,7 @@ func (p *Parts) lines() []web.Rule {
 
 // useSite opens the pages that show what is held and done.
 func (p *Parts) useSite() error {
-	opts := &web.Options{Name: "Athens " + p.Flags.Name, Private: cmp.Or(p.pastePatterns(), "none"), CurrentPrivate: p.pastePatterns, SumDB: p.ownSumDB(), Logger: p.Log}
+	opts := &web.Options{Name: "Athens " + p.Flags.Name, Private: cmp.Or(p.pastePatterns(), "none"), CurrentPrivate: p.pasteUnverified, SumDB: p.ownSumDB(), Logger: p.Log}
 	opts.Stats = p.stats
 	if _, onDisk := p.Store.(*storage.Store); !onDisk {
 		opts.MaxMeasured = -1 // each look at a bucket costs a request
@@ -70,5 +70,5 @@ func (p *Parts) Page() http.Handler {
 	if p.site != nil && p.Flags.web != "off" {
 		return p.site
 	}
-	return serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, CurrentPrivate: p.pastePatterns, SumDB: p.ownSumDB()})
+	return serve.NewPage(&serve.PageOptions{Name: "an Athens " + p.Flags.Name, CurrentPrivate: p.pasteUnverified, SumDB: p.ownSumDB()})
 }

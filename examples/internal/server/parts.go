@@ -111,6 +111,9 @@ func (p *Parts) openSources() (err error) {
 	if err = p.useTokens(); err != nil {
 		return err
 	}
+	if err = p.usePublished(); err != nil {
+		return err
+	}
 	if err = p.useLimits(); err != nil {
 		return err
 	}

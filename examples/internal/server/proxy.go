@@ -71,9 +71,9 @@ func (p *Parts) PasteAt(addr net.Addr) string {
 	}
 	url := scheme + "://" + serve.LocalHost(addr) + p.Flags.Prefix()
 	if key := p.ownSumDB(); key != "" {
-		return serve.PasteVerifiedLine(url, key, p.pastePatterns())
+		return serve.PasteVerifiedLine(url, key, p.pasteUnverified())
 	}
-	return serve.PasteLine(url, p.pastePatterns())
+	return serve.PasteLine(url, p.pasteUnverified())
 }
 
 // pastePatterns are those of modules that clients may hold for private: what is private

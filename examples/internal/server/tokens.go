@@ -46,7 +46,10 @@ func (p *Parts) Guarded() bool { return p.tokens != nil }
 // front is what clients reach when an example has no mux of its own. With tokens or secrets of
 // push events, it has the requests of operators and CI jobs.
 func (p *Parts) front(handler *athens.Handler, page http.Handler) (http.Handler, error) {
-	root := p.Guard(serve.Front(handler, p.Health, page))
+	root, err := p.uploads(handler, p.Guard(serve.Front(handler, p.Health, page)))
+	if err != nil {
+		return nil, err
+	}
 	if p.tokens == nil && p.Flags.Hooks == "" {
 		return root, nil
 	}
