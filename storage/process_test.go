@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -133,6 +134,30 @@ var children = map[string]func(ctx context.Context, args []string) error{
 			}
 			if s != nil {
 				err = nil
+			}
+		}
+		return nil
+	},
+	// take CHANGE DIR PATH TRIES: takes v1.0.0 of PATH back, and says how that went.
+	"take": func(ctx context.Context, args []string) error {
+		i := slices.IndexFunc(changes, func(c change) bool { return c.name == args[0] })
+		tries, err := strconv.Atoi(args[3])
+		if i < 0 || err != nil {
+			return fmt.Errorf("no such change: %v", args)
+		}
+		a := storagetest.NewSample(args[2], "v1.0.0", "a")
+		for ; tries > 0; tries-- {
+			s, err := storage.NewDisk(args[1], nil)
+			if err == nil {
+				err = changes[i].do(ctx, s, a)
+			}
+			if err == nil {
+				fmt.Println("done")
+				return nil
+			}
+			fmt.Println("failed:", err)
+			if errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("a fault looks like a version that is not held: %w", err)
 			}
 		}
 		return nil

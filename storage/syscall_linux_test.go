@@ -47,7 +47,7 @@ func (f fault) tries() int {
 	return 1
 }
 
-// A straced run is a process that stores v1.1.0 of a module, and its calls.
+// A straced run is a process that works on a store, and its calls.
 type straced struct {
 	out   string
 	state *os.ProcessState
@@ -61,6 +61,12 @@ type straced struct {
 // run lets a process store under strace, with a fault at one call or none.
 func run(t *testing.T, dir, path string, f fault) straced {
 	t.Helper()
+	return runTask(t, dir, fmt.Sprintf("one %s %s %d", dir, path, f.tries()), f)
+}
+
+// runTask lets a process do a task with the store in a folder.
+func runTask(t *testing.T, dir, task string, f fault) straced {
+	t.Helper()
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	out := filepath.Join(t.TempDir(), "trace")
@@ -72,7 +78,7 @@ func run(t *testing.T, dir, path string, f fault) straced {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "strace", append(args, exe)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // strace ends with its child
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=one %s %s %d", childEnv, dir, path, f.tries()), "GOMAXPROCS=1", "GOGC=off")
+	cmd.Env = append(os.Environ(), childEnv+"="+task, "GOMAXPROCS=1", "GOGC=off")
 	output, _ := cmd.CombinedOutput() // the status is looked at
 	require.NoError(t, ctx.Err(), "no end of %v\n%s", f, output)
 	r := straced{out: string(output), state: cmd.ProcessState}
@@ -159,15 +165,18 @@ func TestEverySystemCall(t *testing.T) {
 			require.Equal(t, "stored\n", reference.out)
 			sc.check(t, dir, path)
 		}
-		for _, f := range reference.calls {
-			for _, what := range []string{"signal=SIGKILL", "error=EIO", "error=ENOSPC"} {
-				f := fault{f.call, f.nth, what}
-				if f.what == "signal=SIGKILL" || canFail.MatchString(f.call) {
-					all = append(all, func(t *testing.T) { sc.try(t, f) })
-				}
+		for _, call := range reference.calls {
+			for _, f := range kinds(call) {
+				all = append(all, func(t *testing.T) { sc.try(t, f) })
 			}
 		}
 	}
+	trySome(t, all, sampledFaults)
+}
+
+// trySome tries a sample of faults, all of them with ATHENS_SOAK.
+func trySome(t *testing.T, all []func(t *testing.T), sampled int) {
+	t.Helper()
 	tries := all
 	if os.Getenv("ATHENS_SOAK") == "" {
 		seed, err := strconv.ParseUint(os.Getenv("ATHENS_SEED"), 10, 64)
@@ -175,7 +184,7 @@ func TestEverySystemCall(t *testing.T) {
 			seed = uint64(time.Now().UnixNano())
 		}
 		tries = nil
-		step := max(1, len(all)/sampledFaults)
+		step := max(1, len(all)/sampled)
 		for i := int(rand.New(rand.NewPCG(seed, 0)).Uint64() % uint64(step)); i < len(all); i += step {
 			tries = append(tries, all[i])
 		}
@@ -185,6 +194,16 @@ func TestEverySystemCall(t *testing.T) {
 		try(t)
 	}
 	t.Logf("%d of %d faults tried", len(tries), len(all))
+}
+
+// kinds are the faults that a call can meet.
+func kinds(call fault) (all []fault) {
+	for _, what := range []string{"signal=SIGKILL", "error=EIO", "error=ENOSPC"} {
+		if what == "signal=SIGKILL" || canFail.MatchString(call.call) {
+			all = append(all, fault{call.call, call.nth, what})
+		}
+	}
+	return all
 }
 
 // try makes one process meet a fault. The calls of a process are the same each

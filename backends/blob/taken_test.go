@@ -273,3 +273,45 @@ func removersRace(t *testing.T, round int) {
 		require.NoError(t, of.Whole(t.Context(), next))
 	}
 }
+
+// The marks of all modules, what modules take, and what Verify says of versions.
+func TestListAndVerify(t *testing.T) {
+	service := newFakeService()
+	s, _ := service.storeWith(t, nil)
+	good, bad, gone, hidden := sample("v1.0.0"), sample("v1.1.0"), sample("v1.2.0"), storagetest.NewSample("example.com/M", "v0.1.0", "")
+	for _, each := range []storagetest.Sample{good, bad, gone, hidden} {
+		require.NoError(t, each.Store(t.Context(), s))
+	}
+	require.NoError(t, s.Remove(t.Context(), gone.Module, mistake))
+	require.NoError(t, s.Hide(t.Context(), hidden.Module, mistake))
+	require.NoError(t, s.Hide(t.Context(), good.Module, mistake))
+	require.NoError(t, s.Restore(t.Context(), good.Module))
+	var marks []athens.BlockedError
+	for mark, err := range s.AllMarks(t.Context()) {
+		require.NoError(t, err)
+		marks = append(marks, mark)
+	}
+	assert.Equal(t, []athens.BlockedError{
+		{Path: "example.com/M", Version: "v0.1.0", Reason: mistake},
+		{Path: "example.com/m", Version: "v1.2.0", Reason: mistake, Removed: true},
+	}, marks)
+
+	one, err := s.ModuleBytes(t.Context(), "example.com/m")
+	require.NoError(t, err)
+	assert.Greater(t, one, int64(len(good.Zip)+len(bad.Zip)))
+	none, err := s.ModuleBytes(t.Context(), "example.com/none")
+	require.NoError(t, err)
+	assert.Zero(t, none)
+
+	require.NoError(t, s.Verify(t.Context(), good.Module))
+	require.True(t, removed(s.Verify(t.Context(), gone.Module)))
+	require.ErrorIs(t, s.Verify(t.Context(), sample("v1.9.0").Module), fs.ErrNotExist)
+	service.change(func(objects map[string][]byte) {
+		objects["zip/example.com/m/@v/v1.1.0.zip"] = storagetest.NewSample("example.com/m", "v1.1.0", "other").Zip
+	})
+	_, invalid := errors.AsType[*athens.InvalidError](s.Verify(t.Context(), bad.Module))
+	assert.True(t, invalid)
+	service.change(func(objects map[string][]byte) { objects["mod/example.com/m/@v/v1.0.0"] = []byte("{") })
+	_, invalid = errors.AsType[*athens.InvalidError](s.Verify(t.Context(), good.Module))
+	assert.True(t, invalid)
+}

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,6 +18,7 @@ import (
 
 	"github.com/athens-go/athens/backends/nats/embedded"
 	"github.com/athens-go/athens/internal/modtest"
+	"github.com/athens-go/athens/serve/auth"
 )
 
 // world is a registry, version control, a bucket and a queue, on which proxies
@@ -48,9 +54,9 @@ func newWorld(t *testing.T) *world {
 }
 
 // proxy starts a proxy that shares bucket and queue with the others.
-func (w *world) proxy() *modtest.Process {
-	args := []string{"-addr", "127.0.0.1:0", "-dir", w.t.TempDir(), "-bucket", w.s3.URL("modules"), "-nats", w.queue,
-		"-upstream", w.upstream, "-private", "corp.test", "-fill-after", "0"}
+func (w *world) proxy(more ...string) *modtest.Process {
+	args := append([]string{"-addr", "127.0.0.1:0", "-dir", w.t.TempDir(), "-bucket", w.s3.URL("modules"), "-nats", w.queue,
+		"-upstream", w.upstream, "-private", "corp.test", "-fill-after", "0"}, more...)
 	return modtest.Start(w.t, w.bin, args, append(modtest.NewGo(w.t, w.net).Env(), modtest.S3Env()...))
 }
 
@@ -121,4 +127,41 @@ func TestFlows(t *testing.T) {
 	assert.Equal(t, want, sum)
 	assert.Zero(t, registry)
 	assert.Zero(t, vcs)
+
+	w.takeBack(want)
+}
+
+// takeBack has an operator remove a version that the bucket holds at one proxy, and look at
+// the bucket and restore the version by the tool.
+func (w *world) takeBack(sum string) {
+	t := w.t
+	secret, line, err := auth.NewToken("ops", "corp.test", auth.Admin)
+	require.NoError(t, err)
+	tokens := filepath.Join(t.TempDir(), "tokens")
+	require.NoError(t, os.WriteFile(tokens, []byte(line+"\n"), 0o600))
+	url := w.proxy("-tokens", tokens).URL
+	tool := func(args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), w.bin, append([]string{"store"}, args...)...)
+		cmd.Env = append(append(os.Environ(), modtest.S3Env()...), "ATHENS_TOKEN="+secret)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+		return string(out)
+	}
+	const plans = "corp.test/secret/plans@v1.0.0"
+	bucket := w.s3.URL("modules")
+	assert.Equal(t, "removed: "+plans+"\n", tool("rm", "-server", url, "-reason", "leaks a key", plans))
+	other := w.proxy()
+	resp, err := http.Get(other.URL + "/corp.test/secret/plans/@v/v1.0.0.info")
+	require.NoError(t, err)
+	said, err := io.ReadAll(resp.Body)
+	require.NoError(t, errors.Join(err, resp.Body.Close()))
+	assert.Equal(t, http.StatusGone, resp.StatusCode)
+	assert.Contains(t, string(said), "leaks a key")
+	assert.Equal(t, "git.test/simple@v1.0.0\n"+plans+"  removed: leaks a key\n", tool("ls", "-dir", bucket))
+	assert.Regexp(t, `^ +\d+  git.test/simple\n +\d+  total\n$`, tool("du", "-dir", bucket))
+	assert.Equal(t, "1 versions, 0 damaged\n", tool("verify", "-dir", bucket))
+	assert.Equal(t, "restored: "+plans+"\n", tool("restore", "-dir", bucket, plans))
+	again, _, _ := w.download(w.proxy(), plans)
+	assert.Equal(t, sum, again)
 }

@@ -52,11 +52,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	users.off = parts.Guarded() // clients of modules have tokens, and a request has one login
 
+	modules, err := parts.Front(handler, nil)
+	if err != nil {
+		return err
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "This is our company's gateway; Go modules are under /go/.")
 	})
-	mux.Handle("/go/", http.StripPrefix("/go", parts.Guard(serve.Front(handler, nil, parts.Page()))))
+	mux.Handle("/go/", http.StripPrefix("/go", modules))
 	root := serve.Front(logged(parts.Log, users.required(mux)), parts.Health, nil) // probes need no login
 	return parts.Serve(ctx, handler, root, stdout, func(addr net.Addr) string {
 		if addr.Network() == "unix" {

@@ -141,6 +141,50 @@ func TestTokens(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, resp.StatusCode)
 }
 
+// TestOperate has an operator take a version back below /go/, with a token that may.
+func TestOperate(t *testing.T) {
+	t.Parallel()
+	v := sample(t)
+	up := modtest.NewGoProxy(t, v)
+	reader, line, err := auth.NewToken("ci", "*", auth.Read)
+	require.NoError(t, err)
+	admin, more, err := auth.NewToken("ops", "up.test", auth.Admin)
+	require.NoError(t, err)
+	tokens := filepath.Join(t.TempDir(), "tokens")
+	require.NoError(t, os.WriteFile(tokens, []byte(line+"\n"+more+"\n"), 0o600))
+	p, _ := start(t, nil, "-plain", "-upstream", up.URL, "-tokens", tokens)
+	do := func(method, path, token, body string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, p.URL+path, strings.NewReader(body))
+		require.NoError(t, err)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		b, err := io.ReadAll(resp.Body)
+		require.NoError(t, errors.Join(err, resp.Body.Close()))
+		return resp.StatusCode, string(b)
+	}
+	const order = `{"module":"up.test/m","version":"v1.0.0","reason":"leaks a key"}`
+	for token, want := range map[string]int{"": http.StatusUnauthorized, "ops.wrong": http.StatusUnauthorized, reader: http.StatusForbidden} {
+		status, body := do(http.MethodPost, "/remove", token, order)
+		assert.Equal(t, want, status, body)
+	}
+	status, body := do(http.MethodPost, "/remove", admin, order)
+	assert.Equal(t, http.StatusOK, status, body)
+	status, body = do(http.MethodGet, "/up.test/m/@v/v1.0.0.mod", reader, "")
+	assert.Equal(t, http.StatusGone, status)
+	assert.Contains(t, body, "leaks a key")
+	status, body = do(http.MethodPost, "/restore", admin, `{"module":"up.test/m","version":"v1.0.0"}`)
+	assert.Equal(t, http.StatusOK, status, body)
+	status, body = do(http.MethodPost, "/refresh", admin, `{"module":"up.test/m"}`)
+	assert.Equal(t, http.StatusOK, status, body)
+	assert.Contains(t, body, "v1.0.0")
+	status, _ = do(http.MethodGet, "/up.test/m/@v/v1.0.0.mod", reader, "")
+	assert.Equal(t, http.StatusOK, status)
+	assert.Contains(t, p.Log(), "user=ops")
+}
+
 // TestGoCommand pastes the line that the gateway prints into a shell. The
 // upstream has plain http, so that a client of https can't be sent there.
 func TestGoCommand(t *testing.T) {

@@ -2,26 +2,42 @@ package main
 
 import (
 	"context"
-	"flag"
-	"io"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+
+	"github.com/athens-go/athens/examples/internal/storetool"
+	"github.com/athens-go/athens/storage"
 )
 
-// command is one thing that the tool does. Its error is shown after its name.
-type command struct {
-	run   func(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.Writer) error
-	usage string // of its arguments
+// commands are what the tool can do.
+func commands() map[string]storetool.Command {
+	all := map[string]storetool.Command{
+		"verify": {Run: verify},
+		"rules":  {Run: explainRules, Usage: "FILE MODULE[@VERSION]"},
+		"token":  {Run: makeToken},
+	}
+	folders := storetool.Tool{Place: "`folder`", Open: func(_ context.Context, dir string) (storetool.Store, func() error, error) {
+		store, err := openStore(dir)
+		return store, func() error { return nil }, err
+	}}
+	maps.Copy(all, folders.Commands())
+	return all
 }
 
-// commands are what the tool can do.
-func commands() map[string]command {
-	return map[string]command{
-		"ls":      {list, "[MODULE …]"},
-		"du":      {diskUsage, ""},
-		"rm":      {takeBack("rm"), "MODULE@VERSION …"},
-		"hide":    {takeBack("hide"), "MODULE@VERSION …"},
-		"restore": {takeBack("restore"), "MODULE@VERSION …"},
-		"verify":  {verify, ""},
-		"rules":   {explainRules, "FILE MODULE[@VERSION]"},
-		"token":   {makeToken, ""},
+// openStore opens a store that is there.
+func openStore(dir string) (*storage.Store, error) {
+	switch info, err := os.Stat(dir); {
+	case dir == "":
+		return nil, errors.New("-dir is missing")
+	case strings.Contains(dir, "://"):
+		return nil, fmt.Errorf("%s is no folder; for a bucket, run in examples/cluster: go run ./replica store COMMAND -dir %s", dir, dir)
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
+		return nil, fmt.Errorf("%s is not a folder", dir)
 	}
+	return storage.NewDisk(dir, nil)
 }

@@ -11,7 +11,8 @@
 //	store token -file FILE -name NAME     adds a token to a server's -tokens file
 //
 // rm, hide and restore work beside servers that run. With -server URL in place of -dir they
-// ask a server on another machine. The tool exits with 0 if all is well, or
+// ask a server on another machine. For a store in a bucket, examples/cluster/replica has ls,
+// du, rm, hide, restore and verify: replica store ls -dir s3://BUCKET. The tool exits with 0 if all is well, or
 // well again, with 1 if verify found damage, and with 2 if something failed or the flags are wrong.
 package main
 
@@ -21,12 +22,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/signal"
-	"slices"
-	"strings"
 	"syscall"
+
+	"github.com/athens-go/athens/examples/internal/storetool"
 )
 
 func main() {
@@ -44,24 +44,5 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	all := commands()
-	names := strings.Join(slices.Sorted(maps.Keys(all)), ", ")
-	if len(args) == 0 {
-		return fmt.Errorf("what to do is missing: %s", names)
-	}
-	c, ok := all[args[0]]
-	if !ok {
-		return fmt.Errorf("%q is nothing that can be done; these can: %s", args[0], names)
-	}
-	flags := flag.NewFlagSet("store "+args[0], flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {
-		fmt.Fprintf(stderr, "usage: store %s [flags] %s\n", args[0], c.usage)
-		flags.PrintDefaults()
-	}
-	err := c.run(ctx, flags, args[1:], stdout)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		err = fmt.Errorf("%s: %w", args[0], err)
-	}
-	return err
+	return storetool.Run(ctx, "store", commands(), args, stdout, stderr)
 }

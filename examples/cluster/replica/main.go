@@ -1,6 +1,7 @@
 // Command replica is examples/proxy for more than one machine. It keeps versions in a bucket and
 // fills on a JetStream server, which any number of replicas share behind one address. With
-// -ledger they also share a log of what they serve, in the bucket.
+// -ledger they also share a log of what they serve, in the bucket. "replica store" lists the
+// bucket's versions, verifies them and takes them back, as examples/store does in a folder.
 package main
 
 import (
@@ -8,22 +9,19 @@ import (
 	"errors"
 	"io"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	_ "gocloud.dev/blob/azureblob"
-	_ "gocloud.dev/blob/gcsblob"
-	_ "gocloud.dev/blob/s3blob"
-
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/backends/blob"
-	queue "github.com/athens-go/athens/backends/nats"
 	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
+	"github.com/athens-go/athens/examples/internal/storetool"
 )
 
 func main() { command.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == "store" {
+		return storetool.Run(ctx, "replica store", commands(), args[1:], stdout, stderr)
+	}
 	flags := server.NewFlags("replica", "127.0.0.1:3000")
 	bucket := flags.String("bucket", "", "keep modules in the bucket at this `URL`: s3://, gs:// or azblob://; required")
 	stream := flags.String("nats", "", "share fills through the JetStream server at this `URL`; required")
@@ -41,26 +39,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	log, flush := flags.NewLogger(stderr)
 	defer flush()
 
-	store, err := blob.OpenURL(ctx, *bucket, nil)
+	shared, err := openShared(ctx, bucket, stream, copies, log)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	conn, err := nats.Connect(*stream, nats.Name("athens"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true))
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
-	fills, err := queue.New(ctx, js, &queue.Options{Replicas: *copies, Logger: log})
-	if err != nil {
-		return err
-	}
-
-	parts, err := server.OpenOn(store, fills, flags, log)
+	defer shared.close()
+	store := shared.store
+	parts, err := server.OpenOn(store, shared.fills, flags, log)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Ha
 	defer p.close()
 	if root == nil {
 		var err error
-		if root, err = p.front(handler, p.Page()); err != nil {
+		if root, err = p.Front(handler, p.Health); err != nil {
 			return err
 		}
 	}

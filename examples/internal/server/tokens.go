@@ -43,10 +43,10 @@ func (p *Parts) Guard(next http.Handler) http.Handler {
 // Guarded reports whether clients need a token.
 func (p *Parts) Guarded() bool { return p.tokens != nil }
 
-// front is what clients reach when an example has no mux of its own. With tokens or secrets of
-// push events, it has the requests of operators and CI jobs.
-func (p *Parts) front(handler *athens.Handler, page http.Handler) (http.Handler, error) {
-	root, err := p.uploads(handler, p.Guard(serve.Front(handler, p.Health, page)))
+// Front is what clients reach, with the probes unless health is nil. With tokens or secrets
+// of push events, it has the requests of operators and CI jobs.
+func (p *Parts) Front(handler *athens.Handler, health *serve.Health) (http.Handler, error) {
+	root, err := p.uploads(handler, p.Guard(serve.Front(handler, health, p.Page())))
 	if err != nil {
 		return nil, err
 	}
