@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/netrc"
 )
 
@@ -121,6 +122,9 @@ func getWith(ctx context.Context, client *http.Client, u *url.URL, l credential)
 		return nil, err
 	}
 	logins(l.header).SetAuth(req)
+	if via := athens.RequestInfoFrom(ctx).Via; via != "" {
+		req.Header.Set("Via", via) // this server may be asked by itself, see serve/goimport
+	}
 	return client.Do(req)
 }
 

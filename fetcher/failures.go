@@ -39,13 +39,14 @@ func (f *Fetcher) cacheFailure(key string, err error) {
 	}
 }
 
-// keepNoCache returns ctx for shared work, with the wish of the caller for a fresh answer.
+// keepNoCache returns ctx for shared work, with the wish of the caller for a fresh answer,
+// and the servers that its question came through.
 func keepNoCache(ctx, caller context.Context) context.Context {
-	if !athens.RequestInfoFrom(caller).NoCache {
+	asked, info := athens.RequestInfoFrom(caller), athens.RequestInfoFrom(ctx)
+	if !asked.NoCache && asked.Via == info.Via {
 		return ctx
 	}
-	info := athens.RequestInfoFrom(ctx)
-	info.NoCache = true
+	info.NoCache, info.Via = info.NoCache || asked.NoCache, asked.Via
 	return info.Context(ctx)
 }
 
