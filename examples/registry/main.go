@@ -18,6 +18,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	ledger := flags.LedgerFlags()
 	flags.FollowFlags()
 	flags.PublishFlag()
+	flags.ServeFlags()
 	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err
 	}

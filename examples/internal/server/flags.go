@@ -47,7 +47,8 @@ type Flags struct {
 	web     string // which pages are shown
 	clients clientFlags
 
-	published string // patterns of modules that are uploaded
+	published       string // patterns of modules that are uploaded
+	serve, serveURL string // patterns of modules that go-import pages say are here, and where that is
 
 	prefix     string      // a path below which everything is served
 	socketMode fs.FileMode // of -addr unix:PATH

@@ -46,7 +46,10 @@ func (p *Parts) Guarded() bool { return p.tokens != nil }
 // Front is what clients reach, with the probes unless health is nil. With tokens or secrets
 // of push events, it has the requests of operators and CI jobs.
 func (p *Parts) Front(handler *athens.Handler, health *serve.Health) (http.Handler, error) {
-	root, err := p.uploads(handler, p.Guard(serve.Front(handler, health, p.Page())))
+	root, err := p.goImports(p.Guard(serve.Front(handler, health, p.Page())))
+	if err == nil {
+		root, err = p.uploads(handler, root)
+	}
 	if err != nil {
 		return nil, err
 	}
