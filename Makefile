@@ -24,7 +24,7 @@ soak:
 	ATHENS_SOAK=200 ATHENS_SEED=$$(date +%s) go test -run 'RandomRepositories|Memory' -timeout=2h ./fetcher
 	ATHENS_SOAK=1 go test -run 'ManyVersions|EverySystemCall' -v -timeout=1h ./storage
 	ATHENS_SOAK=1 go test -run 'EverySystemCall|Large' -v -timeout=1h ./ledger
-	ATHENS_SOAK=1 go test -run 'ProcessesOneFolder|FillsSurviveKills|HostilePacks|LargeRefLists|LargeMods|OrdinaryLargeModules' -v -timeout=3h ./internal/e2e
+	ATHENS_SOAK=1 go test -run 'ProcessesOneFolder|FollowChaos|FillsSurviveKills|HostilePacks|LargeRefLists|LargeMods|OrdinaryLargeModules' -v -timeout=3h ./internal/e2e
 	ATHENS_SOAK=1 go test -run 'EveryFault' -v -timeout=1h ./internal/protocoltest
 	ATHENS_SOAK=1 go test -run 'Killed' -v -timeout=1h ./fill
 	ATHENS_SOAK=1 go test -run 'Chaos' -v -timeout=1h ./examples/cluster

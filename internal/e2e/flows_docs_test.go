@@ -81,7 +81,7 @@ func scenes(transcript string) []scene {
 // diagramParts are who can take part in a flow, from left to right.
 var diagramParts = []struct{ name, title string }{
 	{"alice", "go command (alice)"}, {"bob", "go command (bob)"}, {"carol", "go command (carol)"},
-	{"proxy", "proxy"}, {"registry", "registry"}, {"vcs", "version control"},
+	{"proxy", "proxy"}, {"registry", "registry"}, {"follower", "registry that follows"}, {"vcs", "version control"},
 }
 
 // diagram draws a transcript as a mermaid sequence diagram.

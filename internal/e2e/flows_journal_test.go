@@ -128,14 +128,21 @@ func (c call) version() string {
 var fileOrder = []string{"list", "@latest", ".info", ".mod", ".zip"}
 
 // ordered sorts calls by what they are about. Those about the same file stay in
-// the order in which they happened.
+// the order in which they happened, but what a follower asks for comes behind what it was
+// asked for: its fill may be faster than the client.
 func ordered(calls []call) []call {
+	follower := func(c call) int {
+		if c.From == "follower" {
+			return 1
+		}
+		return 0
+	}
 	file := func(c call) int {
 		return slices.IndexFunc(fileOrder, func(end string) bool { return strings.HasSuffix(c.Path, end) })
 	}
 	calls = slices.Clone(calls)
 	slices.SortStableFunc(calls, func(a, b call) int {
-		return cmp.Or(strings.Compare(a.version(), b.version()), file(a)-file(b))
+		return cmp.Or(strings.Compare(a.version(), b.version()), file(a)-file(b), follower(a)-follower(b))
 	})
 	return calls
 }

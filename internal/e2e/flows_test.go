@@ -23,7 +23,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the transcripts of testdata/flows, and docs/flows.md")
 
 // flowNames are the flows in the order of docs/flows.md.
-var flowNames = []string{"clean-plate", "new-proxy", "happy-path", "private", "disabled", "source-of-truth"}
+var flowNames = []string{"clean-plate", "new-proxy", "happy-path", "private", "disabled", "source-of-truth", "follow", "fail-over"}
 
 func flowFile(name string) string { return filepath.Join("testdata", "flows", name+".txt") }
 
@@ -79,6 +79,7 @@ type flow struct {
 	recorders map[string]*recordingProxy // by server; a registry behind a proxy has one more
 	slow      map[string]func()
 	clients   map[string]*client
+	key       string       // the file of the registry's ledger
 	current   atomic.Value // the name of the client whose step it is
 }
 
@@ -119,6 +120,9 @@ var steps = []struct {
 	run      func(f *flow, word []string) []string
 }{
 	{regexp.MustCompile(`^(registry|proxy\w*) starts empty(?:, with (.+))?$`), (*flow).start},
+	{regexp.MustCompile(`^(follower) starts empty, follows registry and gets (\S+)$`), (*flow).startFollower},
+	{regexp.MustCompile(`^(registry) is killed$`), (*flow).kill},
+	{regexp.MustCompile(`^(follower) takes over with the key of registry$`), (*flow).takeOver},
 	{regexp.MustCompile(`^(\w+) pastes what (\w+) prints$`), (*flow).paste},
 	{regexp.MustCompile(`^(\w+) downloads (\S+)(?: through (\w+))?$`), (*flow).download},
 	{regexp.MustCompile(`^(\w+) lists (\S+)(?: through (\w+))?$`), (*flow).list},
@@ -169,6 +173,9 @@ func (f *flow) start(word []string) []string {
 	}
 	kind := strings.TrimRight(name, "0123456789")
 	f.servers[name] = startServer(f.t, f.net, kind, name, args...)
+	if name == "registry" {
+		f.key = f.servers[name].dir + ".ledger.key" // if it has a ledger
+	}
 	if release := f.slow[name]; release != nil {
 		f.t.Cleanup(release) // before the server is stopped: its fills may have begun
 	}
@@ -183,7 +190,7 @@ func (f *flow) open(name, neighbour string) *recordingProxy {
 	d := newRecordingProxy(f.t, f.servers[name].URL)
 	f.recorders[strings.TrimSpace(name+" "+neighbour)] = d
 	d.Break("", f.journal.watch(name, func(r *http.Request) string {
-		if neighbour != "" && r.Header.Get("Via") != "" {
+		if neighbour == "follower" || neighbour != "" && r.Header.Get("Via") != "" {
 			return neighbour
 		}
 		return f.actor()

@@ -1,9 +1,11 @@
 package e2e_test
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,10 +24,19 @@ type followed struct {
 // follower starts a registry that follows b.
 func (b *books) follower(args ...string) *followed {
 	b.t.Helper()
+	return b.followerIn(b.t.TempDir(), args...)
+}
+
+// followerIn is follower with a folder for its store.
+func (b *books) followerIn(dir string, args ...string) *followed {
+	b.t.Helper()
 	way := newRecordingProxy(b.t, b.URL)
 	key := strings.TrimPrefix(b.Env[1], "GOSUMDB=")
 	args = append([]string{"-follow", way.URL, "-follow-key", key, "-private", "corp.test", "-missing-ttl", "0s", "-down-ttl", "0s"}, args...)
-	return &followed{&books{startServer(b.t, b.net, "registry", "follower", args...), b.t, b.net}, way}
+	n := newServer(b.t, b.net, "registry", "follower", args...)
+	n.dir = dir
+	n.start("127.0.0.1:0")
+	return &followed{&books{n, b.t, b.net}, way}
 }
 
 // gets waits until the store has the zip of a version, path@version.
@@ -90,6 +101,11 @@ func TestFollow(t *testing.T) {
 	status, _ = modtest.Get(t, f.URL+"/git.test/simple/@v/v1.2.0.zip")
 	assert.Equal(t, http.StatusServiceUnavailable, status)
 
+	metrics := get(t, f.ops+"/metrics")
+	assert.Contains(t, metrics, "\nathens_follow_lag_records 0\n")
+	assert.Regexp(t, `\nathens_follow_lag_seconds [1-9.]`, metrics, "nobody knows what the primary has meanwhile")
+	assert.Contains(t, get(t, f.URL+"/-/ledger"), "not asked for")
+
 	// What the primary learned meanwhile comes when it is back.
 	primary.client().MustDownload("git.test/simple@v1.2.0")
 	mend()
@@ -98,4 +114,77 @@ func TestFollow(t *testing.T) {
 	assert.False(t, strings.Contains(f.Log(), "level=ERROR"), f.Log())
 	_, err = os.Stat(filepath.Join(f.dir, ".git-cache"))
 	assert.ErrorIs(t, err, os.ErrNotExist, "a follower asks the primary alone")
+}
+
+// TestFailOver has a follower take the place of its primary, which comes back: clients and
+// another follower go on with the new one, and notice the old one's other history.
+func TestFailOver(t *testing.T) {
+	t.Parallel()
+	net := modtest.NewInternet(t, modtest.Ready(t, "simple", "private")...)
+	old := newBooks(t, net)
+	old.client().MustDownload(ledgerRefs[0])
+	next, third := old.follower(), old.follower()
+	knows := next.client()
+	for _, f := range []*followed{next, third} {
+		f.gets(ledgerRefs[0])
+	}
+	knows.MustDownload(ledgerRefs[0])
+	old.Kill()
+
+	// In four lines of docs/ledger.md.
+	next.Stop()
+	following := next.args
+	next.args = append(slices.Clone(old.args), "-ledger-key", old.beside(".ledger.key"))
+	next.restart()
+	require.Equal(t, old.Env[1], next.Env[1], "clients keep their GOSUMDB")
+	knows.MustDownload(ledgerRefs[1])
+	third.follows(next.books)
+	third.gets(ledgerRefs[1])
+	third.client().MustDownload(ledgerRefs[1])
+	status, head := modtest.Get(t, third.URL+"/sumdb/sum.corp.example/latest")
+	require.Equal(t, http.StatusOK, status)
+
+	// The old primary is back, and records something else: its log is another one.
+	old.restart()
+	old.client().MustDownload("git.test/simple@v1.0.0")
+	old.client().MustDownload("git.test/simple@v1.2.0")
+	third.follows(old)
+	third.AwaitLog("follow: fork")
+	for _, h := range []string{head, get(t, old.URL+"/sumdb/sum.corp.example/latest")} {
+		hash := strings.Split(h, "\n")[2]
+		third.AwaitLog(hash) // both heads are in the log
+	}
+	_, now := modtest.Get(t, third.URL+"/sumdb/sum.corp.example/latest")
+	assert.Equal(t, head, now, "it serves what it verified")
+	third.client().MustDownload(ledgerRefs[1])
+	knows.Set(old.Env...)
+	old.refused(knows, "git.test/simple@v1.2.0", "SECURITY ERROR")
+
+	// On its own folder the old one can't follow the new one; on an empty one it can.
+	old.Stop()
+	old.args = following
+	(&followed{old, next.way}).follows(next.books)
+	old.AwaitLog("follow: fork")
+	old.Stop()
+	require.NoError(t, errors.Join(os.RemoveAll(old.dir), os.Remove(old.beside(".ledger.head"))))
+	old.restart()
+	old.gets(ledgerRefs[1])
+	old.client().MustDownload(ledgerRefs[1])
+}
+
+// follows makes a follower follow b, after a restart.
+func (f *followed) follows(b *books) {
+	f.t.Helper()
+	f.Stop()
+	f.args = slices.Clone(f.args)
+	f.args[slices.Index(f.args, "-follow")+1] = b.URL
+	f.restart()
+}
+
+// get returns the body of an answer of status 200.
+func get(t *testing.T, url string) string {
+	t.Helper()
+	status, body := modtest.Get(t, url)
+	require.Equal(t, http.StatusOK, status, body)
+	return body
 }

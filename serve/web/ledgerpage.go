@@ -26,6 +26,19 @@ type ledgerData struct {
 	ID        int64
 	Proof     int    // hashes that prove the record
 	Note      string // why there is no record
+	Following *Following
+}
+
+// Following is how far a server is with the log and the versions of the one that it
+// follows.
+type Following struct {
+	Primary string        // its URL; empty if it is not asked
+	Records int64         // that were verified
+	Offered int64         // that the primary has
+	Lag     int64         // records whose versions are not here
+	LagTime time.Duration // since nothing was missing
+	Failed  int64         // versions that the primary can't give
+	Error   string        // why the last look at the primary failed; empty if it did not
 }
 
 // recentRecords is how many records the page lists, of those that it reads.
@@ -43,6 +56,13 @@ func (q *request) ledger() (string, error) {
 	q.Title, q.Section = "Ledger", "ledger"
 	d := &ledgerData{Key: l.VerifierKey()}
 	q.Data = d
+	if q.opts.Following != nil {
+		f := q.opts.Following()
+		d.Following = &f
+		if !q.reader.all {
+			f.Primary, f.Error = "", "" // they may name what is private
+		}
+	}
 	signed, err := l.Signed(q.ctx)
 	if err != nil {
 		return "", err
@@ -101,7 +121,13 @@ func (q *request) record(l athens.Ledger, tree tlog.Tree, about string, d *ledge
 		d.Note = "Write a path and a version, such as example.com/mod@v1.2.3, that is recorded here."
 		return nil
 	}
-	id, err := l.Lookup(q.ctx, m)
+	lookup := l.Lookup
+	if held, ok := l.(interface {
+		Recorded(ctx context.Context, m module.Version) (int64, error)
+	}); ok { // a page makes nobody fetch anything
+		lookup = held.Recorded
+	}
+	id, err := lookup(q.ctx, m)
 	if isMissing(err) {
 		d.Note = "That version is not recorded."
 		return nil

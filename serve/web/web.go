@@ -88,6 +88,9 @@ type Options struct {
 	// Rules returns the lines of the policy in force, which are shown to readers who may
 	// see everything. If it is nil, the page says only what was blocked.
 	Rules func() []Rule
+	// Following says how far a server is that follows another, for the page of the ledger.
+	// If it is nil, the server follows none.
+	Following func() Following
 	// Stats returns the counts of the handler, see [athens.Handler.Stats]. If it is nil,
 	// none are shown.
 	Stats func() athens.Stats

@@ -292,6 +292,27 @@ func TestLedger(t *testing.T) {
 	assert.NotContains(t, s.page("/-/ledger?m=corp.test/secret@v1.0.0"), "corp.test/secret v1.0.0 h1:")
 }
 
+func TestLedgerFollows(t *testing.T) {
+	key, err := ledger.NewKey("sum.test")
+	require.NoError(t, err)
+	l, err := ledger.New(t.TempDir(), key, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, l.Close()) })
+	all := false
+	s := newShown(t, &Options{AllowAll: func(*http.Request) bool { return all }, Following: func() Following {
+		return Following{Primary: "http://127.0.0.1:3001", Records: 1200, Offered: 1203, Lag: 7, LagTime: 2 * time.Second, Failed: 1, Error: "of corp.test/secret"}
+	}}, &athens.Options{Private: "corp.test", Ledger: l})
+	page := s.page("/-/ledger")
+	for _, text := range []string{"1\u202f200 of 1\u202f203 records", "7 versions, for 2.0 s", "1 version"} {
+		assert.Contains(t, page, text)
+	}
+	assert.NotContains(t, page, "secret")
+	all = true
+	page = s.page("/-/ledger")
+	assert.Contains(t, page, "of corp.test/secret")
+	assert.Contains(t, page, "http://127.0.0.1:3001")
+}
+
 func TestStore(t *testing.T) {
 	all := false
 	s := newShown(t, &Options{AllowAll: func(*http.Request) bool { return all }, Stats: func() athens.Stats { return athens.Stats{Damaged: 7} }}, nil)

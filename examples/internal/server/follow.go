@@ -8,6 +8,8 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/ledger/follow"
 	"github.com/athens-go/athens/redirect"
+	"github.com/athens-go/athens/serve/metrics"
+	"github.com/athens-go/athens/serve/web"
 )
 
 // followFlags are those of a registry that follows another.
@@ -74,7 +76,7 @@ func (p *Parts) useFollow(l *LedgerFlags) error {
 	}
 	p.closes(f)
 	f.Watch(&p.Options)
-	p.sumdb = key
+	p.sumdb, p.follower = key, f
 	p.background = append(p.background, func(ctx context.Context) { f.Run(ctx, p.Store, p.Fills) })
 	return nil
 }
@@ -106,4 +108,27 @@ func (p *Parts) followKey(l *LedgerFlags) (string, error) {
 		err = fmt.Errorf("-follow-key is %s, and the key of -ledger-key is %s", key, public)
 	}
 	return public, err
+}
+
+// following is what the page of the ledger says of the registry that is followed.
+func (p *Parts) following() web.Following {
+	s := p.follower.Status()
+	return web.Following{Primary: p.upstream, Records: s.Records, Offered: s.Offered, Lag: s.Lag, LagTime: s.LagTime, Failed: s.Failed, Error: s.Error}
+}
+
+// followGauges adds to the metrics how far the server is behind the one that it follows.
+func (p *Parts) followGauges() {
+	for _, g := range []struct {
+		name, unit, help string
+		value            func(follow.Status) float64
+	}{
+		{"athens.follow.lag.records", "{record}", "Records of the registry that is followed whose versions are not here.", func(s follow.Status) float64 { return float64(s.Lag) }},
+		{"athens.follow.lag", "s", "How long ago nothing of the registry that is followed was missing; 0 if nothing is.", func(s follow.Status) float64 { return s.LagTime.Seconds() }},
+		{"athens.follow.failed", "{version}", "Versions that the registry that is followed can't give, or gives with other content.", func(s follow.Status) float64 { return float64(s.Failed) }},
+		{"athens.follow.refused", "{answer}", "Heads and answers of the registry that is followed that contradicted what was verified, since the start.", func(s follow.Status) float64 { return float64(s.Refused) }},
+	} {
+		p.metrics.Add(metrics.Gauge{Name: g.name, Unit: g.unit, Help: g.help, Read: func(context.Context) (float64, bool) {
+			return g.value(p.follower.Status()), true
+		}})
+	}
 }

@@ -16,6 +16,9 @@ func (p *Parts) useGauges() {
 	if p.site != nil {
 		p.metrics.AddStore(p.site.Held)
 	}
+	if p.follower != nil {
+		p.followGauges()
+	}
 	if dir, err := p.Flags.GitDir(); err == nil {
 		p.metrics.AddRepositories((&folder{dir: dir}).size)
 	}

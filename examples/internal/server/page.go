@@ -50,6 +50,9 @@ func (p *Parts) useSite() error {
 	if p.rules != nil {
 		opts.Rules = p.lines
 	}
+	if p.follower != nil {
+		opts.Following = p.following
+	}
 	if p.tokens != nil {
 		opts.Allow, opts.AllowAll = p.tokens.Allow, p.tokens.AllowAll
 	}

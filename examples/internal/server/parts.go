@@ -15,6 +15,7 @@ import (
 	"github.com/athens-go/athens/fetcher"
 	"github.com/athens-go/athens/fetcher/gocmd"
 	"github.com/athens-go/athens/fill"
+	"github.com/athens-go/athens/ledger/follow"
 	"github.com/athens-go/athens/redirect"
 	"github.com/athens-go/athens/redirect/rules"
 	"github.com/athens-go/athens/serve"
@@ -58,6 +59,7 @@ type Parts struct {
 	rules      *rules.File             // nil: there is no file
 	tokens     *auth.File              // nil: everybody is let in
 	limiter    *limit.Limiter          // nil: clients are not limited
+	follower   *follow.Follower        // nil: no registry is followed
 	sumdb      string                  // key of the ledger, NAME+HASH+KEY; empty if there is none
 	closers    []func()                // what Serve does last
 }
