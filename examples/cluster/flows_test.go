@@ -129,6 +129,7 @@ func TestFlows(t *testing.T) {
 	assert.Zero(t, vcs)
 
 	w.takeBack(want)
+	w.follow()
 }
 
 // takeBack has an operator remove a version that the bucket holds at one proxy, and look at

@@ -49,6 +49,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := useTelemetry(ctx, parts); err != nil {
+		return err
+	}
 	if err := parts.Use(proxy); err != nil {
 		return err
 	}

@@ -60,6 +60,7 @@ type Parts struct {
 	tokens     *auth.File              // nil: everybody is let in
 	limiter    *limit.Limiter          // nil: clients are not limited
 	follower   *follow.Follower        // nil: no registry is followed
+	telemetry  Telemetry               // nil: nothing is sent elsewhere
 	sumdb      string                  // key of the ledger, NAME+HASH+KEY; empty if there is none
 	closers    []func()                // what Serve does last
 }
@@ -203,7 +204,7 @@ func (p *Parts) UseUpstream(value string) error {
 		}
 		return nil
 	}
-	up, err := redirect.New(url, &redirect.Options{Logger: p.Log})
+	up, err := redirect.New(url, &redirect.Options{Logger: p.Log, Header: p.upstreamHeader()})
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Ha
 			fmt.Fprintln(stdout, paste(addr))
 			p.announce()
 		},
-		Root:         p.Flags.clients.proxies.Clients(root),
+		Root:         p.traced(p.Flags.clients.proxies.Clients(root)),
 		Health:       p.Health,
 		Fills:        p.Fills,
 		DrainTimeout: p.Grace,
