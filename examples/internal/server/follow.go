@@ -36,7 +36,7 @@ func (w *followFlags) check(f *Flags) error {
 }
 
 // fillsAtOnce is how many versions a follower fetches at once.
-const fillsAtOnce = 16
+const fillsAtOnce = 32
 
 // workers is how many fills run at once; 0 means the queue's default.
 func (w *followFlags) workers() int {
