@@ -18,6 +18,9 @@ func commands() map[string]storetool.Command {
 		"verify": {Run: verify},
 		"rules":  {Run: explainRules, Usage: "FILE MODULE[@VERSION]"},
 		"token":  {Run: makeToken},
+		"fill":   {Run: fill, Usage: "FILE|FOLDER …"},
+		"export": {Run: export, Usage: "OUT"},
+		"import": {Run: importAny, Usage: "FILE|FOLDER|URL LIST …"},
 	}
 	folders := storetool.Tool{Place: "`folder`", Open: func(_ context.Context, dir string) (storetool.Store, func() error, error) {
 		store, err := openStore(dir)

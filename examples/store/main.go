@@ -7,13 +7,18 @@
 //	store hide -dir DIR -reason TEXT MODULE@VERSION …    takes versions out of lists
 //	store restore -dir DIR MODULE@VERSION …              undoes either
 //	store verify -dir DIR                 looks for damaged versions, and repairs them
+//	store fill -dir DIR -upstream URL FILE …             stores what go.sum, go.mod … files need
+//	store export -dir DIR OUT             writes all to one file, for a place without a network
+//	store import -dir DIR FILE            verifies such a file and stores what it carries
+//	store import -dir DIR FOLDER          does so with the folder of another proxy, or a module cache
 //	store rules FILE MODULE[@VERSION]     explains which rules decide about a version
 //	store token -file FILE -name NAME     adds a token to a server's -tokens file
 //
 // rm, hide and restore work beside servers that run. With -server URL in place of -dir they
 // ask a server on another machine. For a store in a bucket, examples/cluster/replica has ls,
 // du, rm, hide, restore and verify: replica store ls -dir s3://BUCKET. The tool exits with 0 if all is well, or
-// well again, with 1 if verify found damage, and with 2 if something failed or the flags are wrong.
+// well again, with 1 if verify, export or import found damage or fill lacks something, and with 2 if something
+// failed or the flags are wrong.
 package main
 
 import (

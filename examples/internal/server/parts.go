@@ -182,6 +182,9 @@ func (p *Parts) versionControl() (athens.Fetcher, error) {
 	return fetcher.First(git, others), nil
 }
 
+// Close ends the parts of a program that does not Serve.
+func (p *Parts) Close() { p.close() }
+
 // close ends the parts, the last one first.
 func (p *Parts) close() {
 	for _, end := range slices.Backward(p.closers) {

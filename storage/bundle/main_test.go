@@ -1,0 +1,10 @@
+package bundle
+
+import (
+	"os"
+	"testing"
+
+	"github.com/athens-go/athens/internal/modtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(modtest.Main(m)) }
