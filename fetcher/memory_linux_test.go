@@ -20,10 +20,14 @@ import (
 )
 
 // memoryCase says how large the repositories are, in MB, and what a process may
-// need at most to fetch and zip versions of them.
+// need at most to fetch and zip versions of them, which is not measured with the race
+// detector.
 func memoryCase() (size, most int) {
-	if os.Getenv("ATHENS_SOAK") != "" {
+	switch {
+	case os.Getenv("ATHENS_SOAK") != "":
 		return 200, 150
+	case modtest.RaceEnabled:
+		return 14, 0
 	}
 	return 40, 60
 }

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -76,6 +77,9 @@ func TestOtherSystems(t *testing.T) {
 				if _, err := exec.LookPath(tool); err != nil {
 					t.Skipf("%s is not installed", tool)
 				}
+			}
+			if testing.Short() && slices.Contains([]string{"hg", "bzr"}, s.tool) {
+				t.Skip("-short leaves out what starts Python a hundred times: the code is that of svn and fossil")
 			}
 			w := newWorkshop(t)
 			url, down := s.build(t, w)
