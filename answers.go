@@ -36,6 +36,7 @@ type answer struct {
 	retracted modcheck.Retractions // retractions
 	missing   error                // the definite "not found"
 
+	asked   time.Time // when the source was asked for it; zero: see at
 	at      time.Time // when the source gave it
 	failed  time.Time // when the source last failed
 	err     error     // why it failed
@@ -48,6 +49,15 @@ type answer struct {
 func (a answer) fromMemory() answer {
 	a.remembered = true
 	return a
+}
+
+// since returns the time that the answer is of: what changes at the source after that may be
+// missing in it.
+func (a *answer) since() time.Time {
+	if a.asked.IsZero() {
+		return a.at
+	}
+	return a.asked
 }
 
 // good reports whether the source has ever answered.
@@ -88,7 +98,9 @@ type answers struct {
 	opts  *Options
 	calls *flight.Calls[questionKey, answer]
 	known *cache.Cache[question, answer]
-	quiet *cache.Cache[string, struct{}] // sources that clients waited for in vain, see ask
+	// forgotten is when Forget was called for a module, or for all of them ("").
+	forgotten *cache.Cache[string, time.Time]
+	quiet     *cache.Cache[string, struct{}] // sources that clients waited for in vain, see ask
 }
 
 // questionKey keeps questions that came through other servers apart from those of clients,
@@ -100,10 +112,11 @@ type questionKey struct {
 
 func newAnswers(ctx context.Context, opts *Options) *answers {
 	return &answers{
-		opts:  opts,
-		calls: flight.NewCalls[questionKey, answer](ctx),
-		known: cache.New(opts.AnswerCacheBytes, func(q question, a answer) int64 { return a.size(q) }),
-		quiet: cache.New(1<<20, func(source string, _ struct{}) int64 { return int64(len(source)) }),
+		opts:      opts,
+		calls:     flight.NewCalls[questionKey, answer](ctx),
+		known:     cache.New(opts.AnswerCacheBytes, func(q question, a answer) int64 { return a.size(q) }),
+		forgotten: cache.New(forgottenBytes, func(path string, _ time.Time) int64 { return int64(len(path)) }),
+		quiet:     cache.New(1<<20, func(source string, _ struct{}) int64 { return int64(len(source)) }),
 	}
 }
 
@@ -121,7 +134,7 @@ func (as *answers) put(q question, a answer) {
 // missing returns the remembered "not found" for q, if there is one that no other
 // answer has contradicted.
 func (as *answers) missing(q question) error {
-	if a := as.get(q); a.missing != nil && time.Since(a.at) < as.opts.MissingTTL && !as.contradicted(q, a.at) {
+	if a := as.get(q); a.missing != nil && time.Since(a.at) < as.opts.MissingTTL && !as.contradicted(q, a.at) && !as.outdated(q.path, a.since()) {
 		return a.missing
 	}
 	return nil
@@ -177,6 +190,30 @@ func (as *answers) refreshed(path string, at time.Time) bool {
 	return called.good() && !called.at.Before(at)
 }
 
+// forgottenBytes bounds the memory for modules that were forgotten: some thousand.
+const forgottenBytes = 1 << 20
+
+// Forget is [Handler.Refresh] for a module of which the Upstream has said that it changed: it
+// is asked again, and may answer from its own memory. An empty path stands for all modules.
+// An Upstream that has a method Forget(path string), too, is told.
+func (h *Handler) Forget(path string) {
+	if up, ok := h.opts.Upstream.(interface{ Forget(path string) }); ok && path != "" {
+		up.Forget(path)
+	}
+	h.answers.forgotten.Put(path, time.Now())
+}
+
+// outdated reports whether what a source said of a module at that time must not be used,
+// because Forget was called since.
+func (as *answers) outdated(path string, at time.Time) bool {
+	for _, of := range []string{path, ""} {
+		if called, ok := as.forgotten.Get(of); ok && !called.Before(at) {
+			return true
+		}
+	}
+	return false
+}
+
 // contradicted reports whether a "not found" of that time is out of date: the module has
 // been refreshed since, or a newer list names the missing version.
 func (as *answers) contradicted(q question, at time.Time) bool {
@@ -214,14 +251,19 @@ func (as *answers) named(path string, a answer) {
 }
 
 // renews reports whether a remembered answer must not be used: it is contradicted, the
-// module was refreshed since, or the client wants a new answer and the last one is old
-// enough for that.
+// module was refreshed or forgotten since, or the client wants a new answer and the last one
+// is old enough for that.
 func (as *answers) renews(q inquiry, last answer) bool {
+	return as.insists(q, last) || as.outdated(q.path, last.since())
+}
+
+// insists reports whether the source itself must not answer from memory.
+func (as *answers) insists(q inquiry, last answer) bool {
 	switch {
 	case q.anew && time.Since(last.at) >= forceInterval:
 		return true
 	case last.missing != nil && as.contradicted(q.question, last.at):
 		return true
 	}
-	return as.refreshed(q.path, last.at)
+	return as.refreshed(q.path, last.since())
 }

@@ -44,7 +44,7 @@ const maxRetryAfter = time.Hour
 // was silent for that long, no client waits for it until it has answered something.
 func (as *answers) ask(ctx context.Context, q inquiry, ask func(context.Context) (answer, error)) answer {
 	last := as.get(q.question)
-	anew := as.renews(q, last)
+	anew, insists := as.renews(q, last), as.insists(q, last)
 	ttl, stale := as.opts.ListTTL, as.opts.StaleTTL
 	if last.missing != nil {
 		ttl, stale = as.opts.MissingTTL, 0
@@ -67,12 +67,14 @@ func (as *answers) ask(ctx context.Context, q inquiry, ask func(context.Context)
 		if a := as.get(q.question); a.at.After(last.at) || a.failed.After(last.failed) {
 			return a.fromMemory(), nil // another call has ended since the caller looked
 		}
-		if anew {
+		if insists {
 			info := RequestInfoFrom(ctx)
 			info.NoCache = true
 			ctx = info.Context(ctx)
 		}
+		asked := time.Now()
 		a, err := ask(ctx)
+		a.asked = asked
 		as.heard(q.source, err)
 		return as.learn(q.question, a, err)
 	})
@@ -133,7 +135,7 @@ func (as *answers) learn(q question, a answer, err error) (answer, error) {
 	switch e := outermost(err).(type) {
 	case nil:
 	case *MissingError:
-		a, err = answer{missing: e}, nil
+		a, err = answer{missing: e, asked: a.asked}, nil
 	case *BlockedError, *InvalidError: // not an outage: earlier answers no longer count
 		if _, loop := errors.AsType[*protocol.LoopError](err); loop {
 			return answer{}, err // it concerns this chain of servers only

@@ -145,6 +145,13 @@ func (h *Handler) sourceOf(ctx context.Context, m module.Version, route Route) (
 	return source{}, &MissingError{Path: m.Path, Query: m.Version, Err: errNoSource}
 }
 
+// FromUpstream reports whether a version comes from the Upstream: it is not private, and Route
+// names no other source for it. The Upstream has a say on no other.
+func (h *Handler) FromUpstream(ctx context.Context, m module.Version) bool {
+	route, err := h.route(ctx, m)
+	return err == nil && h.opts.Upstream != nil && !route.Private && len(route.From) == 0
+}
+
 // maxServers is how many servers may ask one another before it counts as a
 // loop.
 const maxServers = 10

@@ -37,3 +37,6 @@ func (a absences) note(path string, err error) {
 		a.PutFor(path, err, absentFor)
 	}
 }
+
+// Forget forgets that the upstream had no list of a module.
+func (u *Upstream) Forget(path string) { u.absent.Delete(path) }

@@ -21,6 +21,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := server.NewFlags("gateway", "127.0.0.1:3002")
 	upstream := flags.UpstreamFlag()
 	plain := flags.Bool("plain", false, "serve plain HTTP, for a place behind a load balancer that ends TLS;\nnot given means TLS, without which the go command sends no login")
+	tells := flags.EventsFlag()
 	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err
 	}
@@ -31,6 +32,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if err := parts.UseUpstream(*upstream); err != nil {
+		return err
+	}
+	if err := parts.UseEvents(*tells); err != nil {
 		return err
 	}
 	handler, err := parts.Handler()

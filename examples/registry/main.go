@@ -15,6 +15,7 @@ func main() { command.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := server.NewFlags("registry", "127.0.0.1:3001")
+	tells := flags.EventsFlag()
 	ledger := flags.LedgerFlags()
 	flags.FollowFlags()
 	flags.PublishFlag()
@@ -29,6 +30,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if err := parts.UseLedger(ledger); err != nil {
+		return err
+	}
+	if err := parts.UseEvents(*tells); err != nil {
 		return err
 	}
 	handler, err := parts.Handler()

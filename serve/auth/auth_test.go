@@ -81,6 +81,7 @@ func TestRequire(t *testing.T) {
 		{"nobody, look-up", "GET", "/sumdb/sum.test/lookup/corp.test/m@v1.0.0", nil, 401, "log in"},
 		{"nobody, page", "GET", "/", nil, 200, "user="},
 		{"nobody, a page of modules", "GET", "/-/modules", nil, 200, "user="},
+		{"nobody, the feed of changes", "GET", "/events", nil, 200, "user="},
 		{"nobody, a page that changes something", "POST", "/-/fills", nil, 401, "log in"},
 		{"reader, a page that changes something", "POST", "/-/fills", bearer("ci.secret"), 403, "no right"},
 		{"nobody, index", "GET", "/index", nil, 401, "log in"},

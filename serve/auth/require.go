@@ -32,8 +32,9 @@ func (t *Tokens) find(user, secret string) *token {
 // or HEAD of /healthz or /readyz is passed on as it is.
 //
 // The right for a module's path is needed for what is under that path, and for look-ups of
-// it in a checksum database. Tiles and heads of such a database, and the pages at / and below
-// /-/, need the right for any path: pages ask [File.Allow] what they may show. Anything
+// it in a checksum database. Tiles and heads of such a database, the pages at / and below /-/,
+// and the feed at /events need the right for any path: pages and the feed ask [File.Allow]
+// what they may show. Anything
 // else, such as an index of all modules, needs a token for the pattern *.
 func (f *File) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -156,8 +157,8 @@ func needs(r *http.Request) (right Rights, path string, everything bool) {
 	default:
 		right = Admin
 	}
-	if right == Read && (r.URL.Path == "/" || r.URL.Path == "" || strings.HasPrefix(r.URL.Path, "/-/")) {
-		return right, "", false // pages ask Allow about each module that they show
+	if right == Read && (r.URL.Path == "/" || r.URL.Path == "/events" || r.URL.Path == "" || strings.HasPrefix(r.URL.Path, "/-/")) {
+		return right, "", false // pages and feeds ask Allow about each module that they show
 	}
 	req, err := protocol.Parse(strings.TrimPrefix(r.URL.Path, "/"))
 	switch {

@@ -18,9 +18,15 @@ func (p *Parts) Handler() (*athens.Handler, error) {
 		}
 	}
 	p.useGauges()
+	if p.events != nil {
+		p.events.Watch(&p.Options)
+	}
 	handler, err := athens.NewHandler(p.Store, &p.Options)
+	if err != nil {
+		return nil, err
+	}
 	p.handler.Store(handler)
-	return handler, err
+	return handler, p.useFollower(handler)
 }
 
 // stats are the counts of the handler, once there is one.

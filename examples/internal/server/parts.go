@@ -20,6 +20,7 @@ import (
 	"github.com/athens-go/athens/redirect/rules"
 	"github.com/athens-go/athens/serve"
 	"github.com/athens-go/athens/serve/auth"
+	"github.com/athens-go/athens/serve/events"
 	"github.com/athens-go/athens/serve/limit"
 	"github.com/athens-go/athens/serve/metrics"
 	"github.com/athens-go/athens/serve/web"
@@ -56,6 +57,8 @@ type Parts struct {
 	upstream   string                  // for the log, without credentials
 	background []func(context.Context) // what runs while Serve does
 	reloads    []func() error          // what SIGHUP does
+	events     *events.Feed            // nil: nobody is told of changes
+	follow     bool                    // the upstream's events
 	rules      *rules.File             // nil: there is no file
 	tokens     *auth.File              // nil: everybody is let in
 	limiter    *limit.Limiter          // nil: clients are not limited

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -14,6 +15,7 @@ type ProxyFlags struct {
 	upstream, miss, fill *string
 	after                *time.Duration
 	maxBytes             *int64
+	follow               *bool
 }
 
 // ProxyFlags defines them.
@@ -24,6 +26,7 @@ func (f *Flags) ProxyFlags() *ProxyFlags {
 		miss:     f.String("miss", "redirect", "for a public module that is not held, `redirect` the client to the upstream, or 'fetch' for it"),
 		after:    f.Duration("fill-after", 10*time.Second, "fill the store this long after a redirect; 0 means at once"),
 		maxBytes: f.Int64("max-bytes", 0, "store at most this many `bytes` of versions: beyond that, the public ones that were not used for the longest time\nare evicted; 0 means no bound"),
+		follow:   f.Bool("follow", false, "follow the events of the upstream, a registry with -events: its news is seen within a second, and what it removes is\nno longer served here; not given means that the upstream's answers are remembered for -list-ttl"),
 		fill:     f.String("fill", "asked", "fill what was `asked` for, or 'whole' versions with their zips"),
 	}
 }
@@ -50,6 +53,9 @@ func (p *Parts) Use(f *ProxyFlags) error {
 	}
 	if err := p.bound(*f.maxBytes); err != nil {
 		return err
+	}
+	if p.follow = *f.follow; p.follow && p.Options.Upstream == nil && !p.Flags.Offline {
+		return errors.New("-follow needs an upstream: a registry with -events (-upstream)")
 	}
 	opts := &p.Options
 	opts.MissFetch = opts.Upstream != nil && *f.miss == "fetch"

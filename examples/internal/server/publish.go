@@ -34,6 +34,7 @@ func (p *Parts) uploads(handler *athens.Handler, next http.Handler) (http.Handle
 	}
 	api, err := publish.New(handler, &publish.Options{
 		Publish: func(r *http.Request, path string) (string, error) { return p.tokens.Authorize(r, auth.Publish, path) },
+		Changed: p.changed(),
 		Logger:  p.Log,
 	})
 	if err != nil {

@@ -46,7 +46,7 @@ func (p *Parts) Guarded() bool { return p.tokens != nil }
 // Front is what clients reach, with the probes unless health is nil. With tokens or secrets
 // of push events, it has the requests of operators and CI jobs.
 func (p *Parts) Front(handler *athens.Handler, health *serve.Health) (http.Handler, error) {
-	root, err := p.goImports(p.Guard(serve.Front(handler, health, p.Page())))
+	root, err := p.goImports(p.Guard(p.Events(serve.Front(handler, health, p.Page()))))
 	if err == nil {
 		root, err = p.uploads(handler, root)
 	}
@@ -56,7 +56,7 @@ func (p *Parts) Front(handler *athens.Handler, health *serve.Health) (http.Handl
 	if p.tokens == nil && p.Flags.Hooks == "" {
 		return root, nil
 	}
-	o := &operate.Options{Logger: p.Log}
+	o := &operate.Options{Logger: p.Log, Changed: p.changed()}
 	if p.tokens != nil {
 		o.Authorize = func(r *http.Request, right, path string) (string, error) {
 			rights, err := auth.ParseRights(right)

@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/mod/module"
 
+	"github.com/athens-go/athens/serve/events"
 	"github.com/athens-go/athens/serve/operate"
 )
 
@@ -54,7 +56,7 @@ func (t *Tool) takeBack(name string) func(context.Context, *flag.FlagSet, []stri
 				err = mark(ctx, name, m, *reason)
 			}
 			if err == nil {
-				_, err = fmt.Fprintf(stdout, "%s: %s\n", map[string]string{"rm": "removed", "hide": "hidden", "restore": "restored"}[name], m)
+				_, err = fmt.Fprintf(stdout, "%s: %s\n", doneBy(name), m)
 			}
 		}
 		return err
@@ -77,10 +79,22 @@ func versionsOf(args []string) ([]module.Version, error) {
 	return all, nil
 }
 
-// here returns what marks a version in the store that -dir names.
+// doneBy says what a version is after the command of that name.
+func doneBy(name string) (kind string) {
+	switch name {
+	case "rm":
+		return events.Removed
+	case "hide":
+		return events.Hidden
+	}
+	return events.Restored
+}
+
+// here returns what marks a version in the store that -dir names, and tells the feed of the
+// server that has it open, if it is a folder with a feed.
 func (t *Tool) here(dir string) func(context.Context, string, module.Version, string) error {
 	return func(ctx context.Context, name string, m module.Version, reason string) error {
-		return t.with(ctx, dir, func(store Store) error {
+		err := t.with(ctx, dir, func(store Store) error {
 			switch name {
 			case "rm":
 				return store.Remove(ctx, m, reason)
@@ -89,6 +103,10 @@ func (t *Tool) here(dir string) func(context.Context, string, module.Version, st
 			}
 			return store.Restore(ctx, m)
 		})
+		if err != nil {
+			return err
+		}
+		return events.Notify(filepath.Join(dir, events.Folder), doneBy(name), m, reason)
 	}
 }
 

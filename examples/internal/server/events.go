@@ -1,0 +1,77 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+
+	"golang.org/x/mod/module"
+
+	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/serve/events"
+)
+
+// EventsFlag defines -events, for servers that others may follow.
+func (f *Flags) EventsFlag() *bool {
+	return f.Bool("events", false, "tell at /events which versions are recorded, removed, hidden and restored, and which modules have news, to those who\nmay read them; not given means that nobody is told")
+}
+
+// UseEvents opens the feed of -events beside the store. It comes after what sets the ledger
+// and the tokens.
+func (p *Parts) UseEvents(wanted bool) error {
+	if !wanted {
+		return nil
+	}
+	dir, err := p.Flags.StoreDir()
+	if err != nil {
+		return err
+	}
+	opts := &events.Options{Logger: p.Log}
+	if p.tokens != nil {
+		opts.Allow = p.tokens.Allow
+	}
+	if p.events, err = events.New(filepath.Join(dir, events.Folder), opts); err != nil {
+		return fmt.Errorf("-events: %w", err)
+	}
+	p.closes(p.events)
+	p.background = append(p.background, p.events.Run)
+	return nil
+}
+
+// Events puts the feed, if there is one, before a handler.
+func (p *Parts) Events(next http.Handler) http.Handler {
+	if p.events == nil {
+		return next
+	}
+	return p.events.Front(next)
+}
+
+// changed is what operators' orders and uploads tell of; nil without a feed.
+func (p *Parts) changed() func(ctx context.Context, kind string, m module.Version, reason string) {
+	if p.events == nil {
+		return nil
+	}
+	return p.events.Add
+}
+
+// useFollower follows the upstream's events, if -follow says so.
+func (p *Parts) useFollower(handler *athens.Handler) error {
+	source, ok := p.Options.Upstream.(events.Source)
+	if !p.follow || !ok {
+		return nil
+	}
+	dir, err := p.Flags.StoreDir()
+	if err != nil {
+		return err
+	}
+	follower, err := events.NewFollower(source, handler, p.Store, &events.FollowOptions{
+		State:  filepath.Join(dir, ".upstream-events"), // no module path can have that name
+		Logger: p.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("-follow: %w", err)
+	}
+	p.background = append(p.background, follower.Run)
+	return nil
+}
