@@ -22,6 +22,8 @@ func (f *flow) newCalls() []call {
 	var asked []call
 	for _, c := range followersOnce(calls) {
 		switch {
+		case c.To == "vcs" && f.led(c): // the server tells of it
+		case strings.HasSuffix(c.Path, "?go-get=1") && slices.Contains(asked, c): // go commands ask twice, or not
 		case c.To != "vcs":
 			asked = append(asked, c)
 		case c.Path != "": // not an attempt by https, which this internet refuses
@@ -36,6 +38,12 @@ func (f *flow) newCalls() []call {
 		if why := (call{From: c.To, To: "vcs", Path: module, Status: "200"}); vcs[why] {
 			delete(vcs, why)
 			told = append(told, why)
+		}
+		for why := range vcs {
+			if c.Path == "refresh" && why.From == c.To { // which the body says for what
+				delete(vcs, why)
+				told = append(told, why)
+			}
 		}
 	}
 	require.Empty(f.t, vcs, "version control was asked for what nobody asked for")

@@ -80,7 +80,7 @@ func scenes(transcript string) []scene {
 
 // diagramParts are who can take part in a flow, from left to right.
 var diagramParts = []struct{ name, title string }{
-	{"alice", "go command (alice)"}, {"bob", "go command (bob)"}, {"carol", "go command (carol)"},
+	{"alice", "go command (alice)"}, {"bob", "go command (bob)"}, {"carol", "go command (carol)"}, {"ci", "CI job"}, {"webhook", "git service"}, {"operator", "operator"},
 	{"proxy", "proxy"}, {"registry", "registry"}, {"follower", "registry that follows"}, {"vcs", "version control"},
 }
 
@@ -154,11 +154,17 @@ func drawArrow(out *strings.Builder, a arrow, others []arrow) []arrow {
 // label says what is asked for.
 func (a arrow) label() string {
 	var versions, modules, files []string
-	asked := "" // of the ledger
+	asked := "" // beside files
 	for _, c := range a.calls {
-		if strings.HasPrefix(c.Path, "sumdb/") {
+		switch {
+		case strings.HasPrefix(c.Path, "sumdb/"):
 			asked = ", and its record in the ledger"
 			continue
+		case strings.HasSuffix(c.Path, "?go-get=1"):
+			asked = ", and the pages that say where it is"
+			continue
+		case !strings.Contains(c.Path, "/") && a.to != "vcs": // an order
+			return "POST /" + c.Path
 		}
 		module, _, _ := strings.Cut(c.version(), "@")
 		modules, versions = append(modules, module), append(versions, c.version())

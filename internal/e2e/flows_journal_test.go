@@ -39,6 +39,9 @@ func (j *journal) watch(to string, from func(*http.Request) string) modtest.Faul
 // and without the parts of git's protocol.
 func callPath(r *http.Request) string {
 	path := r.URL.Path
+	if !r.URL.IsAbs() && r.URL.RawQuery == "go-get=1" {
+		return r.Host + path + "?go-get=1"
+	}
 	if r.URL.IsAbs() {
 		path = r.Host + path
 		path, _, _ = strings.Cut(path, "/info/refs")

@@ -23,7 +23,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the transcripts of testdata/flows, and docs/flows.md")
 
 // flowNames are the flows in the order of docs/flows.md.
-var flowNames = []string{"clean-plate", "new-proxy", "happy-path", "private", "disabled", "source-of-truth", "follow", "fail-over"}
+var flowNames = []string{"clean-plate", "new-proxy", "happy-path", "private", "disabled", "source-of-truth", "follow", "fail-over", "publish", "direct", "refresh", "removal"}
 
 func flowFile(name string) string { return filepath.Join("testdata", "flows", name+".txt") }
 
@@ -79,8 +79,11 @@ type flow struct {
 	recorders map[string]*recordingProxy // by server; a registry behind a proxy has one more
 	slow      map[string]func()
 	clients   map[string]*client
-	key       string       // the file of the registry's ledger
-	current   atomic.Value // the name of the client whose step it is
+	key       string // the file of the registry's ledger
+	repos     map[string]*modtest.Repo
+	secrets   map[string]string // tokens, by name
+	hosts     []string          // names of hosts that lead to a server
+	current   atomic.Value      // the name of the client whose step it is
 }
 
 // client is a developer's machine.
@@ -90,9 +93,13 @@ type client struct {
 }
 
 func newFlow(t testing.TB) *flow {
+	repos := modtest.Ready(t, "simple", "private", "graph-app", "graph-lib", "graph-old", "graph-base")
 	f := &flow{
-		t: t, net: modtest.NewInternet(t, modtest.Ready(t, "simple", "private", "graph-app", "graph-lib", "graph-old", "graph-base")...),
+		t: t, net: modtest.NewInternet(t, repos...), repos: map[string]*modtest.Repo{}, secrets: map[string]string{},
 		servers: map[string]*server{}, recorders: map[string]*recordingProxy{}, slow: map[string]func(){}, clients: map[string]*client{},
+	}
+	for _, r := range repos {
+		f.repos[r.Path] = r
 	}
 	f.current.Store("")
 	f.net.Break("", f.journal.watch("vcs", func(r *http.Request) string {
@@ -132,6 +139,14 @@ var steps = []struct {
 	{regexp.MustCompile(`^(\S+) was fetched from vcs (\d+) times?$`), (*flow).fetched},
 	{regexp.MustCompile(`^the store of (registry) gets another zip of (\S+)@(\S+)$`), (*flow).replaceZip},
 	{regexp.MustCompile(`^(\w+) is refused (\S+) through (\w+) with (.+)$`), (*flow).refused},
+	{regexp.MustCompile(`^(ci) publishes (\S+)@(\S+) to (registry)$`), (*flow).publish},
+	{regexp.MustCompile(`^operator (removes|hides|restores) (\S+)@(\S+) at (registry)(?: because it (.+))?$`), (*flow).takeBack},
+	{regexp.MustCompile(`^ci tells (registry) to refresh (\S+)@(\S+)$`), (*flow).refresh},
+	{regexp.MustCompile(`^webhook tells (registry) of (\S+)@(\S+)$`), (*flow).pushEvent},
+	{regexp.MustCompile(`^the repository (\S+) gets the tag (\S+)$`), (*flow).tag},
+	{regexp.MustCompile(`^(\S+) leads to (registry)$`), (*flow).leads},
+	{regexp.MustCompile(`^(\w+) gets (\S+) without a proxy$`), (*flow).direct},
+	{regexp.MustCompile(`^(registry) finds no (\S+) by asking itself$`), (*flow).missing},
 	{regexp.MustCompile(`^(registry) never heard of (\S+)$`), (*flow).neverHeard},
 }
 
@@ -171,6 +186,7 @@ func (f *flow) start(word []string) []string {
 			f.slow[name] = f.hold(f.recorders["registry "+name])
 		}
 	}
+	f.credentials(args)
 	kind := strings.TrimRight(name, "0123456789")
 	f.servers[name] = startServer(f.t, f.net, kind, name, args...)
 	if name == "registry" {
