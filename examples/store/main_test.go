@@ -44,7 +44,7 @@ func TestToken(t *testing.T) {
 	assert.Regexp(t, `^ci\.[A-Z2-7]{26}\n$`, out)
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Regexp(t, `^anonymous read pub.test\n\$2a\$\S+ ci corp.test read,publish\n$`, string(text))
+	assert.Regexp(t, `^anonymous read pub.test\n\$2a\$\S+ ci corp.test read,publish check:\S+\n$`, string(text))
 	assert.NotContains(t, string(text), strings.TrimSpace(out))
 	for want, args := range map[string][]string{
 		"another line has the name": {"-file", file, "-name", "ci"},
