@@ -130,6 +130,7 @@ func TestFlows(t *testing.T) {
 
 	w.takeBack(want)
 	w.follow()
+	w.jobsOnly()
 }
 
 // takeBack has an operator remove a version that the bucket holds at one proxy, and look at
@@ -165,4 +166,28 @@ func (w *world) takeBack(sum string) {
 	assert.Equal(t, "restored: "+plans+"\n", tool("restore", "-dir", bucket, plans))
 	again, _, _ := w.download(w.proxy(), plans)
 	assert.Equal(t, sum, again)
+}
+
+// jobsOnly starts a proxy with -oidc: jobs of the issuers in a file are let in, and nobody else is.
+func (w *world) jobsOnly() {
+	t := w.t
+	file := filepath.Join(t.TempDir(), "jobs")
+	require.NoError(t, os.WriteFile(file, []byte("issuer https://gitlab.test gitlab\naudience x\nallow * read sub=*\n"), 0o600))
+	guarded := w.proxy("-oidc", file)
+	for token, says := range map[string]string{
+		"": "log in", "eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL290aGVyLnRlc3QifQ.": "tokens of this issuer are not accepted here",
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, guarded.URL+"/git.test/simple/@v/v1.0.0.info", nil)
+		require.NoError(t, err)
+		if token != "" {
+			r.SetBasicAuth("job", token)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		assert.Equal(t, http.StatusUnauthorized, resp.StatusCode)
+		assert.Contains(t, string(body), says)
+	}
 }

@@ -6,6 +6,7 @@ replace (
 	github.com/athens-go/athens => ../..
 	github.com/athens-go/athens/backends/blob => ../../backends/blob
 	github.com/athens-go/athens/backends/nats => ../../backends/nats
+	github.com/athens-go/athens/backends/oidc => ../../backends/oidc
 	github.com/athens-go/athens/backends/otel => ../../backends/otel
 )
 
@@ -13,6 +14,7 @@ require (
 	github.com/athens-go/athens v0.0.0
 	github.com/athens-go/athens/backends/blob v0.0.0
 	github.com/athens-go/athens/backends/nats v0.0.0
+	github.com/athens-go/athens/backends/oidc v0.0.0
 	github.com/athens-go/athens/backends/otel v0.0.0
 	github.com/nats-io/nats.go v1.55.0
 	github.com/stretchr/testify v1.12.1
@@ -68,6 +70,7 @@ require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/cloudflare/circl v1.6.3 // indirect
 	github.com/cncf/xds/go v0.0.0-20260202195803-dba9d589def2 // indirect
+	github.com/coreos/go-oidc/v3 v3.21.0 // indirect
 	github.com/cyphar/filepath-securejoin v0.6.1 // indirect
 	github.com/emirpasic/gods v1.18.1 // indirect
 	github.com/envoyproxy/go-control-plane/envoy v1.39.0 // indirect

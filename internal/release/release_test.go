@@ -16,7 +16,7 @@ import (
 const root = "../.." // of the repository
 
 // nested are the modules that users import beside the root.
-var nested = []string{"backends/blob", "backends/nats", "backends/otel"}
+var nested = []string{"backends/blob", "backends/nats", "backends/oidc", "backends/otel"}
 
 // clone is a scratch repository with the files of this work tree, on its branch main.
 type clone struct {

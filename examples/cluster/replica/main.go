@@ -11,6 +11,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/backends/blob"
+	"github.com/athens-go/athens/backends/oidc"
 	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
 	"github.com/athens-go/athens/examples/internal/storetool"
@@ -26,6 +27,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	bucket := flags.String("bucket", "", "keep modules in the bucket at this `URL`: s3://, gs:// or azblob://; required")
 	stream := flags.String("nats", "", "share fills through the JetStream server at this `URL`; required")
 	copies := flags.Int("nats-replicas", 0, "keep fills on this `number` of JetStream servers; 0 means one, or as many as the stream has")
+	jobs := flags.String("oidc", "", "let in CI jobs by the OpenID Connect tokens of the issuers in this `file`, which is read again whenever it\nchanges and on SIGHUP; empty means none")
 	proxy, ledger := flags.ProxyFlags(), flags.SharedLedgerFlags()
 	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err
@@ -45,6 +47,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer shared.close()
 	store := shared.store
+	if *jobs != "" {
+		if flags.Jobs, err = oidc.Open(*jobs, &oidc.Options{Logger: log}); err != nil {
+			return err
+		}
+	}
 	parts, err := server.OpenOn(store, shared.fills, flags, log)
 	if err != nil {
 		return err

@@ -29,8 +29,10 @@ type Flags struct {
 	privateUpstream bool   // what these match comes from the upstream like the rest
 	covered         string // the patterns, then
 
-	Rules   string // rules file
-	Tokens  string // token file
+	Rules  string // rules file
+	Tokens string // token file
+	// Jobs lets in clients with secrets that no token file has; nil means that it has all.
+	Jobs    Jobs
 	Hooks   string // file with the secrets of push events
 	Offline bool   // ask nobody
 	// CertFile and KeyFile are for TLS; empty means plain HTTP.

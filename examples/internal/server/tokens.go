@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,14 +13,26 @@ import (
 	"github.com/athens-go/athens/serve/operate"
 )
 
+// Jobs verifies secrets that no token file has, by a file of its own.
+type Jobs interface {
+	Verify(ctx context.Context, secret string) (*auth.Identity, error)
+	Run(ctx context.Context) // reads the file again when it changes
+	Reload() error
+}
+
 // useTokens opens the file of -tokens.
 func (p *Parts) useTokens() error {
-	if p.Flags.Tokens == "" {
+	if p.Flags.Tokens == "" && p.Flags.Jobs == nil {
 		return nil
 	}
 	o := &auth.Options{MaxWrongLogins: p.Flags.clients.logins, Logger: p.Log}
 	if o.MaxWrongLogins == 0 {
 		o.MaxWrongLogins = -1 // zero would mean the default
+	}
+	if jobs := p.Flags.Jobs; jobs != nil {
+		o.Verify = jobs.Verify
+		p.background = append(p.background, jobs.Run)
+		p.reloads = append(p.reloads, jobs.Reload)
 	}
 	tokens, err := auth.Open(p.Flags.Tokens, o)
 	if err != nil {
