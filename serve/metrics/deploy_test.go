@@ -36,6 +36,7 @@ func exported(t *testing.T) map[string][]string {
 	m.Track(h, queue)
 	m.AddStore(func() (modules, versions int, bytes int64, ok bool) { return 1, 2, 3, true })
 	m.AddRepositories(func(context.Context) (int64, bool) { return 4, true })
+	m.AddEvictions(func() metrics.Evictions { return metrics.Evictions{MaxBytes: 5, Versions: 6, Last: time.Unix(7, 0)} })
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/example.com/m/@latest", nil))
 	_, end := o.Trace(t.Context(), athens.OpZip, event("", "", "", 0, 0, 0).Module)
 	end(nil)

@@ -77,7 +77,7 @@ func (m *Metrics) Gather(ctx context.Context) []Family {
 	}
 	for _, g := range gauges {
 		if v, ok := g.Read(ctx); ok {
-			all = append(all, one(g.Name, g.Unit, g.Help, KindGauge, v))
+			all = append(all, one(g.Name, g.Unit, g.Help, cmp.Or(g.Kind, KindGauge), v))
 		}
 	}
 	return append(all, ofRuntime(m.started)...)

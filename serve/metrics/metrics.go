@@ -46,6 +46,8 @@ type Metrics struct {
 // Gauge is a value that is asked for when metrics are read.
 type Gauge struct {
 	Name, Unit, Help string
+	// Kind is KindGauge or KindCounter. Empty means KindGauge.
+	Kind Kind
 	// Read returns the value now; false leaves it out.
 	Read func(ctx context.Context) (value float64, ok bool)
 }

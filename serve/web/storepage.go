@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/athens-go/athens"
 )
@@ -19,6 +20,16 @@ type storeData struct {
 	Hosts             []share
 	Largest           []share
 	Stats             *athens.Stats
+	Evictions         *Evictions
+}
+
+// Evictions is what a store with a bound holds, and what it has evicted since the start.
+type Evictions struct {
+	HeldBytes, MaxBytes int64
+	Versions            uint64
+	Bytes               int64
+	Last                time.Time // zero: there was none
+	Exceeded            bool      // nothing of what is too much may be evicted
 }
 
 // share is what takes some of the bytes.
@@ -84,6 +95,10 @@ func (q *request) store() (string, error) {
 	if q.opts.Stats != nil && q.reader.all {
 		stats := q.opts.Stats()
 		d.Stats = &stats
+	}
+	if q.opts.Evictions != nil && q.reader.all {
+		evictions := q.opts.Evictions()
+		d.Evictions = &evictions
 	}
 	return "store.html", nil
 }

@@ -94,6 +94,9 @@ type Options struct {
 	// Stats returns the counts of the handler, see [athens.Handler.Stats]. If it is nil,
 	// none are shown.
 	Stats func() athens.Stats
+	// Evictions returns what a store with a bound has evicted, which is shown to readers who
+	// may see everything. If it is nil, nothing is shown of it.
+	Evictions func() Evictions
 
 	// Limits
 

@@ -315,8 +315,11 @@ func TestLedgerFollows(t *testing.T) {
 
 func TestStore(t *testing.T) {
 	all := false
-	s := newShown(t, &Options{AllowAll: func(*http.Request) bool { return all }, Stats: func() athens.Stats { return athens.Stats{Damaged: 7} }}, nil)
+	s := newShown(t, &Options{AllowAll: func(*http.Request) bool { return all }, Stats: func() athens.Stats { return athens.Stats{Damaged: 7} }, Evictions: func() Evictions {
+		return Evictions{MaxBytes: 5 << 30, HeldBytes: 6 << 30, Versions: 1234, Bytes: 7 << 30, Last: time.Now().Add(-3 * time.Hour), Exceeded: true}
+	}}, nil)
 	page := s.page("/-/store")
+	assert.NotContains(t, page, "Evictions")
 	assert.Contains(t, page, "<span>example.com</span>")
 	assert.Contains(t, page, "3 modules, 4 versions, 2")
 	assert.NotContains(t, page, "corp.test")
@@ -325,6 +328,9 @@ func TestStore(t *testing.T) {
 	page = s.page("/-/store")
 	assert.Contains(t, page, "corp.test")
 	assert.Contains(t, page, "7 damaged versions")
+	for _, text := range []string{"Evictions", "5.37 GB", "6.44 GB", "7.52 GB", "The last eviction was", "The bound is exceeded"} {
+		assert.Contains(t, page, text)
+	}
 }
 
 // Private modules are seen by those who may, and by nobody else: in no list, count, plot,

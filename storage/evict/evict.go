@@ -67,16 +67,22 @@ type Store struct {
 
 	mu      sync.Mutex
 	used    int64
-	order   *list.List // of *entry, the last used one first
+	order   *list.List // of *entry that may be evicted, the last used one first
+	kept    *list.List // of *entry that Options.Keep kept, until the next count
 	entries map[module.Version]*list.Element
-	evicted uint64
+	clock   uint64    // of uses
+	paused  time.Time // until then the medium evicts nothing
+	full    bool      // more than the bound is held, and nothing can be evicted
+	stats   Stats     // what is counted since the start
 }
 
 // entry is a version that is held.
 type entry struct {
 	m         module.Version
-	meta, zip int64 // bytes
-	seen      bool  // by the count that is under way
+	meta, zip int64  // bytes
+	use       uint64 // when it was used last, by Store.clock
+	seen      bool   // by the count that is under way
+	kept      bool   // it is in Store.kept
 }
 
 // of returns what an element of Store.order is.
@@ -105,7 +111,7 @@ func New(medium Medium, maxBytes int64, opts *Options) (*Store, error) {
 	if maxBytes <= 0 {
 		return nil, fmt.Errorf("evict: a bound of %d bytes; it must be positive", maxBytes)
 	}
-	s := &Store{Medium: medium, most: maxBytes, least: maxBytes - maxBytes/20, order: list.New(), entries: make(map[module.Version]*list.Element)}
+	s := &Store{Medium: medium, most: maxBytes, least: maxBytes - maxBytes/20, order: list.New(), kept: list.New(), entries: make(map[module.Version]*list.Element)}
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -122,19 +128,38 @@ func New(medium Medium, maxBytes int64, opts *Options) (*Store, error) {
 	return s, nil
 }
 
-// Stats are what a [Store] holds.
+// Stats are what a [Store] holds and has evicted.
 type Stats struct {
-	Bytes    int64  `json:"bytes"`    // of all versions that were counted
-	MaxBytes int64  `json:"maxBytes"` // the bound
-	Versions int    `json:"versions"`
-	Evicted  uint64 `json:"evicted"` // since the start
+	Bytes    int64 `json:"bytes"`    // of all versions that were counted
+	MaxBytes int64 `json:"maxBytes"` // the bound
+	Versions int   `json:"versions"`
+
+	// Since the start.
+
+	Evicted      uint64    `json:"evicted"`      // versions
+	EvictedBytes int64     `json:"evictedBytes"` // in whole blocks
+	LastEviction time.Time `json:"lastEviction"` // zero: none yet
+	// Exceeded says that more than MaxBytes is held, and that nothing of it may be evicted.
+	Exceeded bool `json:"exceeded"`
 }
 
 // Stats returns what is held now.
 func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Stats{Bytes: s.used, MaxBytes: s.most, Versions: len(s.entries), Evicted: s.evicted}
+	now := s.stats
+	now.Bytes, now.MaxBytes, now.Versions, now.Exceeded = s.used, s.most, len(s.entries), s.full && s.used > s.most
+	return now
+}
+
+// touch makes a version the one used last. The caller holds the lock.
+func (s *Store) touch(e *list.Element) {
+	held := of(e)
+	s.clock++
+	held.use = s.clock
+	if !held.kept {
+		s.order.MoveToFront(e)
+	}
 }
 
 // Open opens a file and notes that its version was used.
@@ -143,7 +168,7 @@ func (s *Store) Open(ctx context.Context, m module.Version, f athens.File) (*ath
 	if err == nil {
 		s.mu.Lock()
 		if e, ok := s.entries[m]; ok {
-			s.order.MoveToFront(e)
+			s.touch(e)
 		}
 		s.mu.Unlock()
 	}
@@ -186,67 +211,16 @@ func (s *Store) note(ctx context.Context, m module.Version, meta, zip int64) {
 	if !ok {
 		e = s.order.PushFront(&entry{m: m})
 		s.entries[m] = e
-	} else {
-		s.order.MoveToFront(e)
 	}
+	s.touch(e)
 	held := of(e)
 	s.used += max(meta, held.meta) - held.meta + max(zip, held.zip) - held.zip
 	held.meta, held.zip, held.seen = max(meta, held.meta), max(zip, held.zip), true
-	over := s.used > s.most
+	over := s.used > s.most && !time.Now().Before(s.paused)
 	s.mu.Unlock()
 	if over {
 		s.evict(ctx, m, s.least)
 	}
-}
-
-// makeRoom evicts a twentieth of what is held, because the medium is full, and reports
-// whether anything was evicted.
-func (s *Store) makeRoom(ctx context.Context, spare module.Version) bool {
-	before := s.Stats()
-	return s.evict(ctx, spare, before.Bytes-before.Bytes/20-1) > 0
-}
-
-// evict evicts until at most so many bytes are held, and returns how many versions it
-// evicted. It spares one version.
-func (s *Store) evict(ctx context.Context, spare module.Version, until int64) (n int) {
-	s.evicting.Lock()
-	defer s.evicting.Unlock()
-	ctx = context.WithoutCancel(ctx)
-	for tries := s.Stats().Versions; tries > 0; tries-- {
-		s.mu.Lock()
-		e := s.order.Back()
-		if e == nil || s.used <= until {
-			s.mu.Unlock()
-			break
-		}
-		held := *of(e)
-		s.order.MoveToFront(e) // if it stays, the next one is another
-		s.mu.Unlock()
-		if held.m == spare || s.opts.Keep != nil && s.opts.Keep(ctx, held.m) {
-			continue
-		}
-		start := time.Now()
-		err := s.Evict(ctx, held.m)
-		if err != nil {
-			s.opts.Logger.Warn("could not evict a version", "module", held.m.Path, "version", held.m.Version, "error", err)
-		} else {
-			n++
-		}
-		s.tell(held, time.Since(start), err)
-	}
-	return n
-}
-
-// tell reports an eviction.
-func (s *Store) tell(held entry, took time.Duration, err error) {
-	if s.opts.Observe == nil {
-		return
-	}
-	event := athens.Event{Op: OpEvict, Module: held.m, Source: athens.SourceStore, Outcome: athens.OutcomeDone, Bytes: held.meta + held.zip, Duration: took, Err: err}
-	if err != nil {
-		event.Outcome = athens.OutcomeFailed
-	}
-	s.opts.Observe(event)
 }
 
 // Evict deletes a version, and counts it no more.
@@ -256,23 +230,31 @@ func (s *Store) Evict(ctx context.Context, m module.Version) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.drop(m) {
-		s.evicted++
+	if bytes, known := s.drop(m); known {
+		s.stats.Evicted++
+		s.stats.EvictedBytes += bytes
+		s.stats.LastEviction = time.Now()
 	}
 	return nil
 }
 
-// drop forgets a version, and reports whether it was known. The caller holds the lock.
-func (s *Store) drop(m module.Version) bool {
+// drop forgets a version, and returns its bytes and whether it was known. The caller holds
+// the lock.
+func (s *Store) drop(m module.Version) (bytes int64, known bool) {
 	e, ok := s.entries[m]
 	if !ok {
-		return false
+		return 0, false
 	}
 	held := of(e)
-	s.used -= held.meta + held.zip
-	s.order.Remove(e)
+	bytes = held.meta + held.zip
+	s.used -= bytes
+	if held.kept {
+		s.kept.Remove(e)
+	} else {
+		s.order.Remove(e)
+	}
 	delete(s.entries, m)
-	return true
+	return bytes, true
 }
 
 // Remove marks m as removed, see [athens.Remover].

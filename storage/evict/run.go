@@ -3,6 +3,8 @@ package evict
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +49,7 @@ type dated struct {
 // version that was not known counts as used when it was stored.
 func (s *Store) Recount(ctx context.Context) error {
 	s.mu.Lock()
+	s.reconsider()
 	for e := s.order.Front(); e != nil; e = e.Next() {
 		of(e).seen = false
 	}
@@ -97,6 +100,36 @@ func (s *Store) Recount(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// reconsider puts what was kept back among the others: rules may have changed. The caller
+// holds the lock.
+func (s *Store) reconsider() {
+	s.paused = time.Time{}
+	if s.kept.Len() == 0 {
+		return
+	}
+	all := s.byUse()
+	s.order.Init()
+	s.kept.Init()
+	for _, held := range all {
+		held.kept = false
+		s.entries[held.m] = s.order.PushBack(held)
+	}
+}
+
+// byUse returns all versions, the last used one first. The caller holds the lock.
+func (s *Store) byUse() []*entry {
+	all := make([]*entry, 0, len(s.entries))
+	for _, l := range []*list.List{s.order, s.kept} {
+		for e := l.Front(); e != nil; e = e.Next() {
+			all = append(all, of(e))
+		}
+	}
+	if s.kept.Len() > 0 {
+		slices.SortStableFunc(all, func(a, b *entry) int { return cmp.Compare(b.use, a.use) })
+	}
+	return all
+}
+
 // measure returns the sizes of a version's files, and when it was stored.
 func (s *Store) measure(ctx context.Context, m module.Version) dated {
 	d := dated{entry: entry{m: m}}
@@ -142,8 +175,8 @@ func (s *Store) saveState() {
 	}
 	var b bytes.Buffer
 	s.mu.Lock()
-	for e := s.order.Front(); e != nil; e = e.Next() {
-		fmt.Fprintln(&b, of(e).m)
+	for _, held := range s.byUse() {
+		fmt.Fprintln(&b, held.m)
 	}
 	s.mu.Unlock()
 	if err := durable.Replace(durable.OS{}, filepath.Dir(s.opts.StateFile), ".new-", s.opts.StateFile, b.Bytes()); err != nil {

@@ -38,7 +38,7 @@ func (p *Parts) bound(most int64) error {
 	if err != nil {
 		return err
 	}
-	p.Store = store
+	p.Store, p.evicting = store, store
 	p.background = append(p.background, store.Run)
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/athens-go/athens/serve/metrics"
 )
 
 // useGauges adds to the metrics what the parts hold.
@@ -18,6 +20,12 @@ func (p *Parts) useGauges() {
 	}
 	if p.follower != nil {
 		p.followGauges()
+	}
+	if p.evicting != nil {
+		p.metrics.AddEvictions(func() metrics.Evictions {
+			s := p.evicting.Stats()
+			return metrics.Evictions{HeldBytes: s.Bytes, MaxBytes: s.MaxBytes, Versions: s.Evicted, Bytes: s.EvictedBytes, Last: s.LastEviction, Exceeded: s.Exceeded}
+		})
 	}
 	if dir, err := p.Flags.GitDir(); err == nil {
 		p.metrics.AddRepositories((&folder{dir: dir}).size)

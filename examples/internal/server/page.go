@@ -50,8 +50,18 @@ func (p *Parts) lines() []web.Rule {
 func (p *Parts) useSite() error {
 	opts := &web.Options{Name: "Athens " + p.Flags.Name, Private: cmp.Or(p.pastePatterns(), "none"), CurrentPrivate: p.pasteUnverified, SumDB: p.ownSumDB(), Logger: p.Log}
 	opts.Stats = p.stats
-	if _, onDisk := p.Store.(*storage.Store); !onDisk {
+	medium := p.Store
+	if p.evicting != nil {
+		medium, _ = p.evicting.Medium.(Store)
+	}
+	if _, onDisk := medium.(*storage.Store); !onDisk {
 		opts.MaxMeasured = -1 // each look at a bucket costs a request
+	}
+	if p.evicting != nil {
+		opts.Evictions = func() web.Evictions {
+			s := p.evicting.Stats()
+			return web.Evictions{HeldBytes: s.Bytes, MaxBytes: s.MaxBytes, Versions: s.Evicted, Bytes: s.EvictedBytes, Last: s.LastEviction, Exceeded: s.Exceeded}
+		}
 	}
 	if p.rules != nil {
 		opts.Rules = p.lines

@@ -25,6 +25,7 @@ import (
 	"github.com/athens-go/athens/serve/metrics"
 	"github.com/athens-go/athens/serve/web"
 	"github.com/athens-go/athens/storage"
+	"github.com/athens-go/athens/storage/evict"
 )
 
 // Store is where a server keeps versions.
@@ -54,6 +55,7 @@ type Parts struct {
 	metrics    *metrics.Metrics // nil: no operator would see them
 	handler    atomic.Pointer[athens.Handler]
 	site       *web.Site               // nil: a page of text alone
+	evicting   *evict.Store            // nil: the store has no bound
 	upstream   string                  // for the log, without credentials
 	background []func(context.Context) // what runs while Serve does
 	reloads    []func() error          // what SIGHUP does
