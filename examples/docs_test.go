@@ -69,8 +69,10 @@ func help(t *testing.T) (texts map[string]string, flags map[string][]string) {
 		require.NotEmpty(t, flags[name], name)
 	}
 	for name, text := range files(t, ".go") {
-		if strings.HasPrefix(name, "examples/store/") && !strings.HasSuffix(name, "_test.go") {
-			flags["store"] = append(flags["store"], found(`(?:String|Int|Int64|Bool|Duration|Var)\((?:&[\w.]+, )?"([a-z-]+)"`, text)...)
+		for folder, example := range map[string]string{"store/": "store", "internal/storetool/": "store", "publish/": "publish"} {
+			if strings.HasPrefix(name, "examples/"+folder) && !strings.HasSuffix(name, "_test.go") {
+				flags[example] = append(flags[example], found(`(?:String|Int|Int64|Bool|Duration|Var)\((?:&[\w.]+, )?"([a-z-]+)"`, text)...)
+			}
 		}
 		if dir, ok := strings.CutPrefix(name, "examples/cluster/"); ok && !strings.HasSuffix(name, "_test.go") {
 			example, _, nested := strings.Cut(dir, "/")
