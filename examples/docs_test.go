@@ -71,7 +71,7 @@ func help(t *testing.T) (texts map[string]string, flags map[string][]string) {
 	for name, text := range files(t, ".go") {
 		for folder, example := range map[string]string{"store/": "store", "internal/storetool/": "store", "publish/": "publish"} {
 			if strings.HasPrefix(name, "examples/"+folder) && !strings.HasSuffix(name, "_test.go") {
-				flags[example] = append(flags[example], found(`(?:String|Int|Int64|Bool|Duration|Var)\((?:&[\w.]+, )?"([a-z-]+)"`, text)...)
+				flags[example] = append(flags[example], found(`(?:String|Int|Int64|Bool|Duration|Func|Var)\((?:&[\w.]+, )?"([a-z-]+)"`, text)...)
 			}
 		}
 		if dir, ok := strings.CutPrefix(name, "examples/cluster/"); ok && !strings.HasSuffix(name, "_test.go") {
