@@ -140,6 +140,15 @@ func (as *answers) missing(q question) error {
 	return nil
 }
 
+// missingFor is missing for a client, which may want a new answer.
+func (as *answers) missingFor(q inquiry) error {
+	err := as.missing(q.question)
+	if err != nil && as.renews(q, as.get(q.question)) {
+		return nil
+	}
+	return err
+}
+
 // missingSince returns the "not found" for q that was remembered after since.
 func (as *answers) missingSince(q question, since time.Time) error {
 	if a := as.get(q); a.missing != nil && a.at.After(since) {

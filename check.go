@@ -1,7 +1,6 @@
 package athens
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 
@@ -44,31 +43,17 @@ func compareInfos(held, got *Info, vcs bool) (ofHeld, ofGot string) {
 	return "", ""
 }
 
-// compareHeld is compareInfos for a stored .info.
-func compareHeld(held []byte, got *Info, vcs bool) (ofHeld, ofGot string, err error) {
+// compareHeld returns the [*ConflictError] of the stored .info of m and that of a source,
+// or nil if they agree as compareInfos says.
+func compareHeld(m module.Version, held []byte, got *Info, vcs bool) error {
 	var info Info
 	if err := json.Unmarshal(held, &info); err != nil {
-		return "", "", fmt.Errorf("the stored .info is not JSON: %w", err)
+		return fmt.Errorf("the stored .info is not JSON: %w", err)
 	}
-	ofHeld, ofGot = compareInfos(&info, got, vcs)
-	return ofHeld, ofGot, nil
-}
-
-// sameCommit checks that content is of the commit of the stored .info.
-func (h *Handler) sameCommit(ctx context.Context, src source, content Content, m module.Version) error {
-	got, err := h.getInfo(ctx, src, content, m)
-	if err != nil {
-		return err
+	if was, is := compareInfos(&info, got, vcs); was != is {
+		return &ConflictError{m, InfoFile, was, is}
 	}
-	held, err := h.read(ctx, m, InfoFile, maxInfo)
-	if err != nil {
-		return err
-	}
-	heldValue, gotValue, err := compareHeld(held, got, src.vcs)
-	if err == nil && heldValue != gotValue {
-		err = &ConflictError{m, InfoFile, heldValue, gotValue}
-	}
-	return h.noteConflict(m, err)
+	return nil
 }
 
 // commit returns the commit that i names, or "".
@@ -97,12 +82,8 @@ func (h *Handler) checkZip(src source, stage Stage, size int64, m module.Version
 // verifies reports whether the checksum database must know what src returns.
 func (h *Handler) verifies(src source) bool { return h.opts.Checksums != nil && !src.Private }
 
-// verifyMod checks that the ledger has no other .mod of m, and that the checksum
-// database knows this one.
-func (h *Handler) verifyMod(ctx context.Context, src source, m module.Version, mod []byte) error {
-	if err := h.book.agreesMod(ctx, m, mod); err != nil {
-		return err
-	}
+// verifyMod checks that the checksum database knows a .mod of m.
+func (h *Handler) verifyMod(src source, m module.Version, mod []byte) error {
 	if !h.verifies(src) {
 		return nil
 	}

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/mod/module"
 
-	"github.com/athens-go/athens/internal/flight"
 	"github.com/athens-go/athens/internal/limit"
 	"github.com/athens-go/athens/internal/modcheck"
 	"github.com/athens-go/athens/internal/spool"
@@ -94,32 +93,16 @@ func (h *Handler) fetchMeta(ctx context.Context, src source, m module.Version, m
 		}
 		return modErr
 	}
-	if err := h.verifyMod(ctx, src, m, mod); err != nil {
+	if err := h.book.agreesMod(ctx, m, mod); err != nil {
+		return err
+	}
+	if err := h.verifyMod(src, m, mod); err != nil {
 		return err
 	}
 	if src.vcs && h.verifies(src) {
 		return h.storeVerified(ctx, src, content, m, info, mod)
 	}
 	return h.storeMeta(ctx, src, m, info, mod, mf.early)
-}
-
-// part gets a file once a caller wants it. Then told is set to an error, and to the
-// file if that goes to clients early.
-func part[V any](ctx context.Context, mf *metaFetch, f File, told *flight.Future[V], get func() (V, error)) *flight.Future[V] {
-	return flight.Start(func() (v V, err error) {
-		if err := mf.await(ctx, f); err != nil {
-			return v, err
-		}
-		if err = mf.answers.missingSince(fileQuestion(mf.module, f), mf.since); err == nil {
-			v, err = flight.Try(get)
-		}
-		mf.fail(err, f)
-		if mf.early || err != nil {
-			told.Set(v, err)
-		}
-		mf.got(err)
-		return v, err
-	})
 }
 
 // storeMeta stores .info and .mod. Early says that clients were answered already.
@@ -129,7 +112,11 @@ func (h *Handler) storeMeta(ctx context.Context, src source, m module.Version, i
 		// effect, the version must not be left without a pending zip.
 		h.scheduleZip(src, m)
 	}
-	if err := h.put(ctx, m, info, mod); err != nil {
+	op := h.opts.begin(ctx, OpPut, SourceStore, m)
+	op.event.Bytes = int64(len(mod))
+	err := h.noteConflict(m, h.storage.Put(op.ctx, m, info, mod))
+	op.end(err)
+	if err != nil {
 		if early && !Final(err) { // a conflict has raised an alarm
 			warn(h.opts.Logger, "fetched version not stored", m, err)
 		}
@@ -292,9 +279,22 @@ func (h *Handler) bind(ctx context.Context, src source, m module.Version, chain 
 	}
 	if _, recent := h.recent.Get(m); !h.verifies(src) && (src.vcs || !recent) {
 		// A tag may have moved, and only a checksum database could tell by the zip.
-		err = h.sameCommit(ctx, src, content, m)
+		err = h.checkCommit(ctx, src, content, m)
 	}
 	return content, meta{}, err
+}
+
+// checkCommit checks that content is of the commit of the stored .info.
+func (h *Handler) checkCommit(ctx context.Context, src source, content Content, m module.Version) error {
+	got, err := h.getInfo(ctx, src, content, m)
+	if err != nil {
+		return err
+	}
+	held, err := h.read(ctx, m, InfoFile, maxInfo)
+	if err != nil {
+		return err
+	}
+	return h.noteConflict(m, compareHeld(m, held, got, src.vcs))
 }
 
 // getInfo gets the .info and checks it.
@@ -302,7 +302,7 @@ func (h *Handler) getInfo(ctx context.Context, src source, content Content, m mo
 	op := h.opts.begin(ctx, OpInfo, src.name, m)
 	defer func() { op.end(err) }()
 	if info, err = content.Info(op.ctx); err != nil {
-		return nil, h.drop(ctx, src, m, err)
+		return nil, h.evictRemoved(ctx, src, m, err)
 	}
 	if info = cmp.Or(info, new(Info)); info.Version != m.Version {
 		return nil, &InvalidError{m.Path, m.Version, fmt.Errorf("the source's .info names version %.80q", info.Version)}
@@ -314,12 +314,26 @@ func (h *Handler) getInfo(ctx context.Context, src source, content Content, m mo
 	return info, nil
 }
 
+// evictRemoved returns err, a source's. If the upstream says that it has removed m, what is held
+// of m goes, too: it comes back once the upstream restores it.
+func (h *Handler) evictRemoved(ctx context.Context, src source, m module.Version, err error) error {
+	removed, ok := outermost(err).(*BlockedError)
+	store, able := h.storage.(Remover)
+	if !ok || !removed.Removed || src.vcs || !able {
+		return err
+	}
+	if evictErr := store.Evict(ctx, m); evictErr != nil {
+		warn(h.opts.Logger, "version that the upstream removed is still held", m, evictErr)
+	}
+	return err
+}
+
 // getMod gets the .mod and checks it.
 func (h *Handler) getMod(ctx context.Context, src source, content Content, m module.Version) (mod []byte, err error) {
 	op := h.opts.begin(ctx, OpMod, src.name, m)
 	defer func() { op.end(err) }()
 	if mod, err = content.Mod(op.ctx); err != nil {
-		return nil, h.drop(ctx, src, m, err)
+		return nil, h.evictRemoved(ctx, src, m, err)
 	}
 	op.event.Bytes = int64(len(mod))
 	if err := modcheck.Mod(mod, h.opts.MaxModBytes); err != nil {
@@ -341,7 +355,7 @@ func (h *Handler) getZip(ctx context.Context, src source, content Content, m mod
 	case w.Err() != nil:
 		return 0, &storeError{w.Err()}
 	}
-	return w.Written(), h.drop(ctx, src, m, err)
+	return w.Written(), h.evictRemoved(ctx, src, m, err)
 }
 
 // holds reports whether all of the files are stored.
@@ -370,16 +384,8 @@ func (h *Handler) read(ctx context.Context, m module.Version, f File, most int64
 	return b, nil
 }
 
-// put stores .info and .mod.
-func (h *Handler) put(ctx context.Context, m module.Version, info *Info, mod []byte) (err error) {
-	op := h.opts.begin(ctx, OpPut, SourceStore, m)
-	defer func() { op.end(err) }()
-	op.event.Bytes = int64(len(mod))
-	return h.noteConflict(m, h.storage.Put(op.ctx, m, info, mod))
-}
-
 // noteConflict raises an alarm if err is that a source offered other content than is
-// stored. Any other error is the store's.
+// stored or recorded. Any other error is the store's.
 func (h *Handler) noteConflict(m module.Version, err error) error {
 	if err == nil {
 		return nil

@@ -108,6 +108,25 @@ func (mf *metaFetch) await(ctx context.Context, f File) error {
 	}
 }
 
+// part gets a file once a caller wants it. Then told is set to an error, and to the
+// file if that goes to clients early.
+func part[V any](ctx context.Context, mf *metaFetch, f File, told *flight.Future[V], get func() (V, error)) *flight.Future[V] {
+	return flight.Start(func() (v V, err error) {
+		if err := mf.await(ctx, f); err != nil {
+			return v, err
+		}
+		if err = mf.answers.missingSince(fileQuestion(mf.module, f), mf.since); err == nil {
+			v, err = flight.Try(get)
+		}
+		mf.fail(err, f)
+		if mf.early || err != nil {
+			told.Set(v, err)
+		}
+		mf.got(err)
+		return v, err
+	})
+}
+
 // errUnasked says that nobody wanted a file before the other failed.
 var errUnasked = errors.New("not asked for")
 

@@ -176,22 +176,6 @@ func (x *exchange) describe(why string) string {
 	return printable(why, maxErrorBody-1)
 }
 
-// storageError tells "not held", which is nil, and "removed" from a store that failed.
-func storageError(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return storeFault(err)
-}
-
-// storeFault tells "removed" from a store that failed.
-func storeFault(err error) error {
-	if removed, ok := errors.AsType[*BlockedError](err); ok && removed.Removed {
-		return removed
-	}
-	return &storeError{err}
-}
-
 // What fails on a machine is its own fault wherever it happens, and what may also be
 // somebody else's is so where it is about a local file.
 var (

@@ -286,7 +286,7 @@ func sameHost(to *url.URL, host string) bool {
 
 // serveFetched answers with a file that is not held from its source.
 func (x *exchange) serveFetched(src source, m module.Version, f File) error {
-	if err := x.h.answers.missing(fileQuestion(m, f)); err != nil && !x.h.answers.renews(inquiry{question: fileQuestion(m, f), anew: noCache(x.r.Header)}, x.h.answers.get(fileQuestion(m, f))) {
+	if err := x.h.answers.missingFor(inquiry{question: fileQuestion(m, f), anew: noCache(x.r.Header)}); err != nil {
 		x.remembered = true
 		return err
 	}

@@ -1,10 +1,7 @@
 package athens
 
 import (
-	"context"
 	"sync"
-
-	"golang.org/x/mod/module"
 )
 
 // takenBack returns the mark that a version has in the store: that it was removed or
@@ -38,20 +35,6 @@ func (x *exchange) unlisted(version string) error {
 	mark, err := x.takenBack(version)
 	if mark != nil {
 		return mark
-	}
-	return err
-}
-
-// drop returns err, a source's. If the upstream says that it has removed m, what is held
-// of m goes, too: it comes back once the upstream restores it.
-func (h *Handler) drop(ctx context.Context, src source, m module.Version, err error) error {
-	removed, ok := outermost(err).(*BlockedError)
-	store, able := h.storage.(Remover)
-	if !ok || !removed.Removed || src.vcs || !able {
-		return err
-	}
-	if evictErr := store.Evict(ctx, m); evictErr != nil {
-		warn(h.opts.Logger, "version that the upstream removed is still held", m, evictErr)
 	}
 	return err
 }
