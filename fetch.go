@@ -112,11 +112,7 @@ func (h *Handler) storeMeta(ctx context.Context, src source, m module.Version, i
 		// effect, the version must not be left without a pending zip.
 		h.scheduleZip(src, m)
 	}
-	op := h.opts.begin(ctx, OpPut, SourceStore, m)
-	op.event.Bytes = int64(len(mod))
-	err := h.noteConflict(m, h.storage.Put(op.ctx, m, info, mod))
-	op.end(err)
-	if err != nil {
+	if err := h.put(ctx, m, info, mod); err != nil {
 		if early && !Final(err) { // a conflict has raised an alarm
 			warn(h.opts.Logger, "fetched version not stored", m, err)
 		}

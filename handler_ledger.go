@@ -187,7 +187,7 @@ func (x *exchange) serveIndex() error {
 	x.source, x.outcome = SourceStore, OutcomeHeld
 	b := x.h.book
 	if b == nil {
-		return &requestError{http.StatusNotFound, errors.New("there is no index here: a server without a ledger does not know the order in which it got its versions")}
+		return &requestError{http.StatusNotFound, errors.New("this server has no index: a server without a ledger does not record in which order versions arrived")}
 	}
 	since, most, err := indexQuery(x.r.URL.Query())
 	if err != nil {

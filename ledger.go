@@ -266,7 +266,7 @@ func (b *ledgerBook) adoptAll(ctx context.Context, store Lister) {
 	for m, err := range store.All(ctx) {
 		if err != nil || m.Version == "" {
 			if err != nil && ctx.Err() == nil {
-				log.Warn("ledger: the store can't be walked", "module", m.Path, "error", err)
+				log.Warn("ledger: could not list the store", "module", m.Path, "error", err)
 			}
 			continue
 		}

@@ -101,6 +101,14 @@ func (h *Handler) commit(ctx context.Context, stage Stage, size int64, m module.
 	return err
 }
 
+// put stores .info and .mod.
+func (h *Handler) put(ctx context.Context, m module.Version, info *Info, mod []byte) (err error) {
+	op := h.opts.begin(ctx, OpPut, SourceStore, m)
+	defer func() { op.end(err) }()
+	op.event.Bytes = int64(len(mod))
+	return h.noteConflict(m, h.storage.Put(op.ctx, m, info, mod))
+}
+
 // admit asks Options.Admit about a staged zip. The error is of a kind that makes no
 // go command ask elsewhere.
 func (h *Handler) admit(ctx context.Context, stage Stage, size int64, m module.Version) error {

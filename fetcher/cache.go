@@ -47,7 +47,7 @@ func (f *Fetcher) trim(keep *repo) {
 		}
 		if (keep == nil || k.dir != keep.dir) && f.remove(k.dir) {
 			total -= k.size
-			f.opts.Logger.Info("git repository removed", "dir", k.dir, "bytes", k.size)
+			f.opts.Logger.Info("removed a git repository", "dir", k.dir, "bytes", k.size)
 		}
 	}
 }
@@ -102,9 +102,9 @@ func (f *Fetcher) repair(r *repo, err error) {
 	if !errors.Is(err, errDamaged) {
 		return
 	}
-	f.opts.Logger.Error("git repository was damaged and has been removed", "url", r.name, "error", err)
+	f.opts.Logger.Error("removed a damaged git repository", "url", r.name, "error", err)
 	if err := f.erase(r.dir); err != nil {
-		f.opts.Logger.Error("git repository can't be removed", "url", r.name, "error", err)
+		f.opts.Logger.Error("could not remove a git repository", "url", r.name, "error", err)
 	}
 	r.mu.Lock()
 	r.generation++

@@ -180,7 +180,7 @@ func (l *Ledger) write(fresh []*addition) error {
 	}
 	if err != nil {
 		// What is left behind the end is overwritten, or cut off by the next start.
-		return errors.Join(fmt.Errorf("records are not written: %w", err), l.records.f.Truncate(l.end))
+		return errors.Join(fmt.Errorf("write records: %w", err), l.records.f.Truncate(l.end))
 	}
 	for i, a := range fresh {
 		a.id = l.tree.N
@@ -197,7 +197,7 @@ func (l *Ledger) write(fresh []*addition) error {
 func (l *Ledger) publish() error {
 	for len(l.pending) > 0 {
 		if err := l.writeTile(l.pending[0]); err != nil {
-			return fmt.Errorf("a tile is not written: %w", err)
+			return fmt.Errorf("write a tile: %w", err)
 		}
 		l.pending = l.pending[1:]
 	}
@@ -213,7 +213,7 @@ func (l *Ledger) publish() error {
 		return err
 	}
 	if err := l.writeHead(h.note); err != nil {
-		return fmt.Errorf("the head is not written: %w", err)
+		return fmt.Errorf("write the head: %w", err)
 	}
 	l.head.Store(h)
 	return nil

@@ -47,9 +47,9 @@ func (l *Ledger) checkBehind() {
 		return
 	}
 	for _, t := range wrong { // the records are right, so these were not
-		l.log.Warn("ledger: a tile is made again", "dir", l.dir, "tile", t.Tile.Path())
+		l.log.Warn("ledger: rebuilt a tile", "dir", l.dir, "tile", t.Tile.Path())
 		if err := l.writeTile(t); err != nil {
-			l.log.Error("ledger: a tile is not written", "dir", l.dir, "error", err)
+			l.log.Error("ledger: could not write a tile", "dir", l.dir, "error", err)
 		}
 	}
 	l.log.Info("ledger: checked", "dir", l.dir, "records", h.tree.N, "seconds", int(time.Since(begun).Seconds()))
@@ -78,7 +78,7 @@ func (l *Ledger) verify(ctx context.Context, h *head, wrong *[]sumlog.FullTile) 
 			if same {
 				continue
 			}
-			first = cmp.Or(first, error(fmt.Errorf("%s is not the tile of its records", made.Tile.Path())))
+			first = cmp.Or(first, error(fmt.Errorf("tile %s does not match its records", made.Tile.Path())))
 			if wrong != nil && len(*wrong) < maxWrong {
 				*wrong = append(*wrong, made)
 			}
@@ -121,7 +121,7 @@ func (l *Ledger) checkPlace(id, off, last int64, r record) error {
 		return err
 	}
 	if !ok || p != (place{id, off}) {
-		return l.damaged("the index does not find record %d, of %s, where it is; remove index.db, and it is made again", id, m)
+		return l.damaged("the index does not find record %d, of %s, where it is; remove index.db to have it rebuilt", id, m)
 	}
 	return nil
 }

@@ -116,7 +116,7 @@ func TestRolledBack(t *testing.T) {
 		"a middle byte":    {func(t *testing.T, b *folder) { b.change(t, "records", 20000) }, "is missing or was changed"},
 		"the last byte":    {func(t *testing.T, b *folder) { b.change(t, "records", -1) }, "record 309 of 310"},
 		"the head's hash":  {func(t *testing.T, b *folder) { b.change(t, "head", 40) }, "can't be used: invalid signature"},
-		"another key":      {func(t *testing.T, b *folder) { b.key = newKey(t) }, "start with the key that has signed it"},
+		"another key":      {func(t *testing.T, b *folder) { b.key = newKey(t) }, "start with the key that signed it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := b.copied(t)
@@ -276,7 +276,7 @@ func TestChangeOfKey(t *testing.T) {
 	oldPublic, err := ledger.PublicKey(old)
 	require.NoError(t, err)
 	b.key = next
-	b.refused(t, "as the old key if the key is to change")
+	b.refused(t, "give that key as the old key")
 
 	l, err := ledger.New(b.dir, next, &ledger.Options{Seen: b.seen, OldKey: old})
 	require.NoError(t, err)

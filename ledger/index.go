@@ -119,7 +119,7 @@ func (x *index) bundle(n int64) (off int64, err error) {
 	err = x.db.View(func(tx *bbolt.Tx) error {
 		v := tx.Bucket([]byte(bundlesBucket)).Get(bundleKey(n))
 		if len(v) != 6 {
-			return fmt.Errorf("the index lacks record %d; remove index.db, and it is made again", n<<height)
+			return fmt.Errorf("the index lacks record %d; remove index.db to have it rebuilt", n<<height)
 		}
 		off = six(v)
 		return nil
@@ -244,7 +244,7 @@ func (l *Ledger) keepIndex() {
 		}
 		h := l.head.Load()
 		if err := l.index.flush(checkpoint{h.tree.N, h.end, h.hash}); err != nil {
-			l.log.Warn("ledger: the index is not written; it is made again at the next start", "dir", l.dir, "error", err)
+			l.log.Warn("ledger: could not write the index; the next start rebuilds it", "dir", l.dir, "error", err)
 		}
 	}
 }

@@ -60,9 +60,9 @@ func newLarge(t *testing.T, records int) func(t *testing.T) *folder {
 // An ordinary run has few records, so that the start reads all tiles. With ATHENS_SOAK
 // set there are so many that it does not.
 func TestLargeIsCheckedBehind(t *testing.T) {
-	records, made := 600, "ledger: index and tiles are made again"
+	records, made := 600, "ledger: rebuilding the index and tiles"
 	if os.Getenv("ATHENS_SOAK") != "" {
-		records, made = 66_000, "ledger: a tile is made again"
+		records, made = 66_000, "ledger: rebuilt a tile"
 	}
 	fresh := newLarge(t, records)
 	for name, damage := range map[string]struct {
@@ -114,14 +114,14 @@ func TestLargeDamage(t *testing.T) {
 				return versions.Delete(first)
 			}))
 			require.NoError(t, db.Close())
-		}, "remove index.db, and it is made again"},
+		}, "remove index.db to have it rebuilt"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := fresh(t)
 			damage.do(t, b)
 			l, log := b.openLarge(t)
 			said := <-log
-			assert.Contains(t, said, "nothing is signed any more")
+			assert.Contains(t, said, "no longer signs anything")
 			assert.Contains(t, said, damage.says)
 			_, err := l.Signed(t.Context())
 			wrong, ok := errors.AsType[*ledger.DamagedError](err)
@@ -140,7 +140,7 @@ func TestLargeIndexIsMadeAgain(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(b.dir, "index.db")))
 	l, log := b.openLarge(t)
 	said := <-log
-	assert.Contains(t, said, "index and tiles are made again")
+	assert.Contains(t, said, "rebuilding the index and tiles")
 	assert.Contains(t, said, "the index has 0 records of 600")
 	assert.Contains(t, <-log, "ledger: checked")
 	for i := 0; i < 600; i += 50 {

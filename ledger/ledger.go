@@ -244,7 +244,7 @@ func (l *Ledger) damaged(format string, args ...any) *DamagedError {
 // fail ends the signing for good.
 func (l *Ledger) fail(err *DamagedError) {
 	if l.broken.CompareAndSwap(nil, err) {
-		l.log.Error("ledger is damaged: nothing is signed any more", "dir", l.dir, "error", err.Err)
+		l.log.Error("ledger is damaged: it no longer signs anything", "dir", l.dir, "error", err.Err)
 	}
 }
 

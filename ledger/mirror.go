@@ -142,7 +142,7 @@ func (m *Mirror) Extend(ctx context.Context, signed []byte, from func(id int64) 
 func (m *Mirror) show(h *head) error {
 	m.ahead = h
 	if err := m.writeHead(h.note); err != nil {
-		return fmt.Errorf("ledger: the head is not written: %w", err)
+		return fmt.Errorf("ledger: write the head: %w", err)
 	}
 	if err := m.unmarkEmpty(); err != nil {
 		return fmt.Errorf("ledger: %w", err)
@@ -217,7 +217,7 @@ func (g *growth) add(r Record) error {
 	g.index.add(key, place{g.tree.N, off})
 	for _, t := range g.tree.Add(tlog.RecordHash(r.Text)) {
 		if err := g.writeTile(t); err != nil {
-			return fmt.Errorf("ledger: a tile is not written: %w", err)
+			return fmt.Errorf("ledger: could not write a tile: %w", err)
 		}
 	}
 	if len(g.data) >= growthBytes {
@@ -243,7 +243,7 @@ func (g *growth) flush() error {
 	_, err := g.records.f.WriteAt(g.data, g.end-int64(len(g.data)))
 	g.data = g.data[:0]
 	if err != nil {
-		return fmt.Errorf("ledger: records are not written: %w", err)
+		return fmt.Errorf("ledger: write records: %w", err)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 const headerBytes = 4 + 8 + 4
 
 // errTorn says that there is no whole record at some place.
-var errTorn = errors.New("no whole record")
+var errTorn = errors.New("incomplete record")
 
 // record is one entry of the log.
 type record struct {

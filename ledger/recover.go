@@ -155,7 +155,7 @@ func (l *Ledger) restore(h *head, n int64) error {
 		}
 	}
 	if c.n > 0 || n > 0 {
-		l.log.Warn("ledger: index and tiles are made again", "dir", l.dir, "reason", err)
+		l.log.Warn("ledger: rebuilding the index and tiles", "dir", l.dir, "reason", err)
 	}
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -206,7 +206,7 @@ func (l *Ledger) restoreFrom(c checkpoint, h *head, n int64) error {
 			return err
 		}
 		if hash != t.Hash {
-			return fmt.Errorf("the tree of %d records has another hash", t.N)
+			return fmt.Errorf("the tree of %d records has a different hash", t.N)
 		}
 	}
 	return nil
@@ -253,7 +253,7 @@ func (l *Ledger) cutTail() error {
 	if info.Size() < l.end {
 		return l.damaged("the file records has %d bytes, not %d; restore the folder", info.Size(), l.end)
 	}
-	l.log.Info("ledger: an unfinished addition is cut off", "dir", l.dir, "bytes", info.Size()-l.end)
+	l.log.Info("ledger: removed an unfinished record", "dir", l.dir, "bytes", info.Size()-l.end)
 	if err := l.records.f.Truncate(l.end); err != nil {
 		return err
 	}

@@ -174,7 +174,7 @@ func TestOrderOnDisk(t *testing.T) {
 	for line := range strings.Lines(trace) {
 		m := lineRE.FindStringSubmatch(line)
 		if m == nil || strings.Contains(line, "index.db") || strings.Contains(line, "ENOENT") || strings.Contains(line, "EEXIST") {
-			continue // the index is made again
+			continue // the rebuilding the index
 		}
 		var names []string
 		for _, n := range nameRE.FindAllStringSubmatch(m[2], -1) {

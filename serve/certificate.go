@@ -58,7 +58,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.stamps = stamps
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
-		c.log.Error("the certificate has changed and can't be read; the one from before stays in use", "error", err)
+		c.log.Error("could not read the changed certificate; the previous one stays in use", "error", err)
 		return c.pair, nil
 	}
 	c.pair = &pair

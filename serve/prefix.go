@@ -20,7 +20,7 @@ func cleanPrefix(prefix string) (string, error) {
 		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_./~", r)
 	}
 	if cleaned == "/" || cleaned[0] != '/' || path.Clean(cleaned) != cleaned || strings.TrimFunc(cleaned, plain) != "" {
-		return "", fmt.Errorf("serve: the prefix %q is no path such as /go, of letters, digits and -_.~ between slashes", prefix)
+		return "", fmt.Errorf("serve: the prefix %q is not a path such as /go; use letters, digits and -_.~ between slashes", prefix)
 	}
 	return cleaned, nil
 }

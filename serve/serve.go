@@ -121,7 +121,7 @@ type Options struct {
 var ErrCanceled = errors.New("serve: requests, fills or fetches were still running and were canceled")
 
 // errFillsEnded says that fills are no longer run although the service serves.
-var errFillsEnded = errors.New("serve: the Run method of Fills has returned before it was told to")
+var errFillsEnded = errors.New("serve: Fills.Run returned before the server stopped")
 
 // withDefaults returns a checked copy of o with each zero made explicit.
 func (o *Options) withDefaults(handler *athens.Handler) (Options, error) {
@@ -140,7 +140,7 @@ func (o *Options) withDefaults(handler *athens.Handler) (Options, error) {
 		return c, err
 	}
 	if c.SocketMode = cmp.Or(c.SocketMode, 0o660); c.SocketMode&^fs.ModePerm != 0 {
-		return c, fmt.Errorf("serve: SocketMode is %v, and has more than permissions", c.SocketMode)
+		return c, fmt.Errorf("serve: SocketMode %v has bits other than permissions", c.SocketMode)
 	}
 	if c.Addr == "" {
 		c.Addr = "127.0.0.1:0"

@@ -236,7 +236,7 @@ func TestFillsThatEnd(t *testing.T) {
 	broken := errors.New("the queue is broken")
 	err := Run(t.Context(), newHandler(t, nil), &Options{Fills: &slowFills{err: broken}})
 	assert.ErrorIs(t, err, broken)
-	assert.ErrorContains(t, err, "has returned before it was told to")
+	assert.ErrorContains(t, err, "Fills.Run returned before the server stopped")
 }
 
 func TestRunRefuses(t *testing.T) {

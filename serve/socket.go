@@ -59,7 +59,7 @@ func checkSocketPath(path string) error {
 	case path[0] == '@':
 		return fmt.Errorf("serve: unix:%s is an abstract socket, which everybody on the machine could use; give the path of a file", path)
 	case len(path) > most:
-		return fmt.Errorf("serve: the path of a socket has at most %d bytes on this system, and %s has %d; choose a shorter one", most, path, len(path))
+		return fmt.Errorf("serve: the path of a socket has at most %d bytes on this system, but %s has %d; choose a shorter one", most, path, len(path))
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func removeStale(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("serve: %s exists and is no socket; remove it or choose another path", path)
+		return fmt.Errorf("serve: %s exists and is not a socket; remove it or choose another path", path)
 	}
 	conn, err := net.Dial("unix", path)
 	switch {

@@ -103,8 +103,8 @@ func TestBadSockets(t *testing.T) {
 		"unix:":                             "has no path",
 		"unix:@abstract":                    "abstract socket",
 		"unix:/" + strings.Repeat("x", 200): "choose a shorter one",
-		"unix:" + file:                      "is no socket",
-		"unix:" + dir:                       "is no socket",
+		"unix:" + file:                      "is not a socket",
+		"unix:" + dir:                       "is not a socket",
 		"unix:" + filepath.Join(file, "s"):  "not a directory",
 		"unix:" + filepath.Join(dir, "n/s"): "no such file or directory",
 	} {

@@ -34,8 +34,8 @@ type VerifyOptions struct {
 	Source func(m module.Version) athens.Fetcher
 	// Workers is how many versions are checked at once. Zero means 2.
 	Workers int
-	// Rate bounds how many bytes are read in a second. Zero means no bound.
-	Rate int64
+	// BytesPerSecond bounds how fast files are read. Zero means no bound.
+	BytesPerSecond int64
 }
 
 // Checked is the result of [Store.Verify] for one version. With an empty version it is for a
@@ -99,12 +99,12 @@ func (s *Store) Verify(ctx context.Context, opts *VerifyOptions) iter.Seq2[Check
 		o.Workers = 2
 	}
 	return func(yield func(Checked, error) bool) {
-		if o.Workers < 0 || o.Rate < 0 {
-			yield(Checked{}, fmt.Errorf("storage: verify: Workers is %d and Rate %d, and neither may be negative", o.Workers, o.Rate))
+		if o.Workers < 0 || o.BytesPerSecond < 0 {
+			yield(Checked{}, fmt.Errorf("storage: verify: Workers is %d and BytesPerSecond %d; neither may be negative", o.Workers, o.BytesPerSecond))
 			return
 		}
 		inner, cancel := context.WithCancel(ctx)
-		v := &verifier{Store: s, ctx: inner, opts: o, pace: &pace{rate: o.Rate}}
+		v := &verifier{Store: s, ctx: inner, opts: o, pace: &pace{rate: o.BytesPerSecond}}
 		results := v.run()
 		defer func() {
 			cancel()

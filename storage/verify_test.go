@@ -391,13 +391,13 @@ func TestVerifyEnds(t *testing.T) {
 			errs = append(errs, err)
 		}
 		require.Equal(t, []error{nil, context.Canceled}, errs)
-		for _, o := range []storage.VerifyOptions{{Workers: -1}, {Rate: -1}} {
+		for _, o := range []storage.VerifyOptions{{Workers: -1}, {BytesPerSecond: -1}} {
 			for _, err := range s.Verify(t.Context(), &o) {
 				require.ErrorContains(t, err, "negative")
 			}
 		}
 		start := time.Now()
-		for c, err := range s.Verify(t.Context(), &storage.VerifyOptions{Rate: 1000, Workers: 4}) {
+		for c, err := range s.Verify(t.Context(), &storage.VerifyOptions{BytesPerSecond: 1000, Workers: 4}) {
 			require.NoError(t, err)
 			bytes += c.Bytes
 		}
@@ -407,7 +407,7 @@ func TestVerifyEnds(t *testing.T) {
 		defer cancel()
 		start = time.Now()
 		var last error
-		for _, err := range s.Verify(ctx, &storage.VerifyOptions{Rate: 1}) {
+		for _, err := range s.Verify(ctx, &storage.VerifyOptions{BytesPerSecond: 1}) {
 			last = err
 		}
 		require.ErrorIs(t, last, context.DeadlineExceeded)

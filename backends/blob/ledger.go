@@ -200,7 +200,7 @@ func (l *Ledger) usable(ctx context.Context) error {
 func (l *Ledger) damaged(format string, args ...any) *DamagedLedgerError {
 	err := &DamagedLedgerError{l.keys.Name(), fmt.Errorf(format, args...)}
 	if l.broken.CompareAndSwap(nil, err) {
-		l.log.Error("ledger is damaged: nothing is signed any more", "ledger", err.Ledger, "error", err.Err)
+		l.log.Error("ledger is damaged: it no longer signs anything", "ledger", err.Ledger, "error", err.Err)
 	}
 	return err
 }

@@ -190,11 +190,11 @@ func (l *Ledger) confirm(ctx context.Context, a *ahead, signed []byte) error {
 	}
 	for _, t := range a.tiles {
 		if err := l.createTile(ctx, t); err != nil {
-			return fmt.Errorf("a tile is not written: %w", err)
+			return fmt.Errorf("write a tile: %w", err)
 		}
 	}
 	if err := l.createHead(ctx, a.logState, signed); err != nil {
-		return fmt.Errorf("the head is not written: %w", err)
+		return fmt.Errorf("write the head: %w", err)
 	}
 	return nil
 }
@@ -203,7 +203,7 @@ func (l *Ledger) confirm(ctx context.Context, a *ahead, signed []byte) error {
 func (l *Ledger) resume(ctx context.Context) error {
 	hash, err := tlog.TreeHash(l.state.tree.N, l.state.tree.Hashes(noTile))
 	if err != nil || hash != l.state.hash {
-		return errors.Join(fmt.Errorf("the index of %d records contradicts itself; remove index.db, and it is made again", l.state.tree.N), err)
+		return errors.Join(fmt.Errorf("the index of %d records contradicts itself; remove index.db to have it rebuilt", l.state.tree.N), err)
 	}
 	signed, err := l.keys.Sign(l.state.tree.N, l.state.hash)
 	if err != nil {

@@ -70,7 +70,7 @@ func openLedgerIndex(dir, name string, log *slog.Logger) (*ledgerIndex, logState
 	file := filepath.Join(dir, "index.db")
 	state, err := x.open(file, name)
 	if err != nil && !errors.Is(err, berrors.ErrTimeout) && !errors.Is(err, fs.ErrPermission) {
-		log.Warn("ledger: the index is made again", "file", file, "reason", err)
+		log.Warn("ledger: rebuilding the index", "file", file, "reason", err)
 		if err = os.Remove(file); err == nil || errors.Is(err, fs.ErrNotExist) {
 			state, err = x.open(file, name)
 		}
@@ -210,7 +210,7 @@ func (x *ledgerIndex) bundleOf(id int64) (s bundleStart, err error) {
 		}
 		var ok bool
 		if s.seq, s.time, ok = unpair(v); !ok || len(k) != 8 {
-			return fmt.Errorf("the index lacks record %d; remove index.db, and it is made again", id)
+			return fmt.Errorf("the index lacks record %d; remove index.db to have it rebuilt", id)
 		}
 		s.id = int64(binary.BigEndian.Uint64(k))
 		return nil

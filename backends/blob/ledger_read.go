@@ -32,7 +32,7 @@ func (l *Ledger) Signed(ctx context.Context) ([]byte, error) {
 			if err := l.usable(ctx); err != nil {
 				return nil, err
 			}
-			l.log.Warn("ledger: the bucket was not asked for a newer head", "ledger", l.keys.Name(), "error", err)
+			l.log.Warn("ledger: could not ask the bucket for a newer head", "ledger", l.keys.Name(), "error", err)
 		}
 	}
 	return slices.Clone(l.head.Load().note), nil
@@ -278,9 +278,9 @@ func (l *Ledger) remakeTile(ctx context.Context, t tlog.Tile, want tlog.Hash, re
 		}
 	}
 	if sumlog.RootOf(hashes) != want {
-		return nil, l.damaged("%s is not the tile of its records; %w", l.tileKey(t), errRestore)
+		return nil, l.damaged("tile %s does not match its records; %w", l.tileKey(t), errRestore)
 	}
-	l.log.Warn("ledger: a tile is made again", "ledger", l.keys.Name(), "tile", t.Path())
+	l.log.Warn("ledger: rebuilt a tile", "ledger", l.keys.Name(), "tile", t.Path())
 	data := sumlog.Flatten(hashes)
 	return data, l.write(ctx, l.tileKey(t), data, blob.WriterOptions{CacheControl: keepForever})
 }

@@ -107,7 +107,7 @@ func exporter(signal string) (string, error) {
 	case "none":
 		return "none", nil
 	default:
-		return "", fmt.Errorf("otel: %s is otlp or none, not %q", variable, name)
+		return "", fmt.Errorf("otel: %s must be otlp or none, not %q", variable, name)
 	}
 	for _, variable := range []string{"OTEL_EXPORTER_OTLP_" + signal + "_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
 		switch protocol := os.Getenv(variable); protocol {
@@ -115,7 +115,7 @@ func exporter(signal string) (string, error) {
 			continue
 		case "http/protobuf":
 		default:
-			return "", fmt.Errorf("otel: %s is http/protobuf, not %q", variable, protocol)
+			return "", fmt.Errorf("otel: %s must be http/protobuf, not %q", variable, protocol)
 		}
 		break
 	}

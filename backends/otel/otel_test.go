@@ -184,7 +184,7 @@ func TestEnvironment(t *testing.T) {
 	assert.ErrorContains(t, run(), `OTEL_TRACES_EXPORTER is otlp or none, not "jaeger"`)
 	t.Setenv("OTEL_TRACES_EXPORTER", "")
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-	assert.ErrorContains(t, run(), `is http/protobuf, not "grpc"`)
+	assert.ErrorContains(t, run(), `must be http/protobuf, not "grpc"`)
 	t.Setenv("OTEL_SDK_DISABLED", "true")
 	assert.NoError(t, run())
 }

@@ -29,7 +29,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var o options
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	addr := flags.String("addr", "127.0.0.1:3000", "serve modules on this `address`, by way of the proxies")
+	addr := flags.String("addr", "127.0.0.1:3000", "serve modules on this `address`, through the proxies")
 	ops := flags.String("ops", "127.0.0.1:3009", "list and kill processes at this `address`; empty means nowhere")
 	flags.IntVar(&o.proxies, "proxies", 3, "run this `number` of proxies")
 	flags.StringVar(&o.dir, "dir", "", "keep everything in this `folder`; empty means one in the user's cache folder")

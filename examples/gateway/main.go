@@ -20,7 +20,7 @@ func main() { command.Main(run) }
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := server.NewFlags("gateway", "127.0.0.1:3002")
 	upstream := flags.UpstreamFlag()
-	plain := flags.Bool("plain", false, "serve plain HTTP, for a place behind a load balancer that ends TLS;\nnot given means TLS, without which the go command sends no login")
+	plain := flags.Bool("plain", false, "serve plain HTTP, behind a load balancer that terminates TLS;\nnot given means TLS, without which the go command sends no login")
 	tells := flags.EventsFlag()
 	if err := flags.ParseArgs(args, stdout, stderr); err != nil {
 		return err

@@ -66,8 +66,8 @@ func TestUsage(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "rules.txt")
 	require.NoError(t, os.WriteFile(file, []byte("# none\n\nblck a.test\n"), 0o600))
 	for want, args := range map[string][]string{
-		"what to do is missing: ":       nil,
-		`"rule" is nothing`:             {"rule"},
+		"give a command: ":              nil,
+		`unknown command "rule"`:        {"rule"},
 		"rules: want a rules file":      {"rules", file},
 		"no such file":                  {"rules", file + "x", "a.test@v1.0.0"},
 		`:3:1: unknown rule "blck"`:     {"rules", file, "a.test@v1.0.0"},

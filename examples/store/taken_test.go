@@ -125,7 +125,7 @@ func TestTakeBackUsage(t *testing.T) {
 		`"example.com/Mod@v1" is no`: {"restore", "-dir", dir, "example.com/Mod@v1"},
 		"either -dir or -server":     {"rm", "-reason", "x", "example.com/Mod@v1.0.0"},
 		"want either -dir":           {"restore", "-dir", dir, "-server", "http://127.0.0.1:1", "example.com/Mod@v1.0.0"},
-		"the reason is missing":      {"hide", "-dir", dir, "example.com/Mod@v1.0.0"},
+		"give a reason":              {"hide", "-dir", dir, "example.com/Mod@v1.0.0"},
 		"flag provided but not":      {"restore", "-dir", dir, "-reason", "x", "example.com/Mod@v1.0.0"},
 		"no such file":               {"rm", "-dir", dir + "x", "-reason", "x", "example.com/Mod@v1.0.0"},
 		"not a URL":                  {"rm", "-server", "corp", "-reason", "x", "example.com/Mod@v1.0.0"},

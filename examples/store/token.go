@@ -14,10 +14,10 @@ import (
 
 // makeToken adds a token to a file and prints its secret, which is nowhere else.
 func makeToken(_ context.Context, flags *flag.FlagSet, args []string, stdout io.Writer) error {
-	file := flags.String("file", "", "add a line to this token `file`, which is made if there is none; empty is an error")
-	name := flags.String("name", "", "the `name` that the log shows, which no other line has; empty is an error")
+	file := flags.String("file", "", "add a line to this token `file`, which is created if it does not exist; empty is an error")
+	name := flags.String("name", "", "the `name` of the token, as the log shows it, different from all others; empty is an error")
 	rights := flags.String("rights", "read", "what the token may do: some of `read,publish,refresh,admin`")
-	paths := flags.String("paths", "*", "the `patterns` of the modules that it is for, as in GOPRIVATE")
+	paths := flags.String("paths", "*", "the `patterns` of the modules that the token is for, as in GOPRIVATE")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

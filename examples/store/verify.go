@@ -29,7 +29,7 @@ func verify(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.W
 	f.StringVar(&f.Private, "private", "", "don't tell -repair of modules that match these `patterns` (as in GOPRIVATE);\nempty means none, not given means GOPRIVATE and GONOPROXY of the environment")
 	f.StringVar(&f.Rules, "rules", "", "read more of what is private from this `file` of a server's; empty means no rules")
 	f.IntVar(&o.Workers, "workers", 0, "look at so `many` versions at once; 0 means 2")
-	f.Int64Var(&o.Rate, "rate", 0, "read at most so many `bytes` a second; 0 means without bound")
+	f.Int64Var(&o.BytesPerSecond, "rate", 0, "read at most this many `bytes` per second; 0 means no limit")
 	newAuditor := ledgerFlags(f)
 	if err := f.ParseArgs(args, stdout, stderr); err != nil {
 		return err

@@ -49,7 +49,7 @@ func (f *Fetcher) remove(dir string) {
 		err = os.RemoveAll(dir)
 	}
 	if err != nil {
-		f.opts.Logger.Warn("temporary folder can't be removed", "dir", dir, "error", err)
+		f.opts.Logger.Warn("could not remove a temporary folder", "dir", dir, "error", err)
 	}
 }
 

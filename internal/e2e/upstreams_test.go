@@ -48,7 +48,7 @@ func TestUpstreamLines(t *testing.T) {
 			assert.NotZero(t, a.Count("git.test/graph/base"), "version control comes last")
 			said := g.Download("late.test/m@v1.0.0")[0].Error
 			assert.Contains(t, said, "not found")
-			assert.Contains(t, g.Download("none.test/m@v1.0.0")[0].Error, "the rules ask no source (rules.txt:4)")
+			assert.Contains(t, g.Download("none.test/m@v1.0.0")[0].Error, "the rules allow no source (rules.txt:4)")
 			g.Write("go.mod", "module program\n\ngo 1.21\n")
 			stdout, stderr, err := g.Run("list", "-m", "-versions", "mirror.test/b")
 			require.NoError(t, err, stderr)

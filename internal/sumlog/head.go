@@ -79,7 +79,7 @@ func ParseHead(data []byte, known note.Verifiers) (tlog.Tree, error) {
 	n, err := note.Open(data, known)
 	if err != nil {
 		if _, ok := errors.AsType[*note.UnverifiedNoteError](err); ok {
-			return tlog.Tree{}, errors.New("it is not signed by this ledger's key: start with the key that has signed it, as the old key if the key is to change")
+			return tlog.Tree{}, errors.New("it is not signed by this ledger's key: start with the key that signed it, or give that key as the old key")
 		}
 		return tlog.Tree{}, err
 	}
@@ -100,7 +100,7 @@ func PublicKey(key string) (string, error) {
 	}
 	raw, err := base64.StdEncoding.DecodeString(parts[4])
 	if err != nil || len(raw) != 1+ed25519.SeedSize {
-		return "", errors.New("ledger: malformed private key: its last part is no Ed25519 key")
+		return "", errors.New("ledger: malformed private key: its last part is not an Ed25519 key")
 	}
 	public := ed25519.NewKeyFromSeed(raw[1:]).Public().(ed25519.PublicKey)
 	return note.NewEd25519VerifierKey(signer.Name(), public)

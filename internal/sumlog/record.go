@@ -46,7 +46,7 @@ func check(m module.Version, zipHash, modHash string) error {
 	}
 	for _, h := range []string{zipHash, modHash} {
 		if !isHash(h) {
-			return fmt.Errorf("%s: %q is no h1: hash", m, h)
+			return fmt.Errorf("%s: %q is not an h1: hash", m, h)
 		}
 	}
 	return nil
@@ -97,7 +97,7 @@ func Conflict(held, got []byte) error {
 	}
 	switch {
 	case m != other:
-		return fmt.Errorf("the index takes the record of %s for that of %s; remove index.db, and it is made again", m, other)
+		return fmt.Errorf("the index takes the record of %s for that of %s; remove index.db to have it rebuilt", m, other)
 	case modHash != gotMod:
 		return &athens.ConflictError{Module: m, File: athens.ModFile, Held: modHash, Got: gotMod}
 	}

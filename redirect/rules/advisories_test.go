@@ -69,7 +69,7 @@ no cooldown: no line says otherwise
 		"advisories":                ":1:11: advisories needs a folder",
 		"advisories # db":           ":1:12: advisories needs a folder",
 		"advisories db warm":        `:1:15: advisories can only warn, not "warm"`,
-		"advisories db warn really": ":1:20: what is",
+		"advisories db warn really": ":1:20: unexpected",
 	} {
 		_, err := rules.Parse("rules.txt", strings.NewReader(text))
 		assert.ErrorContains(t, err, want)

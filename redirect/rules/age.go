@@ -208,7 +208,7 @@ func (f *File) arrivals(rules *Rules, now time.Time) map[string]time.Time {
 		before = old.since
 	} else if f.opts.SeenDir != "" {
 		if data, err := os.ReadFile(f.place(arrivalsFile)); err == nil && json.Unmarshal(data, &before) != nil {
-			f.opts.Logger.Warn("what is known of cooldowns can't be read; they count from now", "file", f.place(arrivalsFile))
+			f.opts.Logger.Warn("could not read since when cooldowns apply; they count from now", "file", f.place(arrivalsFile))
 		}
 	}
 	since := make(map[string]time.Time)
@@ -224,7 +224,7 @@ func (f *File) arrivals(rules *Rules, now time.Time) map[string]time.Time {
 	}
 	if f.opts.SeenDir != "" && !maps.EqualFunc(since, before, time.Time.Equal) {
 		if err := writeJSON(f.place(arrivalsFile), since); err != nil {
-			f.opts.Logger.Warn("when cooldowns came in can't be kept on disk", "error", err)
+			f.opts.Logger.Warn("could not store since when cooldowns apply", "error", err)
 		}
 	}
 	return since

@@ -36,7 +36,7 @@ func ExampleParse() {
 	// github.com/corp/tool@v1.0.0: private true, blocked "" <nil>
 	// example.com/mod@v1.4.3-rc.1: private false, blocked "CVE-2024-0001 (rules.txt:3)" <nil>
 	// example.com/mod@v1.4.3: private false, blocked "" <nil>
-	// rules.txt:1:7: bad pattern "example.com/mod@v1.2.3": the version stands behind the pattern, as a constraint such as =1.2.3
+	// rules.txt:1:7: bad pattern "example.com/mod@v1.2.3": give the version after the pattern, as a constraint such as =1.2.3
 }
 
 // Rules decide for a handler where each module comes from.

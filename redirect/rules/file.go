@@ -134,7 +134,7 @@ func (f *File) Close() error {
 func (f *File) Reload() error {
 	err := f.text.Read(f.load)
 	if err != nil {
-		f.opts.Logger.Error("the rules file is bad; the rules from before stay in force", "file", f.name, "error", err)
+		f.opts.Logger.Error("the rules file has an error; the previous rules stay in force", "file", f.name, "error", err)
 		return err
 	}
 	f.opts.Logger.Info("rules reloaded", "file", f.name, "rules", len(f.now.Load().lines))
@@ -149,7 +149,7 @@ func (f *File) load(empty bool) error {
 	}
 	before := f.now.Load()
 	if before != nil && len(before.lines) > 0 && empty {
-		return fmt.Errorf("%s: the file has become empty; a comment in it says that no rules are meant", f.name)
+		return fmt.Errorf("%s: the file has become empty; to have no rules, put a comment in it", f.name)
 	}
 	if rules, err = rules.WithPrivate(f.private); err != nil {
 		return err

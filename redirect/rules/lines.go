@@ -23,10 +23,10 @@ func (s *scanner) end(r *rule) error {
 		return nil
 	}
 	if rest[0] != '#' {
-		return &columnError{column, fmt.Errorf("what is %q? a reason begins with #", rest)}
+		return &columnError{column, fmt.Errorf("unexpected %q; a reason begins with #", rest)}
 	}
 	if r.reason = strings.TrimSpace(rest[1:]); len(r.reason) > maxReason {
-		return &columnError{column, fmt.Errorf("a reason of more than %d bytes", maxReason)}
+		return &columnError{column, fmt.Errorf("the reason has more than %d bytes", maxReason)}
 	}
 	return nil
 }
@@ -137,7 +137,7 @@ func parseVersion(text string, column int) (module.Version, error) {
 		return m, &columnError{column, fmt.Errorf("bad version %q: want MODULE@VERSION with a canonical version such as v1.2.3: %w", text, errors.Unwrap(err))}
 	}
 	if module.CanonicalVersion(version) != version {
-		return m, &columnError{column, fmt.Errorf("bad version %q: %s is no canonical version", text, version)}
+		return m, &columnError{column, fmt.Errorf("bad version %q: %s is not a canonical version", text, version)}
 	}
 	return m, nil
 }

@@ -102,7 +102,7 @@ func openMemory(dir string, most int, log *slog.Logger) *memory {
 func (m *memory) fail(err error) {
 	if !m.failed {
 		m.failed = true
-		m.log.Warn("the ages of versions can't be kept on disk", "error", err)
+		m.log.Warn("could not store when versions were first seen", "error", err)
 	}
 }
 

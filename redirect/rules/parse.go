@@ -178,7 +178,7 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 func parseRule(line string) (rule, error) {
 	for i, c := range line {
 		if c == utf8.RuneError || c != '\t' && !unicode.IsPrint(c) {
-			return rule{}, &columnError{i + 1, errors.New("a character that can't be printed")}
+			return rule{}, &columnError{i + 1, errors.New("unprintable character")}
 		}
 	}
 	s := &scanner{line: line}
@@ -234,7 +234,7 @@ func (s *scanner) tail(word string, r *rule) error {
 		return err
 	}
 	if strings.TrimSpace(rest[hash+1:]) != "" && r.verb != block {
-		return &columnError{column + hash, fmt.Errorf("%s takes no reason: a comment stands on a line of its own", word)}
+		return &columnError{column + hash, fmt.Errorf("%s takes no reason; put a comment on a line of its own", word)}
 	}
 	s.at += hash
 	return s.end(r)
@@ -288,10 +288,10 @@ func checkGlob(glob string) error {
 		return fmt.Errorf("bad pattern %q: %w", glob, err)
 	}
 	if strings.Contains(glob, "@") {
-		return fmt.Errorf("bad pattern %q: the version stands behind the pattern, as a constraint such as =1.2.3", glob)
+		return fmt.Errorf("bad pattern %q: give the version after the pattern, as a constraint such as =1.2.3", glob)
 	}
 	if i := strings.IndexFunc(glob, func(c rune) bool { return !inPattern(c) }); i >= 0 {
-		return fmt.Errorf("bad pattern %q: no module path has a %q", glob, glob[i:i+1])
+		return fmt.Errorf("bad pattern %q: module paths contain no %q", glob, glob[i:i+1])
 	}
 	if glob[0] == '/' || strings.Contains(glob, "//") {
 		return fmt.Errorf("bad pattern %q: a module path has no empty element", glob)

@@ -47,7 +47,7 @@ func (s *scanner) parseUpstream(r *rule) (err error) {
 	case globs == "" || globs[0] == '#':
 		return &columnError{column, errors.New("upstream needs a pattern")}
 	case strings.ContainsAny(globs, ":@"):
-		return &columnError{column, errors.New("upstream needs a pattern before the URL; * is every module")}
+		return &columnError{column, errors.New("upstream needs a pattern before the URL; * matches every module")}
 	}
 	if r.globs, err = parsePattern(globs, column); err != nil {
 		return err
@@ -86,10 +86,10 @@ func parsePlaces(list string, column int) ([]place, error) {
 		item := list[begin:end]
 		p, err := parsePlace(strings.TrimSpace(item))
 		if n := len(places); err == nil && n > 0 && places[n-1].url == "" {
-			err = fmt.Errorf("nothing can follow %s: it has the last word", places[n-1].shown())
+			err = fmt.Errorf("nothing can follow %s, because it always answers", places[n-1].shown())
 		}
 		if err == nil && len(places) == maxPlaces {
-			err = fmt.Errorf("more than %d places", maxPlaces)
+			err = fmt.Errorf("more than %d sources", maxPlaces)
 		}
 		if err != nil {
 			return nil, &columnError{column + begin + len(item) - len(strings.TrimLeft(item, " \t")), err}
@@ -105,7 +105,7 @@ func parsePlaces(list string, column int) ([]place, error) {
 func parsePlace(text string) (place, error) {
 	switch text {
 	case "":
-		return place{}, errors.New("an empty place in the list")
+		return place{}, errors.New("empty entry in the list")
 	case "vcs":
 		return place{}, nil
 	case "off":
@@ -116,7 +116,7 @@ func parsePlace(text string) (place, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || strings.ContainsFunc(text, unicode.IsSpace):
-		return place{}, errors.New("a malformed URL")
+		return place{}, errors.New("malformed URL")
 	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.ForceQuery:
 		return place{}, errors.New("want a URL of http or https with a host and without a query, vcs or off")
 	}
@@ -153,7 +153,7 @@ func (r *Rules) open(known map[string]athens.Upstream, open func(url string) (at
 				}
 				if !ok {
 					if open == nil {
-						return nil, fmt.Errorf("%s: this program opens no upstreams", l.place)
+						return nil, fmt.Errorf("%s: this program does not support upstream rules", l.place)
 					}
 					var err error
 					if up, err = open(p.url); err != nil {
@@ -197,7 +197,7 @@ type nowhere struct{ place string }
 var _ athens.Upstream = nowhere{}
 
 func (n nowhere) missing(path, query string) error {
-	return &athens.MissingError{Path: path, Query: query, Err: errors.New("not in the store, and the rules ask no source (" + n.place + ")")}
+	return &athens.MissingError{Path: path, Query: query, Err: errors.New("not in the store, and the rules allow no source (" + n.place + ")")}
 }
 
 // Versions implements [athens.Upstream].

@@ -109,7 +109,7 @@ upstream own.test vcs
 	assert.NotContains(t, log.String(), "s3cret")
 
 	_, err = rules.Open(name, nil)
-	assert.ErrorContains(t, err, "rules.txt:1: this program opens no upstreams")
+	assert.ErrorContains(t, err, "rules.txt:1: this program does not support upstream rules")
 	_, err = parse(t, "upstream a.test https://b.test").Route(t.Context(), module.Version{Path: "a.test/m"})
 	assert.ErrorContains(t, err, "rules.Open")
 }
@@ -123,18 +123,18 @@ func TestBadUpstreamLines(t *testing.T) {
 		"upstream a.test # c":                                                ":1:17: upstream needs a URL",
 		"upstream https://u:s3cret@b.test":                                   ":1:10: upstream needs a pattern before the URL",
 		"upstream a[ https://u:s3cret@b.test":                                ":1:10: bad pattern",
-		"upstream a.test ,https://u:s3cret@b.test":                           ":1:17: an empty place",
-		"upstream a.test https://u:s3cret@b.test|":                           ":1:41: an empty place",
+		"upstream a.test ,https://u:s3cret@b.test":                           ":1:17: empty entry",
+		"upstream a.test https://u:s3cret@b.test|":                           ":1:41: empty entry",
 		"upstream a.test vcs,https://u:s3cret@b":                             ":1:21: nothing can follow vcs",
 		"upstream a.test off| https://u:s3cret@b":                            ":1:22: nothing can follow off",
 		"upstream a.test direct":                                             ":1:17: version control is called vcs here",
 		"upstream a.test ftp://u:s3cret@b.test":                              ":1:17: want a URL",
 		"upstream a.test https://u:s3cret@b.test?q":                          ":1:17: want a URL",
 		"upstream a.test https://":                                           ":1:17: want a URL",
-		"upstream a.test https://u:s3cret@b:port":                            ":1:17: a malformed URL",
-		"upstream a.test https://b u:s3cret":                                 ":1:17: a malformed URL",
-		"upstream a.test " + strings.Repeat("http://b.test|", 17) + "off":    "more than 16 places",
-		"upstream a.test https://b.test # " + strings.Repeat("s3cret ", 200): "a reason of more than 200 bytes",
+		"upstream a.test https://u:s3cret@b:port":                            ":1:17: malformed URL",
+		"upstream a.test https://b u:s3cret":                                 ":1:17: malformed URL",
+		"upstream a.test " + strings.Repeat("http://b.test|", 17) + "off":    "more than 16 sources",
+		"upstream a.test https://b.test # " + strings.Repeat("s3cret ", 200): "the reason has more than 200 bytes",
 	} {
 		_, err := rules.Parse("rules.txt", strings.NewReader(text))
 		require.ErrorContains(t, err, want, text)

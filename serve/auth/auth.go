@@ -163,7 +163,7 @@ func (t *Tokens) parseLine(line string) error {
 	}
 	for _, c := range line {
 		if c == utf8.RuneError || c != '\t' && !unicode.IsPrint(c) {
-			return errors.New("a character that can't be printed")
+			return errors.New("unprintable character")
 		}
 	}
 	words := strings.Fields(line)
@@ -185,7 +185,7 @@ func (t *Tokens) parseLine(line string) error {
 		return errors.New("want HASH NAME PATTERNS RIGHTS, and the check if the tool wrote one")
 	}
 	if _, err := bcrypt.Cost([]byte(words[0])); err != nil {
-		return errors.New("the hash is none of bcrypt")
+		return errors.New("the hash is not a bcrypt hash")
 	}
 	one := &token{hash: []byte(words[0]), Identity: Identity{Name: words[1]}}
 	if err := checkName(one.Name); err != nil {

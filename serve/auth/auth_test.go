@@ -166,7 +166,7 @@ func TestReload(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	good := strings.Fields(line(t, "x", "a * read"))[0]
 	for text, want := range map[string]string{
-		"\nx a * read":                                 "tokens:2: the hash is none of bcrypt",
+		"\nx a * read":                                 "tokens:2: the hash is not a bcrypt hash",
 		good + " a *":                                  "want HASH NAME PATTERNS RIGHTS",
 		good + " a * read more":                        "want HASH NAME PATTERNS RIGHTS",
 		good + " a/b * read":                           `bad name "a/b"`,
@@ -180,7 +180,7 @@ func TestParseErrors(t *testing.T) {
 		"anonymous publish *":                          `want "anonymous read PATTERNS"`,
 		"anonymous read":                               `want "anonymous read PATTERNS"`,
 		"# \x1b":                                       "",
-		"a\x1b":                                        "can't be printed",
+		"a\x1b":                                        "unprintable character",
 		strings.Repeat("#\n", 1<<20):                   "tokens of more than 1048576 bytes",
 	} {
 		_, err := auth.Parse("tokens", strings.NewReader(text))

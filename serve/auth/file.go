@@ -133,7 +133,7 @@ func Open(name string, opts *Options) (*File, error) {
 func (f *File) Reload() error {
 	err := f.text.Read(f.load)
 	if err != nil {
-		f.opts.Logger.Error("the token file is bad; the tokens from before stay in force", "file", f.name, "error", err)
+		f.opts.Logger.Error("the token file has an error; the previous tokens stay in force", "file", f.name, "error", err)
 		return err
 	}
 	f.opts.Logger.Info("tokens reloaded", "file", f.name, "tokens", len(f.now.Load().byName))
@@ -151,7 +151,7 @@ func (f *File) load(empty bool) error {
 	next := &inForce{Tokens: tokens}
 	if before := f.now.Load(); before != nil {
 		if empty {
-			return fmt.Errorf("%s: the file has become empty; a comment in it says that no tokens are meant", f.name)
+			return fmt.Errorf("%s: the file has become empty; to have no tokens, put a comment in it", f.name)
 		}
 		next.version = before.version + 1
 	}

@@ -81,7 +81,7 @@ func (a *API) readEvent(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 		secrets = a.opts.Hooks()
 	}
 	if len(secrets) == 0 {
-		return nil, &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "push events are not accepted here"}
+		return nil, &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "this server accepts no push events"}
 	}
 	leave, err := enter(a.events, "push events")
 	if err != nil {
@@ -174,7 +174,7 @@ func (e *event) names(said string) (path, version string, err error) {
 		return "", "", malformed("the event's repository: %w", err)
 	}
 	if version != "" && module.Check(path, version) != nil {
-		return "", "", malformed("the tag %.80q is no version of %s", tag, path)
+		return "", "", malformed("the tag %.80q is not a version of %s", tag, path)
 	}
 	return path, version, nil
 }

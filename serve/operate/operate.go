@@ -171,7 +171,7 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 // authorize returns who may do that.
 func (a *API) authorize(r *http.Request, right, path string) (string, error) {
 	if a.opts.Authorize == nil {
-		return "", &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "nobody can log in here"}
+		return "", &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "this server has no logins"}
 	}
 	name, err := a.opts.Authorize(r, right, path)
 	_, refused := errors.AsType[*athens.RefusedError](err)
@@ -212,7 +212,7 @@ func (a *API) read(w http.ResponseWriter, r *http.Request, right string) (o orde
 	dec := json.NewDecoder(strings.NewReader(string(data)))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&o); err != nil {
-		return o, "", malformed("the body is not the JSON of an order: %w", err)
+		return o, "", malformed("the body is not a JSON request: %w", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return o, "", malformed("the body has more than one JSON object")
@@ -222,7 +222,7 @@ func (a *API) read(w http.ResponseWriter, r *http.Request, right string) (o orde
 	}
 	if o.Version != "" {
 		if err := module.Check(o.Module, o.Version); err != nil || module.CanonicalVersion(o.Version) != o.Version {
-			return o, "", malformed("version %.80q is no canonical version of %s, such as v1.2.3", o.Version, o.Module)
+			return o, "", malformed("version %.80q is not a canonical version of %s, such as v1.2.3", o.Version, o.Module)
 		}
 	}
 	name, err = a.authorize(r, right, o.Module)
@@ -262,9 +262,9 @@ func (a *API) takeBack(kind string, mark func(athens.Remover, context.Context, m
 		case err != nil:
 			return err
 		case o.Version == "" || o.Ref != "":
-			return malformed("want a module and a version")
+			return malformed("give a module and a version")
 		case !reasoned && o.Reason != "":
-			return malformed("there is no reason to give here")
+			return malformed("this request takes no reason")
 		}
 		if reasoned {
 			if err := CheckReason(o.Reason); err != nil {
@@ -273,7 +273,7 @@ func (a *API) takeBack(kind string, mark func(athens.Remover, context.Context, m
 		}
 		store, ok := a.store.(athens.Remover)
 		if !ok {
-			return &refusal{http.StatusNotImplemented, errors.New("this store can't take versions back")}
+			return &refusal{http.StatusNotImplemented, errors.New("this store can't remove or hide versions")}
 		}
 		leave, err := enter(a.slots, "operations")
 		if err != nil {
@@ -303,7 +303,7 @@ func CheckReason(reason string) error {
 	unprintable := func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }
 	switch {
 	case strings.TrimSpace(reason) == "":
-		return errors.New("the reason is missing: users are shown it")
+		return errors.New("give a reason; users see it")
 	case len(reason) > maxReason:
 		return fmt.Errorf("the reason has %d bytes, more than %d", len(reason), maxReason)
 	case strings.ContainsFunc(reason, unprintable):

@@ -33,9 +33,9 @@ func (a *API) refresh(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	case o.Version != "" && o.Ref != "":
-		return malformed("want a version or a ref, not both")
+		return malformed("give a version or a ref, not both")
 	case o.Reason != "":
-		return malformed("there is no reason to give here")
+		return malformed("this request takes no reason")
 	case len(o.Ref) > maxRef:
 		return malformed("the ref has more than %d bytes", maxRef)
 	}

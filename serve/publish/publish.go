@@ -184,7 +184,7 @@ func (a *API) take(w http.ResponseWriter, r *http.Request, m module.Version) err
 // authorize returns who wants to publish.
 func (a *API) authorize(r *http.Request, path string) (string, error) {
 	if a.opts.Publish == nil {
-		return "", &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "nobody can log in here"}
+		return "", &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "this server has no logins"}
 	}
 	name, err := a.opts.Publish(r, path)
 	_, refused := errors.AsType[*athens.RefusedError](err)

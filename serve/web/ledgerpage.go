@@ -118,7 +118,7 @@ func (q *request) record(l athens.Ledger, tree tlog.Tree, about string, d *ledge
 	m, err := q.version(about)
 	d.About = m
 	if err != nil || m.Version == "" {
-		d.Note = "Write a path and a version, such as example.com/mod@v1.2.3, that is recorded here."
+		d.Note = "Enter the path and version of a recorded version, such as example.com/mod@v1.2.3."
 		return nil
 	}
 	lookup := l.Lookup

@@ -30,7 +30,7 @@ type policyData struct {
 	Soon   []row          // cooldowns that end
 }
 
-// ruleRow is a rule with what it blocked lately.
+// ruleRow is a rule with what it recently blocked.
 type ruleRow struct {
 	Rule
 	Blocked []row

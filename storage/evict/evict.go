@@ -109,7 +109,7 @@ func New(medium Medium, maxBytes int64, opts *Options) (*Store, error) {
 		return nil, errors.New("evict: New needs a store; it is nil")
 	}
 	if maxBytes <= 0 {
-		return nil, fmt.Errorf("evict: a bound of %d bytes; it must be positive", maxBytes)
+		return nil, fmt.Errorf("evict: the limit is %d bytes; it must be positive", maxBytes)
 	}
 	s := &Store{Medium: medium, most: maxBytes, least: maxBytes - maxBytes/20, order: list.New(), kept: list.New(), entries: make(map[module.Version]*list.Element)}
 	if opts != nil {
@@ -292,7 +292,7 @@ func (s *Store) PutSumDB(ctx context.Context, name string, data []byte) error {
 	if d, ok := s.Medium.(athens.SumDBStore); ok {
 		return d.PutSumDB(ctx, name, data)
 	}
-	return errors.New("this store keeps nothing of checksum databases")
+	return errors.New("this store does not keep answers of checksum databases")
 }
 
 // ZipURL returns the medium's URL for a zip, if it has one.

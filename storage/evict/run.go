@@ -27,7 +27,7 @@ func (s *Store) Run(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		if err := s.Recount(ctx); err != nil && ctx.Err() == nil {
-			s.opts.Logger.Warn("could not count all that the store holds", "error", err)
+			s.opts.Logger.Warn("could not measure the whole store", "error", err)
 		}
 		s.saveState()
 		select {

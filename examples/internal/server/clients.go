@@ -52,10 +52,10 @@ type clientFlags struct {
 
 // clientFlags defines them.
 func (f *Flags) clientFlags() {
-	f.Var(&f.clients.requests, "limit-requests", "let each client make this `number` of requests a second, NUMBER or NUMBER:BURST, where BURST is how many may come at once;\n0 means no limit. A client is the user of a token, otherwise an address, of IPv6 a /64")
-	f.Var(&f.clients.fetches, "limit-fetches", "let each client make the server fetch or fill this `number` of times a minute, NUMBER or NUMBER:BURST; 0 means no limit")
-	f.IntVar(&f.clients.logins, "limit-logins", 10, "with -tokens, let each address present this `number` of wrong logins at once and in a minute, without a\ncomparison of further ones; 0 means no limit")
-	f.Func("trusted-proxy", "take the client's address and scheme from X-Forwarded-For and X-Forwarded-Proto if a request comes from these\n`networks`, such as 10.0.0.0/8,192.0.2.1; 'unix' is who connects to a socket file. Empty means from none", func(list string) error {
+	f.Var(&f.clients.requests, "limit-requests", "let each client make this `number` of requests per second, NUMBER or NUMBER:BURST, where BURST is how many may\ncome at once; 0 means no limit. Requests with a token count for its user, others for their address (for IPv6, its /64)")
+	f.Var(&f.clients.fetches, "limit-fetches", "let each client cause this `number` of fetches and fills per minute, NUMBER or NUMBER:BURST; 0 means no limit")
+	f.IntVar(&f.clients.logins, "limit-logins", 10, "with -tokens, check at most this `number` of wrong logins of an address at once and per minute, and refuse\nfurther ones unchecked; 0 means no limit")
+	f.Func("trusted-proxy", "take the client's address and scheme from X-Forwarded-For and X-Forwarded-Proto if a request comes from these\n`networks`, such as 10.0.0.0/8,192.0.2.1; 'unix' means every client of a socket file. Empty means from none", func(list string) error {
 		proxies, err := serve.ParseProxies(list)
 		f.clients.proxies = proxies
 		return err

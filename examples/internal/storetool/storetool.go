@@ -57,11 +57,11 @@ func (t *Tool) Commands() map[string]Command {
 func Run(ctx context.Context, name string, all map[string]Command, args []string, stdout, stderr io.Writer) error {
 	names := strings.Join(slices.Sorted(maps.Keys(all)), ", ")
 	if len(args) == 0 {
-		return fmt.Errorf("what to do is missing: %s", names)
+		return fmt.Errorf("give a command: %s", names)
 	}
 	c, ok := all[args[0]]
 	if !ok {
-		return fmt.Errorf("%q is nothing that can be done; these can: %s", args[0], names)
+		return fmt.Errorf("unknown command %q; the commands are: %s", args[0], names)
 	}
 	flags := flag.NewFlagSet(name+" "+args[0], flag.ContinueOnError)
 	flags.SetOutput(stderr)

@@ -25,11 +25,11 @@ import (
 func (t *Tool) takeBack(name string) func(context.Context, *flag.FlagSet, []string, io.Writer) error {
 	return func(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.Writer) error {
 		dir := flags.String("dir", "", "change the store in this "+t.Place+", also beside servers that run; empty means -server")
-		server := flags.String("server", "", "let the server at this `URL` do it, which needs a token with the right admin; empty means -dir")
+		server := flags.String("server", "", "have the server at this `URL` do it, with a token that has the right admin; empty means -dir")
 		token := flags.String("token-file", "", "the `file` with the token for -server; empty means the environment's ATHENS_TOKEN")
 		var reason *string
 		if name != "restore" {
-			reason = flags.String("reason", "", "the `text` that users are shown; empty is an error")
+			reason = flags.String("reason", "", "the `text` that users see; empty is an error")
 		}
 		if err := flags.Parse(args); err != nil {
 			return err
