@@ -56,7 +56,7 @@ func (c *client) follow(ctx context.Context, q question) (*http.Response, error)
 		if err == nil {
 			err = followable(at, next, hops)
 		} else {
-			err = errors.New("malformed URL")
+			err = errors.New("a malformed URL")
 		}
 		if err != nil {
 			return nil, refusedError("the server redirects to " + err.Error())

@@ -181,7 +181,7 @@ func TestEnvironment(t *testing.T) {
 	assert.Empty(t, got)
 
 	t.Setenv("OTEL_TRACES_EXPORTER", "jaeger")
-	assert.ErrorContains(t, run(), `OTEL_TRACES_EXPORTER is otlp or none, not "jaeger"`)
+	assert.ErrorContains(t, run(), `OTEL_TRACES_EXPORTER must be otlp or none, not "jaeger"`)
 	t.Setenv("OTEL_TRACES_EXPORTER", "")
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
 	assert.ErrorContains(t, run(), `must be http/protobuf, not "grpc"`)

@@ -246,9 +246,7 @@ func printable(reason string) string {
 	reason = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(reason, " "), func(r rune) bool {
 		return r == ' ' || !unicode.IsPrint(r)
 	}), " ")
-	if strings.HasPrefix(reason, upstreamPrefix) { // the upstream follows another
-		reason = reason[len(upstreamPrefix):]
-	}
+	reason = strings.TrimPrefix(reason, upstreamPrefix) // the upstream follows another
 	for len(reason) > most {
 		_, size := utf8.DecodeLastRuneInString(reason)
 		reason = reason[:len(reason)-size]

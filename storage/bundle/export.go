@@ -29,7 +29,7 @@ type ExportOptions struct {
 	// earlier bundle. Answers of checksum databases are all in the bundle. The zero time means
 	// that nothing is left out. It is an error together with Since.
 	SinceTime time.Time
-	// Signers sign the manifest. None means that it is not signed.
+	// Signers sign the manifest. If it is empty, the manifest is not signed.
 	Signers []note.Signer
 	// Progress is called after each version. If it is nil, nobody learns of it.
 	Progress func(Progress)

@@ -104,7 +104,7 @@ func (l *loaded) withoutZip(ctx context.Context, err error) error {
 
 // readZip checks the zip, and keeps a small one.
 func (l *loaded) readZip(ctx context.Context, store athens.Storage, zip *athens.Object) (err error) {
-	var r io.ReaderAt = modcheck.ReaderAt(zip.Body)
+	r := modcheck.ReaderAt(zip.Body)
 	if zip.Size <= small {
 		if l.c.zip, err = limit.ReadAll(zip.Body, small); err != nil {
 			return err
