@@ -18,7 +18,7 @@ import (
 
 // programs are the packages that releases have binaries of.
 var programs = []string{
-	"./examples/proxy", "./examples/registry", "./examples/store", "./examples/cluster/replica",
+	"./examples/proxy", "./examples/registry", "./examples/store", "./examples/publish", "./examples/cluster/replica",
 }
 
 // targets are the platforms, as the go command names them.
