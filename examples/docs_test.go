@@ -101,8 +101,40 @@ func TestFlagsOnPages(t *testing.T) {
 			assert.ElementsMatch(t, flags[name], found("(?m)^\\| `-([a-z-]+)` \\|", string(page)), "docs/%s.md", name)
 		}
 	})
+	t.Run("operations", func(t *testing.T) { checkOperations(t, texts, flags) })
 	t.Run("defaults", func(t *testing.T) { checkDefaults(t, texts) })
 	t.Run("names", func(t *testing.T) { checkFlags(t, flags) })
+}
+
+// checkOperations compares the table of all servers' flags with what they say themselves.
+func checkOperations(t *testing.T, texts map[string]string, flags map[string][]string) {
+	page, err := os.ReadFile(filepath.Join(root, "docs", "operations.md"))
+	require.NoError(t, err)
+	_, section, _ := strings.Cut(string(page), "\n## Every flag and its bound\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	listed := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `-([a-z-]+)` \\| ([^|]+) \\| ([^|]*) \\| ([^|]+) \\|$").FindAllStringSubmatch(section, -1) {
+		name, servers, def := row[1], row[2], row[3]
+		assert.False(t, listed[name], "-%s is there twice", name)
+		listed[name] = true
+		for server, text := range texts {
+			has := servers == "all" || slices.Contains(strings.Split(servers, ", "), server)
+			assert.Equal(t, slices.Contains(flags[server], name), has, "%s -%s", server, name)
+			_, about, _ := strings.Cut(text, "\n  -"+name+" ")
+			about, _, _ = strings.Cut(about, "\n  -")
+			for _, value := range found(`\(default "?([^")]+)"?\)`, about) {
+				assert.Contains(t, def, "`"+value+"`", "%s: the default of -%s", server, name)
+			}
+		}
+		if servers == "all" || strings.Contains(servers, "replica") { // its source shares those of a registry's ledger
+			assert.Contains(t, slices.Concat(flags["cluster/replica"], flags["registry"]), name)
+		}
+	}
+	for _, server := range []string{"proxy", "registry", "gateway", "cluster/replica"} {
+		for _, name := range flags[server] {
+			assert.True(t, listed[name], "docs/operations.md lacks -%s of %s", name, server)
+		}
+	}
 }
 
 func checkDefaults(t *testing.T, texts map[string]string) {
