@@ -79,13 +79,12 @@ func (k *keySet) find(ctx context.Context, kid, alg string) ([]jose.JSONWebKey, 
 	if len(found) > 0 {
 		return found, nil // those that are being fetched are for later tokens
 	}
-	err := error(nil)
-	if asking == nil {
-		err = errors.New("it was asked a moment ago")
-	} else if _, err = asking.Wait(ctx); err == nil {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		return k.match(kid, alg), nil
+	if asking != nil { // otherwise it was asked a moment ago
+		if _, err := asking.Wait(ctx); err == nil {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			return k.match(kid, alg), nil
+		}
 	}
 	return nil, &athens.UnavailableError{Source: "the issuer " + k.name, RetryAfter: max(wait, time.Second), Err: errors.New("its keys can't be fetched now, and none that is known has signed this token")}
 }
