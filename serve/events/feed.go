@@ -2,6 +2,8 @@ package events
 
 import (
 	"context"
+	"hash/fnv"
+	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -223,13 +225,9 @@ func (f *Feed) look() view {
 
 // digest returns a number that differs for different versions; it is never zero.
 func digest(versions []athens.Info) uint64 {
-	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
-	sum := uint64(offset)
+	sum := fnv.New64a()
 	for _, v := range versions {
-		for _, c := range []byte(v.Version) {
-			sum = (sum ^ uint64(c)) * prime
-		}
-		sum = (sum ^ '\n') * prime
+		_, _ = io.WriteString(sum, v.Version+"\n") // never fails
 	}
-	return max(sum, 1)
+	return max(sum.Sum64(), 1)
 }

@@ -40,6 +40,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/cache"
+	"github.com/athens-go/athens/serve/internal/refusal"
 )
 
 // Limits of a request.
@@ -122,64 +123,23 @@ func (a *API) Front(next http.Handler) http.Handler {
 			return
 		}
 		if err := does(w, r); err != nil {
-			a.fail(w, err)
+			refusal.Answer(w, a.opts.Logger, "operation", err)
 		}
 	})
 }
 
-// refusal is an error with its status.
-type refusal struct {
-	status int
-	err    error
-}
-
-func (e *refusal) Error() string { return e.err.Error() }
-func (e *refusal) Unwrap() error { return e.err }
-
 // malformed is the refusal of a request that can't be understood.
 func malformed(format string, args ...any) error {
-	return &refusal{http.StatusBadRequest, fmt.Errorf(format, args...)}
-}
-
-// fail answers with an error.
-func (a *API) fail(w http.ResponseWriter, err error) {
-	status, retry := athens.Status(err)
-	if own, ok := errors.AsType[*refusal](err); ok {
-		status, retry = own.status, 0
-		if status == http.StatusTooManyRequests {
-			retry = time.Second
-		}
-	}
-	header := w.Header()
-	if login, ok := errors.AsType[*athens.RefusedError](err); ok && status == http.StatusUnauthorized && login.Challenge != "" {
-		header.Set("WWW-Authenticate", login.Challenge)
-	}
-	if retry > 0 {
-		header.Set("Retry-After", fmt.Sprint(int(max(retry, time.Second).Seconds())))
-	}
-	text := err.Error()
-	if status >= http.StatusInternalServerError {
-		a.opts.Logger.Error("operation failed", "error", text)
-		if _, own := errors.AsType[*refusal](err); !own {
-			text = "the operation failed; the server's log has the reason" // which may name paths of this machine
-		}
-	}
-	header.Set("Cache-Control", "no-store")
-	http.Error(w, text, status)
+	return &refusal.Error{Status: http.StatusBadRequest, Err: fmt.Errorf(format, args...)}
 }
 
 // authorize returns who may do that.
 func (a *API) authorize(r *http.Request, right, path string) (string, error) {
 	if a.opts.Authorize == nil {
-		return "", &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "this server has no logins"}
+		return "", refusal.NoLogins()
 	}
 	name, err := a.opts.Authorize(r, right, path)
-	_, refused := errors.AsType[*athens.RefusedError](err)
-	_, down := errors.AsType[*athens.UnavailableError](err)
-	if err != nil && !refused && !down {
-		err = &refusal{http.StatusForbidden, err}
-	}
-	return name, err
+	return name, refusal.Forbidden(err)
 }
 
 // enter takes one of the places in slots, and returns what gives it back.
@@ -188,7 +148,7 @@ func enter(slots chan struct{}, what string) (leave func(), err error) {
 	case slots <- struct{}{}:
 		return func() { <-slots }, nil
 	default:
-		return nil, &refusal{http.StatusTooManyRequests, fmt.Errorf("more than %d %s at once", cap(slots), what)}
+		return nil, &refusal.Error{Status: http.StatusTooManyRequests, RetryAfter: time.Second, Err: fmt.Errorf("more than %d %s at once", cap(slots), what)}
 	}
 }
 
@@ -232,7 +192,7 @@ func (a *API) read(w http.ResponseWriter, r *http.Request, right string) (o orde
 // body reads the JSON body of a request.
 func body(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
-		return nil, &refusal{http.StatusUnsupportedMediaType, errors.New("the Content-Type is not application/json")}
+		return nil, &refusal.Error{Status: http.StatusUnsupportedMediaType, Err: errors.New("the Content-Type is not application/json")}
 	}
 	// A server of another kind may have no deadlines; those of net/http have.
 	control := http.NewResponseController(w)
@@ -241,10 +201,10 @@ func body(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return nil, &refusal{http.StatusRequestEntityTooLarge, fmt.Errorf("the body has more than %d bytes", most)}
+		return nil, &refusal.Error{Status: http.StatusRequestEntityTooLarge, Err: fmt.Errorf("the body has more than %d bytes", most)}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, &refusal{http.StatusRequestTimeout, fmt.Errorf("the body did not arrive within %v", readTime)}
+		return nil, &refusal.Error{Status: http.StatusRequestTimeout, Err: fmt.Errorf("the body did not arrive within %v", readTime)}
 	}
 	if err != nil {
 		return nil, malformed("read the body: %w", err)
@@ -268,12 +228,12 @@ func (a *API) takeBack(kind string, mark func(athens.Remover, context.Context, m
 		}
 		if reasoned {
 			if err := CheckReason(o.Reason); err != nil {
-				return &refusal{http.StatusBadRequest, err}
+				return &refusal.Error{Status: http.StatusBadRequest, Err: err}
 			}
 		}
 		store, ok := a.store.(athens.Remover)
 		if !ok {
-			return &refusal{http.StatusNotImplemented, errors.New("this store can't remove or hide versions")}
+			return &refusal.Error{Status: http.StatusNotImplemented, Err: errors.New("this store can't remove or hide versions")}
 		}
 		leave, err := enter(a.slots, "operations")
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/serve/internal/refusal"
 )
 
 // Refreshed is what /refresh answers with: what the version or the ref meant.
@@ -125,7 +126,11 @@ func (a *API) ask(r *http.Request, path string) (athens.Info, error) {
 	var info athens.Info
 	switch {
 	case rec.status != http.StatusOK && rec.status != 0:
-		return info, &refusal{rec.status, errors.New(strings.TrimSpace(rec.body.String()))}
+		refused := &refusal.Error{Status: rec.status, Err: errors.New(strings.TrimSpace(rec.body.String()))}
+		if rec.status == http.StatusTooManyRequests {
+			refused.RetryAfter = time.Second
+		}
+		return info, refused
 	case strings.HasSuffix(path, "/list"):
 		return info, nil
 	}

@@ -46,6 +46,7 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/limit"
 	"github.com/athens-go/athens/internal/protocol"
+	"github.com/athens-go/athens/serve/internal/refusal"
 )
 
 // Options configures an [API]. With its zero value every upload is refused.
@@ -118,7 +119,7 @@ func (a *API) Front(next http.Handler) http.Handler {
 		if err := a.take(w, r, m); err != nil {
 			// The server reads a little of an unread body, to keep the connection.
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(dropTime))
-			a.fail(w, err)
+			refusal.Answer(w, a.opts.Logger, "upload", err)
 		}
 	})
 }
@@ -145,11 +146,11 @@ func (a *API) take(w http.ResponseWriter, r *http.Request, m module.Version) err
 		return err
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return &refusal{http.StatusUnsupportedMediaType, errors.New("the upload has a Content-Encoding; send the zip as it is")}
+		return &refusal.Error{Status: http.StatusUnsupportedMediaType, Err: errors.New("the upload has a Content-Encoding; send the zip as it is")}
 	}
 	leave, err := a.places.Acquire(r.Context(), name, placeWait)
 	if errors.Is(err, limit.ErrBusy) {
-		err = &refusal{http.StatusTooManyRequests, fmt.Errorf("%d uploads of one caller, or %d in all, are under way; try again", a.opts.MaxUploadsEach, a.opts.MaxUploads)}
+		err = &refusal.Error{Status: http.StatusTooManyRequests, RetryAfter: 5 * time.Second, Err: fmt.Errorf("%d uploads of one caller, or %d in all, are under way; try again", a.opts.MaxUploadsEach, a.opts.MaxUploads)}
 	}
 	if err != nil {
 		return err
@@ -184,60 +185,21 @@ func (a *API) take(w http.ResponseWriter, r *http.Request, m module.Version) err
 // authorize returns who wants to publish.
 func (a *API) authorize(r *http.Request, path string) (string, error) {
 	if a.opts.Publish == nil {
-		return "", &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "this server has no logins"}
+		return "", refusal.NoLogins()
 	}
 	name, err := a.opts.Publish(r, path)
-	_, refused := errors.AsType[*athens.RefusedError](err)
-	_, down := errors.AsType[*athens.UnavailableError](err)
-	if err != nil && !refused && !down {
-		err = &refusal{http.StatusForbidden, err}
-	}
-	return name, err
+	return name, refusal.Forbidden(err)
 }
-
-// refusal is an error with its status.
-type refusal struct {
-	status int
-	err    error
-}
-
-func (e *refusal) Error() string { return e.err.Error() }
-func (e *refusal) Unwrap() error { return e.err }
 
 // explain gives what is wrong with an upload its status: for a source, the same would be a
 // fault of the source.
 func explain(m module.Version, err error) error {
 	if conflict, ok := errors.AsType[*athens.ConflictError](err); ok {
-		return &refusal{http.StatusConflict, fmt.Errorf("%s is there with other content, and a version never changes: its .%s is %s, that of the upload %s; publish another version",
+		return &refusal.Error{Status: http.StatusConflict, Err: fmt.Errorf("%s is there with other content, and a version never changes: its .%s is %s, that of the upload %s; publish another version",
 			m, conflict.File, conflict.Held, conflict.Got)}
 	}
 	if invalid, ok := errors.AsType[*athens.InvalidError](err); ok {
-		return &refusal{http.StatusUnprocessableEntity, invalid}
+		return &refusal.Error{Status: http.StatusUnprocessableEntity, Err: invalid}
 	}
 	return err
-}
-
-// fail answers with an error.
-func (a *API) fail(w http.ResponseWriter, err error) {
-	status, retry := athens.Status(err)
-	if own, ok := errors.AsType[*refusal](err); ok {
-		status, retry = own.status, 0
-		if status == http.StatusTooManyRequests {
-			retry = 5 * time.Second
-		}
-	}
-	header := w.Header()
-	if login, ok := errors.AsType[*athens.RefusedError](err); ok && status == http.StatusUnauthorized && login.Challenge != "" {
-		header.Set("WWW-Authenticate", login.Challenge)
-	}
-	if retry > 0 {
-		header.Set("Retry-After", fmt.Sprint(int(max(retry, time.Second).Seconds())))
-	}
-	text := err.Error()
-	if status >= http.StatusInternalServerError {
-		a.opts.Logger.Error("upload failed", "error", text)
-		text = "the upload failed; the server's log has the reason" // which may name paths of this machine
-	}
-	header.Set("Cache-Control", "no-store")
-	http.Error(w, text, status)
 }

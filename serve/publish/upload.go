@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/athens-go/athens/serve/internal/refusal"
 )
 
 // The time for an upload.
@@ -56,9 +58,9 @@ func (u *upload) Read(p []byte) (int, error) {
 	case err == io.EOF:
 		_ = u.control.SetReadDeadline(time.Time{}) // otherwise it would end the request
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		u.err = &refusal{http.StatusRequestTimeout, fmt.Errorf("the upload was too slow: %d bytes arrived in %v", u.read, time.Since(u.start).Round(time.Second))}
+		u.err = &refusal.Error{Status: http.StatusRequestTimeout, Err: fmt.Errorf("the upload was too slow: %d bytes arrived in %v", u.read, time.Since(u.start).Round(time.Second))}
 	default:
-		u.err = &refusal{http.StatusBadRequest, fmt.Errorf("the upload broke off after %d bytes: %w", u.read, err)}
+		u.err = &refusal.Error{Status: http.StatusBadRequest, Err: fmt.Errorf("the upload broke off after %d bytes: %w", u.read, err)}
 	}
 	return n, err
 }

@@ -40,15 +40,11 @@ func commitOf(tree string) (commit, error) {
 	return c, err
 }
 
-// writeBill writes a bill of materials beside a binary, in CycloneDX's JSON: the modules
+// writeBill writes a bill of materials beside a binary with that hash, in CycloneDX's JSON: the modules
 // that the linker has put into it, as the binary itself says. Each has its checksum as
 // go.sum has it. It returns the path of the bill.
-func writeBill(file string, c commit) (string, error) {
+func writeBill(file, hash string, c commit) (string, error) {
 	info, err := buildinfo.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	hash, err := hashOf(file)
 	if err != nil {
 		return "", err
 	}

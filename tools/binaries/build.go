@@ -34,17 +34,19 @@ func run(tree, out string, targets, programs []string) error {
 			if err != nil {
 				return err
 			}
-			bill, err := writeBill(file, commit)
+			sum, err := hashOf(file)
 			if err != nil {
 				return err
 			}
-			for _, f := range []string{file, bill} {
-				sum, err := hashOf(f)
-				if err != nil {
-					return err
-				}
-				sums = append(sums, fmt.Sprintf("%s  %s\n", sum, filepath.Base(f)))
+			bill, err := writeBill(file, sum, commit)
+			if err != nil {
+				return err
 			}
+			billSum, err := hashOf(bill)
+			if err != nil {
+				return err
+			}
+			sums = append(sums, fmt.Sprintf("%s  %s\n", sum, filepath.Base(file)), fmt.Sprintf("%s  %s\n", billSum, filepath.Base(bill)))
 			fmt.Println(filepath.Base(file))
 		}
 	}
