@@ -249,50 +249,6 @@ func (h *Handler) storeStaged(ctx context.Context, src source, stage Stage, size
 	return h.commitZip(ctx, stage, size, m, h1)
 }
 
-// bind returns the content whose zip belongs to the stored .info and .mod.
-func (h *Handler) bind(ctx context.Context, src source, m module.Version, chain string) (Content, meta, error) {
-	held, err := h.holds(ctx, m, InfoFile, ModFile)
-	if err != nil {
-		return nil, meta{}, err
-	}
-	if !held && !src.vcs {
-		content, err := src.Fetch(ctx, m)
-		return content, meta{func() *metaFetch { return h.joinMeta(src, m, chain, time.Now(), InfoFile, ModFile) }}, err
-	}
-	if !held {
-		mf := h.joinMeta(src, m, chain, time.Now())
-		if _, err := mf.stored.Wait(ctx); err != nil {
-			return nil, meta{}, err // no zip without .info and .mod
-		}
-		if content, err := mf.content.Wait(ctx); content != nil || err != nil {
-			return content, meta{}, err
-		}
-		// Another fetch has stored them meanwhile, so this one has no content.
-	}
-	content, err := src.Fetch(ctx, m)
-	if err != nil {
-		return nil, meta{}, err
-	}
-	if _, recent := h.recent.Get(m); !h.verifies(src) && (src.vcs || !recent) {
-		// A tag may have moved, and only a checksum database could tell by the zip.
-		err = h.checkCommit(ctx, src, content, m)
-	}
-	return content, meta{}, err
-}
-
-// checkCommit checks that content is of the commit of the stored .info.
-func (h *Handler) checkCommit(ctx context.Context, src source, content Content, m module.Version) error {
-	got, err := h.getInfo(ctx, src, content, m)
-	if err != nil {
-		return err
-	}
-	held, err := h.read(ctx, m, InfoFile, maxInfo)
-	if err != nil {
-		return err
-	}
-	return h.noteConflict(m, compareHeld(m, held, got, src.vcs))
-}
-
 // getInfo gets the .info and checks it.
 func (h *Handler) getInfo(ctx context.Context, src source, content Content, m module.Version) (info *Info, err error) {
 	op := h.opts.begin(ctx, OpInfo, src.name, m)

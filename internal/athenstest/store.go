@@ -126,9 +126,14 @@ func (b brokenBody) Read(p []byte) (int, error) {
 	return b.ReadSeekCloser.Read(p[:min(len(p), 5)])
 }
 
-// Put stores a version without its zip, or fails as "put".
+// Put stores a version without its zip, or fails as "put". A gate of "stored" holds it up
+// afterwards.
 func (s *Store) Put(ctx context.Context, m module.Version, info *athens.Info, mod []byte) error {
-	return s.try("put", func() error { return s.Store.Put(ctx, m, info, mod) })
+	err := s.try("put", func() error { return s.Store.Put(ctx, m, info, mod) })
+	if err == nil {
+		err = s.try("stored", func() error { return nil })
+	}
+	return err
 }
 
 // ZipURL returns where clients find a zip, or fails as "zipurl".

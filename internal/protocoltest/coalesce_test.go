@@ -100,6 +100,22 @@ func TestColdVersionIsFetchedOnce(t *testing.T) {
 	})
 }
 
+// A zip that is asked for at the instant when .info and .mod are in the store, but their
+// fetch has not ended, is not a reason to ask for the .info again.
+func TestZipWhileInfoIsStored(t *testing.T) {
+	withFixture(t, true, func(b *fixture) {
+		b.upstream.Add(athenstest.Example)
+		open := b.store.Gate("stored")
+		metadata := b.crowd(b.Context(), 1, athenstest.InfoPath, athenstest.ModPath)
+		zips := b.crowd(b.Context(), 2, athenstest.ZipPath)
+		open()
+		for _, w := range append(metadata(), zips()...) {
+			require.Equal(t, http.StatusOK, w.Code)
+		}
+		assert.Equal(t, []string{"upstream.info", "upstream.mod", "upstream.zip"}, b.upstream.Take())
+	})
+}
+
 func TestQuestionIsAskedOnce(t *testing.T) {
 	withFixture(t, true, func(b *fixture) {
 		b.upstream.Add(athenstest.Example)
