@@ -109,22 +109,25 @@ func (f *File) Authorize(r *http.Request, right Rights, path string) (name strin
 
 // authorize returns the token of a request that it suffices for, nil if none is needed.
 func (f *File) authorize(r *http.Request) (*Identity, error) {
-	right, path, everything := needs(r)
+	right := needs(r)
 	user, secret, given := login(r)
-	if given {
-		t, err := f.verify(r, user, secret)
-		if err == nil && !t.may(right, path, everything) {
-			err = forbidden(t.Name, right, path)
+	if !given {
+		if path, everything := subject(r, right); !f.now.Load().anonymous.may(right, path, everything) {
+			return nil, &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "log in: the go command takes the login from a netrc file or from GOAUTH"}
 		}
-		if err != nil {
-			return nil, err
-		}
-		return t, nil
+		return nil, nil
 	}
-	if !f.now.Load().anonymous.may(right, path, everything) {
-		return nil, &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "log in: the go command takes the login from a netrc file or from GOAUTH"}
+	t, err := f.verify(r, user, secret)
+	if err != nil {
+		return nil, err
 	}
-	return nil, nil
+	if t.may(right, "", true) {
+		return t, nil // whatever it is about
+	}
+	if path, everything := subject(r, right); !t.may(right, path, everything) {
+		return nil, forbidden(t.Name, right, path)
+	}
+	return t, nil
 }
 
 // login returns what a request presents, as a Basic login or as a Bearer token, and whether
@@ -144,30 +147,30 @@ func login(r *http.Request) (user, secret string, given bool) {
 	return "", "", true
 }
 
-// needs returns which right a request needs, and for which module. Everything says that it
-// is of no module and may tell of any.
-func needs(r *http.Request) (right Rights, path string, everything bool) {
+// needs returns which right a request needs.
+func needs(r *http.Request) Rights {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		right = Read
+		return Read
 	case http.MethodPut:
-		right = Publish
+		return Publish
 	case http.MethodPost:
-		right = Refresh
-	default:
-		right = Admin
+		return Refresh
 	}
+	return Admin
+}
+
+// subject returns the path of the module that a request is about. Everything says that it is
+// about none and may tell of any.
+func subject(r *http.Request, right Rights) (path string, everything bool) {
 	if right == Read && (r.URL.Path == "/" || r.URL.Path == "/events" || r.URL.Path == "" || strings.HasPrefix(r.URL.Path, "/-/")) {
-		return right, "", false // pages and feeds ask Allow about each module that they show
+		return "", false // pages and feeds ask Allow about each module that they show
 	}
 	req, err := protocol.Parse(strings.TrimPrefix(r.URL.Path, "/"))
-	switch {
-	case err != nil:
-		return right, "", true
-	case req.Kind == protocol.SumDB:
-		return right, req.Module.Path, false
+	if err != nil {
+		return "", true
 	}
-	return right, req.Module.Path, req.Module.Path == ""
+	return req.Module.Path, req.Kind != protocol.SumDB && req.Module.Path == ""
 }
 
 // forbidden is the answer to a token that does not suffice.
