@@ -58,8 +58,9 @@ func (q *Quota) Admit(m module.Version) error {
 	if _, known := q.known.Get(m); known {
 		return nil
 	}
-	now, each, admitted := time.Now(), max(window/time.Duration(q.max), 1), false
+	each, admitted := max(window/time.Duration(q.max), 1), false
 	q.modules.Update(m.Path, func(a allowance) allowance {
+		now := time.Now() // not before: another caller's time would be later than this one's
 		if a.at.IsZero() {
 			a = allowance{left: float64(q.max), at: now}
 		}

@@ -99,8 +99,9 @@ func (w *wrongLogins) spend(g guess, change func(s *spent, most float64) (over f
 	if w == nil {
 		return 0
 	}
-	now, warn := time.Now(), false
+	warn := false
 	w.spent.Update(g, func(s spent) spent {
+		now := time.Now() // not before: another caller's time would be later than this one's
 		s.wrong = max(s.wrong-now.Sub(s.at).Minutes()*w.most, 0)
 		s.at = now
 		if over := change(&s, w.most); over > 0 {
