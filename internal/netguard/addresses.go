@@ -55,6 +55,9 @@ func hideAddresses(text string) string {
 			continue
 		}
 		b.WriteString(text[end:from])
+		if from > 0 && text[from-1] == '%' {
+			b.WriteByte(' ') // not the zone of an address before it
+		}
 		b.WriteString(mark)
 		end = to
 	}

@@ -38,6 +38,7 @@ func TestWithoutAddresses(t *testing.T) {
 func FuzzWithoutAddresses(f *testing.F) {
 	f.Add("dial tcp ", "10.0.0.1:443", ": refused")
 	f.Add("lookup x on ", "[fe80::1%eth0]:53", ": no such host")
+	f.Add("0", "::%::0", "0")
 	f.Fuzz(func(t *testing.T, before, address, after string) {
 		text := before + " " + address + " " + after
 		clean := hideAddresses(text)
