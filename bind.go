@@ -44,12 +44,13 @@ func (h *Handler) fetchedRecently(ctx context.Context, src source, m module.Vers
 	if src.vcs {
 		return false
 	}
-	_, recent := h.recent.Get(m)
-	if !recent {
-		// The fetch that has stored them may be about to note it.
-		_, _ = h.joinMeta(src, m, chain, time.Now(), InfoFile, ModFile).stored.Wait(ctx) // a conflict shows again
-		_, recent = h.recent.Get(m)
+	if _, recent := h.recent.Get(m); recent {
+		return true
 	}
+	if h.metaFetches.Running(src.key(m, chain)) { // it may have stored them and be about to note it
+		_, _ = h.joinMeta(src, m, chain, time.Now(), InfoFile, ModFile).stored.Wait(ctx) // a conflict shows again
+	}
+	_, recent := h.recent.Get(m)
 	return recent
 }
 

@@ -112,7 +112,7 @@ func (f *File) authorize(r *http.Request) (*Identity, error) {
 	right := needs(r)
 	user, secret, given := login(r)
 	if !given {
-		if path, everything := subject(r, right); !f.now.Load().anonymous.may(right, path, everything) {
+		if _, ok := f.now.Load().anonymous.admits(r, right); !ok {
 			return nil, &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "log in: the go command takes the login from a netrc file or from GOAUTH"}
 		}
 		return nil, nil
@@ -121,13 +121,20 @@ func (f *File) authorize(r *http.Request) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.may(right, "", true) {
-		return t, nil // whatever it is about
-	}
-	if path, everything := subject(r, right); !t.may(right, path, everything) {
+	if path, ok := t.admits(r, right); !ok {
 		return nil, forbidden(t.Name, right, path)
 	}
 	return t, nil
+}
+
+// admits reports whether a grant allows a request. If none does, path is the module's that the
+// request is about.
+func (i *Identity) admits(r *http.Request, right Rights) (path string, ok bool) {
+	if i.may(right, "", true) {
+		return "", true // whatever it is about
+	}
+	path, everything := subject(r, right)
+	return path, i.may(right, path, everything)
 }
 
 // login returns what a request presents, as a Basic login or as a Bearer token, and whether

@@ -40,9 +40,9 @@ func commitOf(tree string) (commit, error) {
 	return c, err
 }
 
-// writeBill writes a bill of materials beside a binary with that hash, in CycloneDX's JSON: the modules
-// that the linker has put into it, as the binary itself says. Each has its checksum as
-// go.sum has it. It returns the path of the bill.
+// writeBill writes a bill of materials beside a binary with that hash, in CycloneDX's JSON:
+// the modules that the linker has put into it, as the binary itself says. Each has its
+// checksum as go.sum has it. It returns the path of the bill.
 func writeBill(file, hash string, c commit) (string, error) {
 	info, err := buildinfo.ReadFile(file)
 	if err != nil {
