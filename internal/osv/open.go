@@ -48,7 +48,7 @@ func Open(name string) (*DB, error) {
 // Read is Open for a tree of files. Each .json outside of the index of a Go vulnerability
 // database is a record.
 func Read(tree fs.FS) (*DB, error) {
-	db := &DB{modules: make(map[string][]affected)}
+	all := &reading{modules: make(map[string][]affected)}
 	budget, files := limit.NewBudget(maxBytes), 0
 	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
@@ -64,20 +64,20 @@ func Read(tree fs.FS) (*DB, error) {
 		}
 		data, err := readFile(tree, name, budget)
 		if err == nil {
-			err = db.add(data)
+			err = all.add(data)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		return nil
 	})
-	if err == nil && db.records == 0 {
+	if err == nil && all.records == 0 {
 		err = errors.New("no advisory about a Go module is in it")
 	}
 	if err != nil {
 		return nil, err
 	}
-	return db, nil
+	return all.pack(), nil
 }
 
 func readFile(tree fs.FS, name string, budget *limit.Budget) ([]byte, error) {

@@ -21,16 +21,6 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// DB is a database. It does not change; all methods may be called at once. A nil *DB has
-// no advisories.
-type DB struct {
-	modules map[string][]affected // by path in lower case
-	records int
-}
-
-// Len returns the number of advisories about Go modules.
-func (db *DB) Len() int { return db.records }
-
 // Finding is an advisory that a version is affected by.
 type Finding struct {
 	ID      string // such as GO-2026-0001
@@ -54,12 +44,18 @@ func (f Finding) String() string {
 	return s + ": fixed in " + f.Fixed
 }
 
+// reading is a database that is being read.
+type reading struct {
+	modules map[string][]affected // by path in lower case
+	records int
+}
+
 // affected is what one advisory says of a module.
 type affected struct {
-	finding  Finding         // without Fixed
-	ranges   [][]event       // each in semantic version order
-	versions map[string]bool // named one by one
-	all      bool            // each version is affected
+	finding  Finding   // without Fixed
+	ranges   [][]event // each in semantic version order
+	versions []string  // named one by one
+	all      bool      // each version is affected
 }
 
 // event is where a range begins or ends.
@@ -105,7 +101,7 @@ var errNoRecord = errors.New("it is no OSV record: it has no id")
 
 // add reads one record. One that was withdrawn, or is of another ecosystem, of the standard
 // library or of the toolchain, is left out.
-func (db *DB) add(data []byte) error {
+func (all *reading) add(data []byte) error {
 	var r record
 	if len(data) > maxRecordBytes {
 		return fmt.Errorf("a record of more than %d bytes", maxRecordBytes)
@@ -140,17 +136,14 @@ func (db *DB) add(data []byte) error {
 		}
 		for _, v := range a.Versions {
 			if v = withV(v); semver.IsValid(v) {
-				if about.versions == nil {
-					about.versions = make(map[string]bool)
-				}
-				about.versions[plain(v)] = true
+				about.versions = append(about.versions, plain(v))
 			}
 		}
 		path := strings.ToLower(name)
-		db.modules[path] = append(db.modules[path], about)
+		all.modules[path] = append(all.modules[path], about)
 	}
 	if found {
-		db.records++
+		all.records++
 	}
 	return nil
 }
@@ -183,59 +176,6 @@ func events(r recordRange) []event {
 	return all
 }
 
-// Find returns the advisories that a version is affected by, in the order of the database.
-func (db *DB) Find(m module.Version) []Finding {
-	if db == nil || m.Version == "" || module.CanonicalVersion(m.Version) != m.Version {
-		return nil
-	}
-	list := db.modules[m.Path]
-	if list == nil {
-		list = db.modules[strings.ToLower(m.Path)]
-	}
-	var found []Finding
-	for _, a := range list {
-		is, fixedIn := a.affects(m.Version)
-		if is {
-			f := a.finding
-			f.Fixed = fixedIn
-			found = append(found, f)
-		}
-	}
-	return found
-}
-
-// affects reports whether a version is affected, and the first later one that is not.
-func (a affected) affects(v string) (is bool, fixedIn string) {
-	is = a.all || a.versions[plain(v)]
-	for _, events := range a.ranges {
-		inside, end := within(events, v)
-		if !inside {
-			continue
-		}
-		is = true
-		if end != "" && (fixedIn == "" || semver.Compare(end, fixedIn) > 0) {
-			fixedIn = end
-		}
-	}
-	return is, fixedIn
-}
-
-// within reports whether a version is in a range, and which one fixes it.
-func within(events []event, v string) (inside bool, end string) {
-	for _, e := range events {
-		order := semver.Compare(v, e.version)
-		switch {
-		case e.kind == introduced && order >= 0:
-			inside = true
-		case e.kind == fixed && order >= 0, e.kind == lastAffected && order > 0:
-			inside = false
-		case e.kind == fixed && inside:
-			return true, e.version
-		}
-	}
-	return inside, ""
-}
-
 // withV returns a version of a record, which has no v, with one.
 func withV(v string) string {
 	if strings.HasPrefix(v, "v") {
@@ -243,9 +183,6 @@ func withV(v string) string {
 	}
 	return "v" + v
 }
-
-// plain returns a version without "+incompatible".
-func plain(v string) string { return strings.TrimSuffix(v, "+incompatible") }
 
 // line makes s one line of printable characters with at most n bytes.
 func line(s string, n int) string {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/mod/module"
 )
@@ -18,62 +19,117 @@ const None = -2
 // without wildcards, of which a list of blocked modules consists, are found by
 // the path's prefixes, so that their number does not matter.
 type Index struct {
-	exact map[string][]int
-	globs []numbered
+	exact   map[string][]int
+	lengths lengths // of exact's patterns
+	globs   []numbered
 }
+
+// lengths is a set of lengths in bytes, so that a prefix of another length is not looked up.
+type lengths [4]uint64
+
+func (l *lengths) add(n int)      { n = min(n, 255); l[n/64] |= 1 << (n % 64) }
+func (l *lengths) has(n int) bool { n = min(n, 255); return l[n/64]&(1<<(n%64)) != 0 }
 
 // AnyCase is an Index that matches a path in every spelling.
 type AnyCase struct {
-	exact Index
 	lower Index // of patterns in lower case, for paths in lower case
+	exact Index // of patterns that may match more as they are written
 }
 
 // Add adds the patterns of a line.
 func (x *AnyCase) Add(line int, globs []string) {
-	x.exact.Add(line, globs)
-	lower := make([]string, len(globs))
-	for i, g := range globs {
-		lower[i] = lowerGlob(g)
+	for _, g := range globs {
+		x.lower.Add(line, []string{lowerGlob(g)})
+		if strings.ContainsFunc(g, func(c rune) bool { return c == '[' || c >= utf8.RuneSelf }) {
+			x.exact.Add(line, []string{g})
+		}
 	}
-	x.lower.Add(line, lower)
 }
 
 // Clone returns a copy that may be added to.
-func (x *AnyCase) Clone() AnyCase { return AnyCase{x.exact.Clone(), x.lower.Clone()} }
+func (x *AnyCase) Clone() AnyCase { return AnyCase{x.lower.Clone(), x.exact.Clone()} }
 
 // Last returns the largest number among the lines that match, or None.
 func (x *AnyCase) Last(path string) int {
-	return max(x.exact.Last(path), x.lower.Last(strings.ToLower(path)))
+	n := None
+	x.each(path, func(line int) { n = max(n, line) })
+	return n
 }
 
 // All appends the numbers of the lines that match, in no order; some come twice.
 func (x *AnyCase) All(lines []int, path string) []int {
-	return x.lower.All(x.exact.All(lines, path), strings.ToLower(path))
+	x.each(path, func(line int) { lines = append(lines, line) })
+	return lines
+}
+
+// empty reports whether there are no patterns.
+func (x *AnyCase) empty() bool { return x.lower.empty() }
+
+// each calls f for each match.
+func (x *AnyCase) each(path string, f func(line int)) {
+	if x.empty() {
+		return
+	}
+	x.lower.each(strings.ToLower(path), f)
+	x.exact.each(path, f)
 }
 
 // numbered is a pattern with wildcards.
 type numbered struct {
-	glob string
-	line int
+	glob    string
+	suffix  string // of a pattern such as *.corp.example: what follows its only wildcard
+	slashes int    // in the pattern
+	line    int
 }
+
+func newNumbered(glob string, line int) numbered {
+	g := numbered{glob: glob, slashes: strings.Count(glob, "/"), line: line}
+	if rest, ok := strings.CutPrefix(glob, "*"); ok && !strings.ContainsAny(rest, wildcards) {
+		g.suffix = rest
+	}
+	return g
+}
+
+// matches reports whether the pattern matches the path or what a slash of it ends.
+func (g numbered) matches(p string) bool {
+	for i, left := 0, g.slashes; i < len(p); i++ {
+		if p[i] != '/' {
+			continue
+		}
+		if left == 0 {
+			p = p[:i]
+			break
+		}
+		left--
+	}
+	if g.suffix != "" {
+		star, ok := strings.CutSuffix(p, g.suffix)
+		return ok && !strings.Contains(star, "/")
+	}
+	return module.MatchPrefixPatterns(g.glob, p)
+}
+
+// wildcards are the bytes that make a pattern of what would be a path.
+const wildcards = `*?[\`
 
 // Add adds the patterns of a line.
 func (x *Index) Add(line int, globs []string) {
 	for _, g := range globs {
-		if strings.ContainsAny(g, `*?[\`) {
-			x.globs = append(x.globs, numbered{g, line})
+		if strings.ContainsAny(g, wildcards) {
+			x.globs = append(x.globs, newNumbered(g, line))
 			continue
 		}
 		if x.exact == nil {
 			x.exact = make(map[string][]int)
 		}
 		x.exact[g] = append(x.exact[g], line)
+		x.lengths.add(len(g))
 	}
 }
 
 // Clone returns a copy that may be added to.
 func (x *Index) Clone() Index {
-	c := Index{exact: maps.Clone(x.exact), globs: slices.Clone(x.globs)}
+	c := Index{exact: maps.Clone(x.exact), lengths: x.lengths, globs: slices.Clone(x.globs)}
 	for g, lines := range c.exact {
 		c.exact[g] = slices.Clone(lines)
 	}
@@ -93,11 +149,14 @@ func (x *Index) All(lines []int, path string) []int {
 	return lines
 }
 
+// empty reports whether there are no patterns.
+func (x *Index) empty() bool { return len(x.exact) == 0 && len(x.globs) == 0 }
+
 // each calls f for each match.
 func (x *Index) each(path string, f func(line int)) {
 	if len(x.exact) > 0 {
 		for i := 0; i <= len(path); i++ {
-			if i < len(path) && path[i] != '/' {
+			if i < len(path) && path[i] != '/' || !x.lengths.has(i) {
 				continue
 			}
 			for _, line := range x.exact[path[:i]] {
@@ -106,7 +165,7 @@ func (x *Index) each(path string, f func(line int)) {
 		}
 	}
 	for _, g := range x.globs {
-		if module.MatchPrefixPatterns(g.glob, path) {
+		if g.matches(path) {
 			f(g.line)
 		}
 	}

@@ -47,7 +47,7 @@ type Set struct{ cases AnyCase }
 func (s *Set) Add(line int, globs []string) {
 	s.cases.Add(line, globs)
 	for _, g := range globs {
-		if strings.ContainsAny(g, `*?[\`) {
+		if strings.ContainsAny(g, wildcards) {
 			continue
 		}
 		for _, p := range spellings(g) {
@@ -61,6 +61,9 @@ func (s *Set) Clone() Set { return Set{s.cases.Clone()} }
 
 // Last returns the largest number among the lines that match, or None.
 func (s *Set) Last(path string) int {
+	if s.cases.empty() {
+		return None
+	}
 	n := s.cases.Last(path)
 	for _, p := range spellings(path) {
 		n = max(n, s.cases.lower.Last(p))
@@ -85,9 +88,7 @@ func spellings(path string) []string {
 // plain undoes what does not change where a path leads: escapes of URLs and of
 // the GOPROXY protocol, upper case, a login, a port, and dots behind the host.
 func plain(path string) string {
-	if i := strings.IndexFunc(path, func(r rune) bool {
-		return 'A' <= r && r <= 'Z' || r >= 0x80 || strings.ContainsRune("!%:@\\", r)
-	}); i < 0 && !strings.Contains(path, "./") && !strings.Contains(path, "//") && !strings.HasSuffix(path, ".") && !strings.HasSuffix(path, "/") {
+	if isPlain(path) {
 		return path
 	}
 	for range 4 { // escaped more than once
@@ -115,6 +116,19 @@ func plain(path string) string {
 		}
 	}
 	return strings.Join(elements, "/")
+}
+
+// isPlain reports whether a path is its own plain spelling.
+func isPlain(path string) bool {
+	for i := range len(path) {
+		switch c := path[i]; {
+		case 'A' <= c && c <= 'Z', c >= 0x80, c == '!', c == '%', c == ':', c == '@', c == '\\':
+			return false
+		case (c == '.' || c == '/') && (i+1 == len(path) || path[i+1] == '/'):
+			return false
+		}
+	}
+	return true
 }
 
 // withoutEndings removes endings such as ".git" and ".v2" from the path's elements after the host:
