@@ -211,13 +211,28 @@ type requestInfoKey struct{}
 
 // RequestInfoFrom returns the info that ctx carries; it is zero if there is none.
 func RequestInfoFrom(ctx context.Context) RequestInfo {
-	info, _ := ctx.Value(requestInfoKey{}).(RequestInfo)
-	return info
+	if info, ok := ctx.Value(requestInfoKey{}).(*RequestInfo); ok {
+		return *info
+	}
+	return RequestInfo{}
 }
 
 // Context returns a context that carries i in place of any other info.
 func (i RequestInfo) Context(ctx context.Context) context.Context {
-	return context.WithValue(ctx, requestInfoKey{}, i)
+	return &infoContext{ctx, i}
+}
+
+// infoContext is a context with a RequestInfo, in one allocation.
+type infoContext struct {
+	context.Context
+	info RequestInfo
+}
+
+func (c *infoContext) Value(key any) any {
+	if key == (requestInfoKey{}) {
+		return &c.info
+	}
+	return c.Context.Value(key)
 }
 
 // onward returns the context for calls of src, with this server added to chain.

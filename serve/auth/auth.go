@@ -18,8 +18,8 @@
 // suffice with 403; /healthz and /readyz need none.
 //
 // Files have hashes (bcrypt) and no secrets. So that a request does not pay for the hash each
-// time, the tokens that were verified are remembered in memory under a keyed hash of their
-// secret: at most [Options.MaxVerified]. An address that presents wrong secrets again and
+// time, the tokens that were verified are remembered in memory under a keyed hash of the
+// login: at most [Options.MaxVerified]. An address that presents wrong secrets again and
 // again is answered with 429, see [Options.MaxWrongLogins].
 //
 // [Options.Verify] lets in clients with secrets that no file has, such as the tokens that a

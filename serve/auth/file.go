@@ -26,7 +26,7 @@ type Options struct {
 	// Realm is what a client that has to log in is told it logs in to. Empty means
 	// "modules".
 	Realm string
-	// MaxVerified bounds how many secrets are remembered after they were verified, with
+	// MaxVerified bounds how many logins are remembered after they were verified, with
 	// about 300 bytes each. Zero means 10,000.
 	MaxVerified int
 	// CheckInterval is how often Run looks whether the file has changed. Zero means
@@ -168,28 +168,22 @@ func (f *File) Run(ctx context.Context) {
 // an answer takes does not tell whether there is such a name.
 const noToken = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
 
-// verify returns who presents a secret. The error says why it was not accepted: an
-// [*athens.RefusedError] of Status 401 if it is wrong and 429 if too many from its address
-// were, and any other if it could not be compared.
-func (f *File) verify(r *http.Request, user, secret string) (*Identity, error) {
+// verify returns who makes a request that presents something. The error says why it was not
+// accepted: an [*athens.RefusedError] of Status 401 if it is wrong and 429 if too many from its
+// address were, and any other if it could not be compared.
+func (f *File) verify(r *http.Request) (*Identity, error) {
 	if f.opts.Verify != nil {
-		who, err := f.opts.Verify(r.Context(), secret)
-		if wrong, ok := errors.AsType[*athens.RefusedError](err); ok && wrong.Status == http.StatusUnauthorized {
-			if wait := f.wrong.count(guessOf(r, nil)); wait > 0 {
-				return nil, tooMany(wait)
-			}
-		}
-		if who != nil || err != nil {
+		if who, err := f.askVerify(r); who != nil || err != nil {
 			return who, err
 		}
 	}
-	now, sum := f.now.Load(), f.sum(user, secret)
+	now, sum := f.now.Load(), f.sum(r.Header.Get("Authorization"))
 	if v, known := f.verified.Get(sum); known && v.t != nil {
 		if t, holds := now.token(v); holds {
 			return &t.Identity, nil
 		}
 	}
-	t, err := f.compare(r, now, sum, user, secret)
+	t, err := f.compare(r, now, sum)
 	if err != nil {
 		return nil, err
 	}
@@ -199,20 +193,30 @@ func (f *File) verify(r *http.Request, user, secret string) (*Identity, error) {
 	return &t.Identity, nil
 }
 
-// sum is the keyed hash under which a login is remembered. It does not leave this process, and
-// the key, which nobody else knows, comes first.
-func (f *File) sum(user, secret string) [sha256.Size]byte {
-	var space [256]byte // as much as most need
-	text := append(space[:0], f.key...)
-	text = append(text, user...)
-	text = append(text, 0)
-	return sha256.Sum256(append(text, secret...))
+// askVerify asks Options.Verify about what a request presents.
+func (f *File) askVerify(r *http.Request) (*Identity, error) {
+	_, secret := login(r)
+	who, err := f.opts.Verify(r.Context(), secret)
+	if wrong, ok := errors.AsType[*athens.RefusedError](err); ok && wrong.Status == http.StatusUnauthorized {
+		if wait := f.wrong.count(guessOf(r, nil)); wait > 0 {
+			return nil, tooMany(wait)
+		}
+	}
+	return who, err
 }
 
-// compare returns the token of a secret that is not known to be right, nil if it is none. It
+// sum is the keyed hash under which a login is remembered, as the header has it. It does not
+// leave this process, and the key, which nobody else knows, comes first.
+func (f *File) sum(header string) [sha256.Size]byte {
+	var space [256]byte // as much as most need
+	return sha256.Sum256(append(append(space[:0], f.key...), header...))
+}
+
+// compare returns the token of a login that is not known to be right, nil if it is none. It
 // hashes no secret of an address that has presented too many wrong ones, unless the line's
-// check says that it is the right one. Of equal secrets it hashes one at a time.
-func (f *File) compare(r *http.Request, now *inForce, sum [sha256.Size]byte, user, secret string) (right *token, err error) {
+// check says that it is the right one. Of equal logins it hashes one at a time.
+func (f *File) compare(r *http.Request, now *inForce, sum [sha256.Size]byte) (right *token, err error) {
+	user, secret := login(r)
 	t := now.find(user, secret)
 	guess := guessOf(r, t)
 	likely := t != nil && t.check != "" && t.check == checkOf(secret)

@@ -89,12 +89,11 @@ func (f *File) AllowAll(r *http.Request) bool { return f.tokenOf(r).may(Read, ""
 // [*athens.RefusedError] with Status 401. It is for handlers that learn from a request's body which
 // module it is about; others stand behind [File.Require].
 func (f *File) Authorize(r *http.Request, right Rights, path string) (name string, err error) {
-	user, secret, given := login(r)
 	challenge := fmt.Sprintf("Basic realm=%q", f.opts.Realm)
-	if !given {
+	if r.Header.Get("Authorization") == "" {
 		return "", &athens.RefusedError{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "log in with a token that has the right to " + right.String()}
 	}
-	t, err := f.verify(r, user, secret)
+	t, err := f.verify(r)
 	if wrong, ok := errors.AsType[*athens.RefusedError](err); ok && wrong.Status == http.StatusUnauthorized {
 		return "", &athens.RefusedError{Status: wrong.Status, Challenge: challenge, Reason: wrong.Reason}
 	}
@@ -110,14 +109,13 @@ func (f *File) Authorize(r *http.Request, right Rights, path string) (name strin
 // authorize returns the token of a request that it suffices for, nil if none is needed.
 func (f *File) authorize(r *http.Request) (*Identity, error) {
 	right := needs(r)
-	user, secret, given := login(r)
-	if !given {
+	if r.Header.Get("Authorization") == "" {
 		if _, ok := f.now.Load().anonymous.admits(r, right); !ok {
 			return nil, &athens.RefusedError{Status: http.StatusUnauthorized, Reason: "log in: the go command takes the login from a netrc file or from GOAUTH"}
 		}
 		return nil, nil
 	}
-	t, err := f.verify(r, user, secret)
+	t, err := f.verify(r)
 	if err != nil {
 		return nil, err
 	}
@@ -137,21 +135,17 @@ func (i *Identity) admits(r *http.Request, right Rights) (path string, ok bool) 
 	return path, i.may(right, path, everything)
 }
 
-// login returns what a request presents, as a Basic login or as a Bearer token, and whether
-// it presents anything.
-func login(r *http.Request) (user, secret string, given bool) {
-	header := r.Header.Get("Authorization")
-	if header == "" {
-		return "", "", false
-	}
+// login returns what a request presents, as a Basic login or as a Bearer token; nothing if it
+// presents something else.
+func login(r *http.Request) (user, secret string) {
 	if user, secret, ok := r.BasicAuth(); ok {
-		return user, secret, true
+		return user, secret
 	}
 	const bearer = "Bearer "
-	if len(header) > len(bearer) && strings.EqualFold(header[:len(bearer)], bearer) {
-		return "", strings.TrimSpace(header[len(bearer):]), true
+	if header := r.Header.Get("Authorization"); len(header) > len(bearer) && strings.EqualFold(header[:len(bearer)], bearer) {
+		return "", strings.TrimSpace(header[len(bearer):])
 	}
-	return "", "", true
+	return "", ""
 }
 
 // needs returns which right a request needs.
