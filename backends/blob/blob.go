@@ -21,6 +21,7 @@
 //	mod/example.com/!mod/@v/v1.0.0       {"Version":"v1.0.0","Time":…}⏎module example.com/Mod⏎…
 //	zip/example.com/!mod/@v/v1.0.0.zip   the zip; its h1 is in the object's metadata
 //	taken/example.com/!mod/@v/v1.0.0/0000000001   what was decided about it: removed, hidden, restored
+//	sums/sum.example.com/…               answers of checksum databases, as [Store.PutSumDB] was given them
 //	.athens/probe                        the object with which New tries conditional writes
 //
 // Stage is a local temporary file, which readers follow and the check reads. Commit uploads it,
@@ -105,6 +106,10 @@ type Options struct {
 	// MaxModBytes bounds a .mod in bytes, read or written; each is held in memory.
 	// Zero means 32 MiB, as in [athens.Options].
 	MaxModBytes int64
+	// MaxSumDBBytes bounds what the bucket holds of all checksum databases, in bytes, where
+	// an answer counts as a multiple of 4 KiB. Several processes may exceed it by what they
+	// store in an hour. Zero means 1 GiB; a negative value means none.
+	MaxSumDBBytes int64
 }
 
 // Store is an [athens.Storage] in a bucket.
@@ -115,6 +120,7 @@ type Store struct {
 	seen   memory
 	marks  *cache.Cache[string, marked]
 	proofs proofs
+	sums   sums
 
 	parts     chan struct{} // taken while conditions on parts are tried
 	partsSeen time.Time     // when they were last honored
@@ -125,6 +131,7 @@ var (
 	_ athens.Lister     = (*Store)(nil)
 	_ athens.ZipLocator = (*Store)(nil)
 	_ athens.Remover    = (*Store)(nil)
+	_ athens.SumDBStore = (*Store)(nil)
 )
 
 // New makes a store in a bucket, which stays the caller's to close. A store that
@@ -146,6 +153,7 @@ func New(ctx context.Context, bucket *blob.Bucket, opts *Options) (*Store, error
 		return nil, err
 	}
 	s := &Store{bucket: bucket, opts: o, seen: newMemory(o.CacheBytes-o.CacheBytes/8, o.CacheTTL), marks: newMarks(o.CacheBytes / 8), parts: make(chan struct{}, 1)}
+	s.sums = sums{most: max(o.MaxSumDBBytes, 0), turn: make(chan struct{}, 1)}
 	if o.Unprobed {
 		return s, nil
 	}
@@ -208,6 +216,7 @@ func (o *Options) withDefaults() error {
 	o.CacheTTL = cmp.Or(o.CacheTTL, 5*time.Minute)
 	o.MarksTTL = cmp.Or(o.MarksTTL, time.Minute)
 	o.MaxModBytes = cmp.Or(o.MaxModBytes, 32<<20)
+	o.MaxSumDBBytes = cmp.Or(o.MaxSumDBBytes, 1<<30)
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
 	o.UploadTimeout = cmp.Or(o.UploadTimeout, 10*time.Minute)
 	return nil

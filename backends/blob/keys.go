@@ -15,6 +15,7 @@ const (
 	modRoot   = "mod/"
 	zipRoot   = "zip/"
 	takenRoot = "taken/"
+	sumsRoot  = "sums/" // sumdb/ is that of ledgers
 	atV       = "/@v/"
 	doneEnd   = "+done"
 	probeKey  = ".athens/probe"

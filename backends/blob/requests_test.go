@@ -204,6 +204,27 @@ func TestRequestsOfLists(t *testing.T) {
 	}))
 }
 
+// Answers of checksum databases: one request each, and a listing before the first write.
+func TestRequestsOfAnswers(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	store := open(t, server, nil)
+	const name = "sum.test/head"
+	put := func() { require.NoError(t, store.PutSumDB(t.Context(), name, []byte("x"))) }
+	assert.Equal(t, []string{"LIST", "PUT"}, asked(server, put))
+	assert.Equal(t, []string{"PUT"}, asked(server, put))
+	assert.Equal(t, []string{"GET"}, asked(server, func() {
+		_, err := store.GetSumDB(t.Context(), name)
+		require.NoError(t, err)
+	}))
+	assert.Equal(t, []string{"LIST"}, asked(server, func() {
+		for got, err := range store.AllSumDB(t.Context()) {
+			require.NoError(t, err)
+			require.Equal(t, name, got)
+		}
+	}))
+}
+
 // A client that is sent to the service gets the zip there without credentials.
 func TestZipURL(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"strings"
@@ -18,29 +19,33 @@ func commands() map[string]storetool.Command {
 		"verify": {Run: verify},
 		"rules":  {Run: explainRules, Usage: "FILE MODULE[@VERSION]"},
 		"token":  {Run: makeToken},
-		"fill":   {Run: fill, Usage: "FILE|FOLDER …"},
-		"export": {Run: export, Usage: "OUT"},
-		"import": {Run: importAny, Usage: "FILE|FOLDER|URL LIST …"},
 	}
-	folders := storetool.Tool{Place: "`folder`", Open: func(_ context.Context, dir string) (storetool.Store, func() error, error) {
-		store, err := openStore(dir)
-		return store, func() error { return nil }, err
-	}}
+	folders := storetool.Tool{
+		Place: "`folder`",
+		Open:  func(_ context.Context, dir string) (storetool.Store, func() error, error) { return open(dir, true) },
+		Make:  func(_ context.Context, dir string) (storetool.Store, func() error, error) { return open(dir, false) },
+	}
 	maps.Copy(all, folders.Commands())
 	return all
 }
 
-// openStore opens a store that is there.
-func openStore(dir string) (*storage.Store, error) {
-	switch info, err := os.Stat(dir); {
-	case dir == "":
-		return nil, errors.New("-dir is missing")
+// open opens the store in a folder, which must be there, or is made.
+func open(dir string, must bool) (storetool.Store, func() error, error) {
+	info, err := os.Stat(dir)
+	switch {
 	case strings.Contains(dir, "://"):
-		return nil, fmt.Errorf("%s is no folder; for a bucket, run in examples/cluster: go run ./replica store COMMAND -dir %s", dir, dir)
-	case err != nil:
-		return nil, err
-	case !info.IsDir():
-		return nil, fmt.Errorf("%s is not a folder", dir)
+		err = fmt.Errorf("%s is no folder; for a bucket, run in examples/cluster: go run ./replica store COMMAND -dir %s", dir, dir)
+	case !must && errors.Is(err, fs.ErrNotExist):
+		err = nil
+	case err == nil && !info.IsDir():
+		err = fmt.Errorf("%s is not a folder", dir)
 	}
-	return storage.NewDisk(dir, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := storage.NewDisk(dir, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return store, func() error { return nil }, nil
 }

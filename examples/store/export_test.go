@@ -3,13 +3,13 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/athens-go/athens/examples/internal/storetool"
 	"github.com/athens-go/athens/internal/modtest"
 	"github.com/athens-go/athens/storage/storagetest"
 )
@@ -78,38 +78,30 @@ func TestExportUsage(t *testing.T) {
 	assert.Equal(t, []string{file}, left, "an export that failed leaves no file")
 }
 
-func TestProgressLine(t *testing.T) {
-	assert.Equal(t, "[##########..........]  50% 30 of 60 versions, 5.0 MB, 500.0 kB/s, 10s left", progressLine("versions", 30, 60, 5e6, 10e6, 10*time.Second))
-	assert.Equal(t, "[#####...............]  25% 1 of 4 versions, 10 B, 1 B/s, 30s left", progressLine("versions", 1, 4, 10, 0, 10*time.Second))
-	assert.Equal(t, "3 versions, 1.5 GB, 1.5 GB/s", progressLine("versions", 3, 0, 1.5e9, 0, time.Second))
-	var b strings.Builder
-	m := newMeter("import", &b)
-	m.show("versions", 1, 2, 3, 4)
-	assert.Empty(t, b.String(), "it has just begun")
-	m.last = time.Time{}
-	m.show("versions", 1, 2, 3, 4)
-	m.end()
-	assert.Regexp(t, `^import: \[#+\.+\]  75% 1 of 2 versions, 3 B.*\n$`, b.String())
-}
-
 // A module cache, as the go command makes it, is moved in, and so is what a list names from a server.
 func TestImportOthers(t *testing.T) {
 	v := modtest.NewVersion(t, "a.test/Mod", "v1.0.0", map[string]string{"go.mod": "module a.test/Mod\n"})
-	up := modtest.NewGoProxy(t, v)
+	old := modtest.NewVersion(t, "a.test/old", "v1.0.0", map[string]string{"go.mod": "module a.test/old\n"})
+	user := modtest.NewVersion(t, "b.test/user", "v1.0.0", map[string]string{"go.mod": "module b.test/user\n\nrequire a.test/old v1.0.0\n"})
+	up := modtest.NewGoProxy(t, v, old, user)
 	g := modtest.NewGo(t, nil)
 	g.Set("GOPROXY=" + up.URL)
 	g.MustDownload("a.test/Mod@v1.0.0")
+	g.Write("go.mod", "module p.test\n\nrequire b.test/user v1.0.0\n")
+	_, stderr, err := g.Run("mod", "graph")
+	require.NoError(t, err, stderr)
 	cache, dir := filepath.Join(g.ModCache, "cache", "download"), filepath.Join(t.TempDir(), "new")
 	for _, want := range []string{"stored: 1 versions, 0 answers", "stored: 0 versions, 0 answers"} {
 		out, err := tool(t, "import", "-dir", dir, cache)
 		require.NoError(t, err)
 		assert.Contains(t, out, "in the folder: 1 good versions, 1 of them with a zip, ")
+		assert.Contains(t, out, "; 2 with only a go.mod, which are not imported; 0 bad\n")
 		assert.Contains(t, out, want)
 	}
 	name := filepath.Join(cache, "a.test", "!mod", "@v", "v1.0.0.zip")
 	require.NoError(t, os.WriteFile(name, []byte("damaged"), 0o600))
 	out, err := tool(t, "import", "-dir", filepath.Join(t.TempDir(), "other"), "-verify-only", cache)
-	require.ErrorIs(t, err, errDamaged)
+	require.ErrorIs(t, err, storetool.ErrDamaged)
 	assert.Regexp(t, `^bad: a\.test/Mod@v1\.0\.0: .*not a zip.*\n.*; 1 bad\n$`, out)
 	_, err = tool(t, "import", "-dir", dir, "-key", "x", cache)
 	require.ErrorContains(t, err, "has no signature")

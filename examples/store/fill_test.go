@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/examples/internal/storetool"
 	"github.com/athens-go/athens/internal/modtest"
 	"github.com/athens-go/athens/redirect"
 	"github.com/athens-go/athens/storage"
@@ -32,7 +33,7 @@ func TestFill(t *testing.T) {
 		assert.Contains(t, out, "filled: 3 versions, "+want)
 	}
 	out, err := tool(t, append(fill, main, list)...)
-	require.ErrorIs(t, err, errDamaged)
+	require.ErrorIs(t, err, storetool.ErrDamaged)
 	assert.Regexp(t, `(?s)^failed: none\.test/m@v1\.0\.0: zip: .*not found.*\nfilled: 3 versions, .*, 1 failed`, out)
 
 	source, err := redirect.New(up.URL, nil)

@@ -15,8 +15,8 @@
 //	store token -file FILE -name NAME     adds a token to a server's -tokens file
 //
 // rm, hide and restore work beside servers that run. With -server URL in place of -dir they
-// ask a server on another machine. For a store in a bucket, examples/cluster/replica has ls,
-// du, rm, hide, restore and verify: replica store ls -dir s3://BUCKET. The tool exits with 0 if all is well, or
+// ask a server on another machine. For a store in a bucket, examples/cluster/replica has the
+// same commands but for rules and token: replica store ls -dir s3://BUCKET. The tool exits with 0 if all is well, or
 // well again, with 1 if verify, export or import found damage or fill lacks something, and with 2 if something
 // failed or the flags are wrong.
 package main
@@ -40,7 +40,7 @@ func main() {
 	stop()
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
-	case errors.Is(err, errDamaged):
+	case errors.Is(err, storetool.ErrDamaged):
 		os.Exit(1) // the report has said what
 	default:
 		fmt.Fprintln(os.Stderr, "store:", err)

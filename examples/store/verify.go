@@ -2,18 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/athens-go/athens/examples/internal/server"
+	"github.com/athens-go/athens/examples/internal/storetool"
 	"github.com/athens-go/athens/storage"
 )
-
-// errDamaged says that verify has found damage.
-var errDamaged = errors.New("something is damaged")
 
 // verify checks each version in a store's folder against what was recorded when it was stored.
 // On request it moves damaged files out of the way and repairs them from a GOPROXY server.
@@ -60,7 +57,7 @@ func verify(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.W
 	}
 	damaged, err := r.end()
 	if err == nil && damaged {
-		err = errDamaged
+		err = storetool.ErrDamaged
 	}
 	return err
 }

@@ -99,6 +99,9 @@ type Summary struct {
 	Marked      int // marks that were set or lifted
 	RemovedHere int // versions of the bundle that this store has removed, and not taken
 	Lacking     int // versions that an earlier bundle has brought and that are not held
+	// OnlyMod counts the versions of which [ImportFolder] has found the .mod alone, as a go command
+	// keeps it of most versions. They are not stored, and not damaged.
+	OnlyMod int
 	// KeptHeads names the checksum databases whose newer tree in the bundle could not be
 	// shown to continue the stored one, because a tile is in neither. The stored one stays.
 	KeptHeads []string

@@ -39,7 +39,8 @@ type FolderOptions struct {
 // Each version is verified by itself, as [Import] does, and compared with what is held. A bad one is
 // not stored, and Summary.LeftOut says why; the rest is. In a GOPROXY tree a .ziphash is compared
 // with its zip, and answers of checksum databases are stored if they are not held. A version that
-// has no .info is left out: a go command keeps a .mod alone of most versions.
+// has no .info and no zip is only counted, as Summary.OnlyMod: a go command keeps the .mod alone of
+// most versions, and a store needs the .info.
 func ImportFolder(ctx context.Context, store athens.Storage, folder fs.FS, opts *FolderOptions) (*Summary, error) {
 	f := &folderImport{importer: &importer{store: store, sum: &Summary{}}, fs: folder}
 	if opts != nil {
@@ -174,10 +175,15 @@ func (f *folderImport) version(ctx context.Context, v found) {
 	if err == nil {
 		err = f.agrees(ctx, read, c)
 	}
-	if err != nil {
-		if ctx.Err() == nil {
-			f.leaveOut(v.m, err)
-		}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return
+	case errors.Is(err, errOnlyMod):
+		f.note(func(s *Summary) { s.OnlyMod++ })
+		return
+	default:
+		f.leaveOut(v.m, err)
 		return
 	}
 	f.note(func(s *Summary) {
@@ -222,10 +228,9 @@ func (f *folderImport) read(ctx context.Context, v found) (*version, *content, e
 	if c.mod, err = f.small(v.mod, maxMod); err != nil {
 		return nil, nil, err
 	}
-	if c.info, err = f.small(v.info, maxInfo); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = errors.New("it has no .info")
-		}
+	if c.info, err = f.small(v.info, maxInfo); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, f.withoutInfo(v, c.mod)
+	} else if err != nil {
 		return nil, nil, err
 	}
 	read := &version{m: v.m, state: carried, info: partOf(c.info), mod: partOf(c.mod)}
@@ -260,6 +265,25 @@ func (f *folderImport) read(ctx context.Context, v found) (*version, *content, e
 	return read, c, nil
 }
 
+// errOnlyMod says that a folder has the .mod of a version and nothing else of it.
+var errOnlyMod = errors.New("it has only a .mod")
+
+// withoutInfo says what a version without an .info is: one of which only the .mod was wanted, or a
+// bad one.
+func (f *folderImport) withoutInfo(v found, mod []byte) error {
+	zip, err := f.fs.Open(v.zip)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := checkMod(mod); err != nil {
+			return &athens.InvalidError{Path: v.m.Path, Version: v.m.Version, Err: err}
+		}
+		return errOnlyMod
+	}
+	if err == nil {
+		err = errors.Join(errors.New("it has no .info"), zip.Close())
+	}
+	return err
+}
+
 // hash returns the h1 of a zip, which is read where it is if that can be done.
 func (f *folderImport) hash(ctx context.Context, v *version, c *content, file fs.File) (string, error) {
 	at, ok := file.(io.ReaderAt)
@@ -280,7 +304,8 @@ func (f *folderImport) small(name string, most int64) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+	// What is in a bucket is irregular: nothing else is known of it.
+	if info, err := file.Stat(); err != nil || info.Mode().Type()&^fs.ModeIrregular != 0 {
 		return nil, errors.Join(err, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")})
 	}
 	return limit.ReadAll(file, most)

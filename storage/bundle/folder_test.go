@@ -31,7 +31,7 @@ func put(files fstest.MapFS, v storagetest.Sample, layout string) {
 	}
 }
 
-// The layouts are made by hand from what those programs write.
+// The layouts are made by hand, as those programs' sources name files.
 func TestImportFolder(t *testing.T) {
 	v, w := sample("example.com/Some/mod", "v1.2.3", "a"), sample("b.test/m", "v2.0.0+incompatible", "b")
 	l := large(t)
@@ -41,12 +41,16 @@ func TestImportFolder(t *testing.T) {
 			for _, v := range []storagetest.Sample{v, w, l} {
 				put(files, v, layout)
 			}
+			if layout == "tree" {
+				files["c.test/m/@v/v1.0.0.mod"] = &fstest.MapFile{Data: []byte("module c.test/m\n")} // of a module graph
+			}
 			files["example.com/other/go.mod"] = &fstest.MapFile{Data: []byte("module other\n")} // of no version
 			files["sumdb/sum.test/lookup/a.test/m@v1.0.0"] = &fstest.MapFile{Data: []byte("5\na.test/m v1.0.0 h1:x=\n\nnote\n")}
 			sum, err := ImportFolder(t.Context(), to, files, &FolderOptions{VerifyOnly: true})
 			require.NoError(t, err)
 			assert.Equal(t, 3, sum.Versions)
 			assert.Empty(t, tree(t, to))
+			assert.Equal(t, map[string]int{"tree": 1}[layout], sum.OnlyMod)
 			for _, stored := range []int{3, 0} {
 				sum, err = ImportFolder(t.Context(), to, files, nil)
 				require.NoError(t, err)
@@ -65,6 +69,11 @@ func TestImportFolderReports(t *testing.T) {
 	good := sample("a.test/good", "v1.0.0", "a")
 	for want, change := range map[string]func(files fstest.MapFS, to *storage.Store){
 		"it has no .info": func(files fstest.MapFS, _ *storage.Store) { delete(files, "b.test/m/@v/v1.0.0.info") },
+		"no module line": func(files fstest.MapFS, _ *storage.Store) {
+			delete(files, "b.test/m/@v/v1.0.0.info")
+			delete(files, "b.test/m/@v/v1.0.0.zip")
+			files["b.test/m/@v/v1.0.0.mod"].Data = []byte("x")
+		},
 		`its .info: it is of the version`: func(files fstest.MapFS, _ *storage.Store) {
 			files["b.test/m/@v/v1.0.0.info"].Data = []byte(`{"Version":"v1.0.1"}`)
 		},

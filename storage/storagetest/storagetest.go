@@ -40,7 +40,7 @@ type Case struct {
 
 // Cases returns all promises, the simple ones first.
 func Cases() []Case {
-	return slices.Concat(putCases, zipCases, sharedCases, catalogueCases, sumdbCases, removeCases)
+	return slices.Concat(putCases, zipCases, sharedCases, catalogueCases, sumdbCases, inventoryCases, removeCases)
 }
 
 // caseTime bounds a case; all of them together take about a second on memory.

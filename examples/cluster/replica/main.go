@@ -1,7 +1,8 @@
 // Command replica is examples/proxy for more than one machine. It keeps versions in a bucket and
 // fills on a JetStream server, which any number of replicas share behind one address. With
 // -ledger they also share a log of what they serve, in the bucket. "replica store" lists the
-// bucket's versions, verifies them and takes them back, as examples/store does in a folder.
+// bucket's versions, verifies them, takes them back, and fills, exports and imports them, as
+// examples/store does in a folder.
 package main
 
 import (
@@ -14,14 +15,13 @@ import (
 	"github.com/athens-go/athens/backends/oidc"
 	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/server"
-	"github.com/athens-go/athens/examples/internal/storetool"
 )
 
 func main() { command.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == "store" {
-		return storetool.Run(ctx, "replica store", commands(), args[1:], stdout, stderr)
+		return tool(ctx, args[1:], stdout, stderr)
 	}
 	flags := server.NewFlags("replica", "127.0.0.1:3000")
 	bucket := flags.String("bucket", "", "keep modules in the bucket at this `URL`: s3://, gs:// or azblob://; required")

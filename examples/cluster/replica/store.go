@@ -6,26 +6,72 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
+	"strings"
+
+	gocloud "gocloud.dev/blob"
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/backends/blob"
+	"github.com/athens-go/athens/examples/internal/command"
 	"github.com/athens-go/athens/examples/internal/storetool"
+	"github.com/athens-go/athens/storage"
 )
 
 const place = "bucket's `URL`, as for -bucket"
 
 // commands are what "replica store" can do.
 func commands() map[string]storetool.Command {
-	buckets := storetool.Tool{Place: place, Open: func(ctx context.Context, url string) (storetool.Store, func() error, error) {
-		store, err := blob.OpenURL(ctx, url, nil)
-		if err != nil {
-			return nil, nil, err
-		}
-		return store, store.Close, nil
-	}}
+	buckets := storetool.Tool{Place: place, Open: openBucket, Make: makeStore, Folder: foreign}
 	all := buckets.Commands()
 	all["verify"] = storetool.Command{Run: verify}
 	return all
+}
+
+// tool runs a command of "replica store". Like examples/store the program then exits with 1 if
+// something is damaged or lacking, and with 2 if the command failed.
+func tool(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	err := storetool.Run(ctx, "replica store", commands(), args, stdout, stderr)
+	if err == nil || errors.Is(err, storetool.ErrDamaged) || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	fmt.Fprintln(stderr, "replica store:", err)
+	return &command.UsageError{Err: err}
+}
+
+// openBucket opens the store in a bucket.
+func openBucket(ctx context.Context, url string) (storetool.Store, func() error, error) {
+	if !strings.Contains(url, "://") {
+		return nil, nil, fmt.Errorf("%s is no bucket's URL; for a folder use examples/store", url)
+	}
+	store, err := blob.OpenURL(ctx, url, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return store, store.Close, nil
+}
+
+// makeStore opens the store in a bucket, or in a folder: what another program has in a bucket can
+// be imported into either.
+func makeStore(ctx context.Context, dir string) (storetool.Store, func() error, error) {
+	if strings.Contains(dir, "://") {
+		return openBucket(ctx, dir)
+	}
+	store, err := storage.NewDisk(dir, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return store, func() error { return nil }, nil
+}
+
+// foreign opens the bucket of another program.
+func foreign(ctx context.Context, url string) (fs.FS, func() error, error) {
+	bucket, err := gocloud.OpenBucket(ctx, url)
+	if err != nil {
+		return nil, nil, err
+	}
+	bucket.SetIOFSCallback(func() (context.Context, *gocloud.ReaderOptions) { return ctx, nil })
+	return bucket, bucket.Close, nil
 }
 
 // verify reads each version of a bucket, and prints those that are damaged.
@@ -61,7 +107,7 @@ func verify(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.W
 		return err
 	}
 	if damaged > 0 {
-		return errors.New("something is damaged")
+		return storetool.ErrDamaged
 	}
 	return nil
 }

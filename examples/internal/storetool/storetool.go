@@ -1,6 +1,7 @@
 // Package storetool is what the tools for stores share: examples/store, for those in a folder,
 // and "replica store" of examples/cluster, for those in a bucket. It lists what a store holds,
-// and takes versions back, in the store itself or by the orders of a server.
+// takes versions back, in the store itself or by the orders of a server, fills a store before it
+// is needed, and carries it to another one.
 package storetool
 
 import (
@@ -9,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"maps"
 	"slices"
@@ -24,6 +26,8 @@ type Store interface {
 	athens.Remover
 	// AllMarks walks over the marks of all modules.
 	AllMarks(ctx context.Context) iter.Seq2[athens.BlockedError, error]
+	// Writable returns why nothing can be stored now, nil if something can.
+	Writable(ctx context.Context) error
 	// ModuleBytes returns how many bytes a module's versions take.
 	ModuleBytes(ctx context.Context, path string) (int64, error)
 }
@@ -32,6 +36,11 @@ type Store interface {
 type Tool struct {
 	// Open opens the store that -dir names, and returns what closes it.
 	Open func(ctx context.Context, dir string) (Store, func() error, error)
+	// Make is Open for a store that is to be filled, and makes it if there is none. Nil means Open.
+	Make func(ctx context.Context, dir string) (Store, func() error, error)
+	// Folder opens what another program has stored at a URL, such as that of a bucket, and returns
+	// what closes it. Nil means that import reads only local folders.
+	Folder func(ctx context.Context, url string) (fs.FS, func() error, error)
 	// Place is what -dir names, for the help, with the name of its value in backquotes.
 	Place string
 }
@@ -50,8 +59,15 @@ func (t *Tool) Commands() map[string]Command {
 		"rm":      {t.takeBack("rm"), "MODULE@VERSION …"},
 		"hide":    {t.takeBack("hide"), "MODULE@VERSION …"},
 		"restore": {t.takeBack("restore"), "MODULE@VERSION …"},
+		"fill":    {t.fill, "FILE|FOLDER …"},
+		"export":  {t.export, "OUT"},
+		"import":  {t.importAny, "FILE|FOLDER|URL LIST …"},
 	}
 }
+
+// ErrDamaged says that a command has done what it could, and has reported what is damaged or
+// lacking.
+var ErrDamaged = errors.New("something is damaged")
 
 // Run runs the command that the first argument names.
 func Run(ctx context.Context, name string, all map[string]Command, args []string, stdout, stderr io.Writer) error {
@@ -86,7 +102,24 @@ func (t *Tool) with(ctx context.Context, dir string, do func(Store) error) error
 	if dir == "" {
 		return errors.New("-dir is missing")
 	}
-	store, end, err := t.Open(ctx, dir)
+	return use(ctx, t.Open, dir, do)
+}
+
+// into opens a store, which is made if there is none, and closes it after do.
+func (t *Tool) into(ctx context.Context, dir string, do func(Store) error) error {
+	return use(ctx, t.make(), dir, do)
+}
+
+// make returns what opens a store that is to be filled.
+func (t *Tool) make() func(ctx context.Context, dir string) (Store, func() error, error) {
+	if t.Make != nil {
+		return t.Make
+	}
+	return t.Open
+}
+
+func use(ctx context.Context, open func(context.Context, string) (Store, func() error, error), dir string, do func(Store) error) error {
+	store, end, err := open(ctx, dir)
 	if err != nil {
 		return err
 	}

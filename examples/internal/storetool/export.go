@@ -1,4 +1,4 @@
-package main
+package storetool
 
 import (
 	"bytes"
@@ -21,8 +21,8 @@ import (
 )
 
 // export writes what a store holds to one file, for a store where no network leads.
-func export(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.Writer) error {
-	dir := flags.String("dir", "", "export the store in this `folder`; servers may use it meanwhile; empty is an error")
+func (t *Tool) export(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.Writer) error {
+	dir := flags.String("dir", "", "export the store in this "+t.Place+"; servers may use it meanwhile; empty is an error")
 	since := flags.String("since", "", "leave out what an earlier bundle has: that `file`, or its manifest, or a time such as 2026-11-29T12:00:00Z;\nempty means that the bundle has everything")
 	key := flags.String("key", "", "sign with the private key in this `file`, which is made if there is none and -key-name is given;\nempty means that the bundle is not signed")
 	name := flags.String("key-name", "", "the `name` of a key that is to be made, such as bundles.corp.example; empty means that none is made")
@@ -33,12 +33,7 @@ func export(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.W
 	if flags.NArg() != 1 {
 		return errors.New("want the name of one file to write, or - for standard output")
 	}
-	store, err := openStore(*dir)
-	if err != nil {
-		return err
-	}
-	m := newMeter("export", flags.Output())
-	o := &bundle.ExportOptions{Progress: func(p bundle.Progress) { m.show("versions", p.Versions, p.Of, p.Bytes, p.TotalBytes) }}
+	o := &bundle.ExportOptions{}
 	if err := parseSince(*since, o); err != nil {
 		return fmt.Errorf("-since: %w", err)
 	}
@@ -49,27 +44,37 @@ func export(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.W
 		}
 		o.Signers = []note.Signer{signer}
 	}
+	return t.with(ctx, *dir, func(store Store) error {
+		return exportTo(ctx, store, flags.Arg(0), *manifest, o, flags.Output(), stdout)
+	})
+}
+
+// exportTo writes the bundle of a store to a file, its manifest to another one if that has a name,
+// and a report.
+func exportTo(ctx context.Context, store Store, out, manifest string, o *bundle.ExportOptions, stderr, stdout io.Writer) (err error) {
+	m := newMeter("export", stderr)
+	o.Progress = func(p bundle.Progress) { m.show("versions", p.Versions, p.Of, p.Bytes, p.TotalBytes) }
 	var sum *bundle.Summary
 	write := func(w io.Writer) (err error) {
 		sum, err = bundle.Export(ctx, store, w, o)
 		return err
 	}
 	report := stdout
-	if out := flags.Arg(0); out == "-" {
-		err, report = write(stdout), flags.Output()
-	} else if err = writeFile(out, write); err == nil && *manifest != "" {
-		err = copyManifest(out, *manifest)
+	if out == "-" {
+		err, report = write(stdout), stderr
+	} else if err = writeFile(out, write); err == nil && manifest != "" {
+		err = copyManifest(out, manifest)
 	}
 	m.end()
 	if err != nil {
 		return err
 	}
 	for _, problem := range sum.LeftOut {
-		fmt.Fprintln(flags.Output(), "export:", problem)
+		fmt.Fprintln(stderr, "export:", problem)
 	}
 	fmt.Fprintf(report, "exported: %s\n", inBundle(sum))
 	if len(sum.LeftOut) > 0 {
-		return errDamaged
+		return ErrDamaged
 	}
 	return nil
 }

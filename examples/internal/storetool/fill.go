@@ -1,4 +1,4 @@
-package main
+package storetool
 
 import (
 	"context"
@@ -15,11 +15,11 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/examples/internal/server"
 	"github.com/athens-go/athens/fill/warm"
-	"github.com/athens-go/athens/storage"
 )
 
 // fillFlags are those of fill.
 type fillFlags struct {
+	tool *Tool
 	*server.Flags
 	upstream, server, tokenFile, platforms *string
 	all                                    []string
@@ -27,9 +27,9 @@ type fillFlags struct {
 }
 
 // fill has a store, or a server that runs, hold what builds need.
-func fill(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.Writer) error {
-	f := &fillFlags{Flags: &server.Flags{FlagSet: flags, Name: "fill", VCS: "git"}}
-	f.StringVar(&f.Dir, "dir", "", "fill the store in this `folder`, which is made if there is none; servers may use it meanwhile; empty means -server")
+func (t *Tool) fill(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.Writer) error {
+	f := &fillFlags{tool: t, Flags: &server.Flags{FlagSet: flags, Name: "fill", VCS: "git"}}
+	f.StringVar(&f.Dir, "dir", "", "fill the store in this "+t.Place+", which is made if there is none; servers may use it meanwhile; empty means -server")
 	f.server = f.String("server", "", "fill the server at this `URL` by asking it as clients do; empty means -dir")
 	f.tokenFile = f.String("token-file", "", "the `file` with the token for -server; empty means the environment's ATHENS_TOKEN, or none")
 	f.upstream = f.UpstreamFlag()
@@ -49,7 +49,7 @@ func fill(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.Wri
 	if err != nil {
 		return err
 	}
-	target, sumdb, end, err := f.target(flags.Output())
+	target, sumdb, end, err := f.target(ctx, flags.Output())
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func fill(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.Wri
 	}
 	fmt.Fprintf(stdout, "filled: %s in %v\n", filledOf(sum), time.Since(began).Round(time.Millisecond))
 	if err == nil && len(sum.Failed) > 0 {
-		err = errDamaged // the report has said what
+		err = ErrDamaged // the report has said what
 	}
 	return err
 }
@@ -123,32 +123,19 @@ func (f *fillFlags) plan() (*warm.Plan, error) {
 }
 
 // target returns what is to be filled, the name of the checksum database, and what ends it.
-func (f *fillFlags) target(stderr io.Writer) (t warm.Target, sumdb string, end func(), err error) {
+func (f *fillFlags) target(ctx context.Context, stderr io.Writer) (t warm.Target, sumdb string, end func(), err error) {
 	if *f.server != "" {
-		if f.SumDB != "off" {
-			sumdb, _, _ = strings.Cut(strings.Fields(f.SumDB + " ")[0], "+")
-		}
-		token := os.Getenv("ATHENS_TOKEN")
-		if *f.tokenFile != "" {
-			data, err := os.ReadFile(*f.tokenFile)
-			if err != nil {
-				return nil, "", nil, err
-			}
-			token = string(data)
-		}
-		conns, ok := http.DefaultTransport.(*http.Transport)
-		if !ok {
-			return nil, "", nil, errors.New("the default transport of HTTP was replaced")
-		}
-		conns = conns.Clone()
-		conns.MaxIdleConnsPerHost = *f.parallel
-		t, err = warm.Server(*f.server, &warm.ServerOptions{Token: strings.TrimSpace(token), Client: &http.Client{Transport: conns, Timeout: 10 * time.Minute}})
-		return t, sumdb, conns.CloseIdleConnections, err
+		return f.serverTarget()
 	}
-	store, err := storage.NewDisk(f.Dir, nil)
+	store, closeStore, err := f.tool.make()(ctx, f.Dir)
 	if err != nil {
 		return nil, "", nil, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeStore())
+		}
+	}()
 	parts, err := server.OpenOn(store, nil, f.Flags, slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {
 		return nil, "", nil, err
@@ -173,5 +160,31 @@ func (f *fillFlags) target(stderr io.Writer) (t warm.Target, sumdb string, end f
 			fmt.Fprintln(stderr, "fill:", err)
 		}
 		parts.Close()
+		if err := closeStore(); err != nil {
+			fmt.Fprintln(stderr, "fill:", err)
+		}
 	}, nil
+}
+
+// serverTarget is a server that runs.
+func (f *fillFlags) serverTarget() (t warm.Target, sumdb string, end func(), err error) {
+	if f.SumDB != "off" {
+		sumdb, _, _ = strings.Cut(strings.Fields(f.SumDB + " ")[0], "+")
+	}
+	token := os.Getenv("ATHENS_TOKEN")
+	if *f.tokenFile != "" {
+		data, err := os.ReadFile(*f.tokenFile)
+		if err != nil {
+			return nil, "", nil, err
+		}
+		token = string(data)
+	}
+	conns, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return nil, "", nil, errors.New("the default transport of HTTP was replaced")
+	}
+	conns = conns.Clone()
+	conns.MaxIdleConnsPerHost = *f.parallel
+	t, err = warm.Server(*f.server, &warm.ServerOptions{Token: strings.TrimSpace(token), Client: &http.Client{Transport: conns, Timeout: 10 * time.Minute}})
+	return t, sumdb, conns.CloseIdleConnections, err
 }

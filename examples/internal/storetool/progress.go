@@ -1,4 +1,4 @@
-package main
+package storetool
 
 import (
 	"fmt"
@@ -8,6 +8,9 @@ import (
 	"sync"
 	"time"
 )
+
+// progressEvery is how long nothing is said of the progress where there is no terminal.
+const progressEvery = 5 * time.Second
 
 // meter shows how far a command has come: a bar on a terminal, otherwise a line now and then.
 type meter struct {

@@ -1,4 +1,4 @@
-package main
+package storetool
 
 import (
 	"context"
@@ -6,19 +6,19 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/athens-go/athens/storage"
 	"github.com/athens-go/athens/storage/bundle"
 )
 
 // importAny stores what a bundle carries, after all of it was verified, or the versions in the
 // folder of another program, or those of a list from another server.
-func importAny(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.Writer) error {
-	dir := flags.String("dir", "", "import into the store in this `folder`, which is made if there is none; servers may use it meanwhile; empty is an error")
+func (t *Tool) importAny(ctx context.Context, flags *flag.FlagSet, args []string, stdout io.Writer) error {
+	dir := flags.String("dir", "", "import into the store in this "+t.Place+", which is made if there is none; servers may use it meanwhile; empty is an error")
 	var keys []string
 	flags.Func("key", "the public `key` that must have signed the bundle, NAME+HASH+KEY, or a file that has it; may be given again for another;\nnot given means that signatures are not checked", func(text string) error {
 		keys = append(keys, text)
@@ -32,43 +32,55 @@ func importAny(ctx context.Context, flags *flag.FlagSet, args []string, stdout i
 	case *dir == "":
 		return errors.New("-dir is missing")
 	case strings.HasPrefix(from, "https://") || strings.HasPrefix(from, "http://"):
-		return importFrom(ctx, from, *dir, flags, stdout)
+		return t.importFrom(ctx, from, *dir, flags, stdout)
 	case flags.NArg() != 1:
 		return errors.New("want one bundle (- for standard input), one folder, or the URL of a server and lists of modules")
-	case isFolder(from) && keys != nil:
+	case strings.Contains(from, "://") && t.Folder == nil:
+		return fmt.Errorf("%s is neither a file nor a folder; for a bucket, run in examples/cluster: go run ./replica store import", from)
+	case (isFolder(from) || strings.Contains(from, "://")) && keys != nil:
 		return errors.New("-key is for a bundle; a folder has no signature")
 	case isFolder(from):
-		return importFolder(ctx, from, *dir, *verifyOnly, flags.Output(), stdout)
+		return t.importFolder(ctx, os.DirFS(from), *dir, *verifyOnly, flags.Output(), stdout)
+	case strings.Contains(from, "://"):
+		folder, end, err := t.Folder(ctx, from)
+		if err != nil {
+			return err
+		}
+		return errors.Join(t.importFolder(ctx, folder, *dir, *verifyOnly, flags.Output(), stdout), end())
 	}
-	m := newMeter("import", flags.Output())
-	o := &bundle.ImportOptions{VerifyOnly: *verifyOnly, Progress: func(p bundle.Progress) {
+	o := &bundle.ImportOptions{VerifyOnly: *verifyOnly}
+	var err error
+	if o.Verifiers, err = verifiersOf(keys); err != nil {
+		return fmt.Errorf("-key: %w", err)
+	}
+	return t.into(ctx, *dir, func(store Store) error {
+		f, length, err := openBundle(flags.Arg(0), *dir)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return importBundle(ctx, store, f, length, o, flags.Output(), stdout)
+	})
+}
+
+// importBundle stores what a bundle carries, and writes a report.
+func importBundle(ctx context.Context, store Store, f io.ReaderAt, length int64, o *bundle.ImportOptions, stderr, stdout io.Writer) error {
+	m := newMeter("import", stderr)
+	o.Progress = func(p bundle.Progress) {
 		what := "versions verified"
 		if p.Verified {
 			what = "versions stored"
 		}
 		m.show(what, p.Versions, p.Of, p.Bytes, p.TotalBytes)
-	}}
-	var err error
-	if o.Verifiers, err = verifiersOf(keys); err != nil {
-		return fmt.Errorf("-key: %w", err)
 	}
-	store, err := storage.NewDisk(*dir, nil)
-	if err != nil {
-		return err
-	}
-	f, length, err := openBundle(flags.Arg(0), *dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	sum, err := bundle.Import(ctx, store, f, length, o)
 	m.end()
 	if sum != nil {
 		fmt.Fprintf(stdout, "in the bundle: %s\n", inBundle(sum))
-		if !*verifyOnly {
+		if !o.VerifyOnly {
 			fmt.Fprintf(stdout, "stored: %d versions, %d answers of checksum databases, %d marks\n", sum.Stored, sum.StoredSumDB, sum.Marked)
 		}
-		warnings(flags.Output(), sum)
+		warnings(stderr, sum)
 	}
 	return err
 }
@@ -79,23 +91,24 @@ func isFolder(name string) bool {
 }
 
 // importFrom fills the store with what lists name, from a server.
-func importFrom(ctx context.Context, url, dir string, flags *flag.FlagSet, stdout io.Writer) error {
+func (t *Tool) importFrom(ctx context.Context, url, dir string, flags *flag.FlagSet, stdout io.Writer) error {
 	if flags.NArg() < 2 {
 		return errors.New("want the lists of modules behind the URL, as of go list -m all")
 	}
 	fills := flag.NewFlagSet(flags.Name(), flag.ContinueOnError)
 	fills.SetOutput(flags.Output())
-	return fill(ctx, fills, append([]string{"-dir", dir, "-upstream", url, "--"}, flags.Args()[1:]...), stdout)
+	return t.fill(ctx, fills, append([]string{"-dir", dir, "-upstream", url, "--"}, flags.Args()[1:]...), stdout)
 }
 
 // importFolder stores the versions in the folder of another program.
-func importFolder(ctx context.Context, from, dir string, verifyOnly bool, stderr, stdout io.Writer) error {
-	store, err := storage.NewDisk(dir, nil)
-	if err != nil {
-		return err
-	}
+func (t *Tool) importFolder(ctx context.Context, from fs.FS, dir string, verifyOnly bool, stderr, stdout io.Writer) error {
+	return t.into(ctx, dir, func(store Store) error { return importFiles(ctx, store, from, verifyOnly, stderr, stdout) })
+}
+
+// importFiles stores the versions among the files of another program, and writes a report.
+func importFiles(ctx context.Context, store Store, from fs.FS, verifyOnly bool, stderr, stdout io.Writer) error {
 	m := newMeter("import", stderr)
-	sum, err := bundle.ImportFolder(ctx, store, os.DirFS(from), &bundle.FolderOptions{VerifyOnly: verifyOnly, Progress: func(p bundle.Progress) {
+	sum, err := bundle.ImportFolder(ctx, store, from, &bundle.FolderOptions{VerifyOnly: verifyOnly, Progress: func(p bundle.Progress) {
 		m.show("versions", p.Versions, 0, p.Bytes, 0)
 	}})
 	m.end()
@@ -105,13 +118,17 @@ func importFolder(ctx context.Context, from, dir string, verifyOnly bool, stderr
 	for _, bad := range sum.LeftOut {
 		fmt.Fprintln(stdout, "bad:", bad)
 	}
-	fmt.Fprintf(stdout, "in the folder: %d good versions, %d of them with a zip, %d answers of checksum databases, %s; %d bad\n", sum.Versions, sum.Zips, sum.SumDB, size(sum.Bytes), len(sum.LeftOut))
+	onlyMod := ""
+	if sum.OnlyMod > 0 {
+		onlyMod = fmt.Sprintf("; %d with only a go.mod, which are not imported", sum.OnlyMod)
+	}
+	fmt.Fprintf(stdout, "in the folder: %d good versions, %d of them with a zip, %d answers of checksum databases, %s%s; %d bad\n", sum.Versions, sum.Zips, sum.SumDB, size(sum.Bytes), onlyMod, len(sum.LeftOut))
 	if !verifyOnly {
 		fmt.Fprintf(stdout, "stored: %d versions, %d answers of checksum databases\n", sum.Stored, sum.StoredSumDB)
 	}
 	warnings(stderr, sum)
 	if err == nil && len(sum.LeftOut) > 0 {
-		err = errDamaged // the report has said what
+		err = ErrDamaged // the report has said what
 	}
 	return err
 }
@@ -130,7 +147,7 @@ func warnings(w io.Writer, sum *bundle.Summary) {
 }
 
 // openBundle opens a file that can be read twice. What comes by standard input is written to a
-// file in the store's folder, which nobody else sees and which ends with this process.
+// file in the store's folder, or in that of temporary files, which nobody else sees and which ends with this process.
 func openBundle(name, dir string) (f *os.File, length int64, err error) {
 	if name != "-" {
 		if f, err = os.Open(name); err != nil {
@@ -144,6 +161,9 @@ func openBundle(name, dir string) (f *os.File, length int64, err error) {
 			return nil, 0, errors.Join(err, f.Close())
 		}
 		return f, info.Size(), nil
+	}
+	if !isFolder(dir) { // a bucket
+		dir = ""
 	}
 	if f, err = os.CreateTemp(dir, ".import-"); err != nil {
 		return nil, 0, err
