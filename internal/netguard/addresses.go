@@ -40,8 +40,24 @@ var (
 // mark stands where an address was; no error text has it.
 const mark = "\x00"
 
-// hideAddresses takes the IP addresses out of a text.
+// hideAddresses takes the IP addresses out of a text. What stood around one may, without it, be
+// another, so it looks again until it finds none. Only a text that is made to have ever more of
+// them is not done after a few passes; it loses what an address is written with.
 func hideAddresses(text string) string {
+	for range maxPasses {
+		clean := hideOnce(text)
+		if clean == text {
+			return text
+		}
+		text = clean
+	}
+	return strings.NewReplacer(":", " ", ".", " ").Replace(text)
+}
+
+const maxPasses = 8
+
+// hideOnce takes out the addresses that are found in one pass.
+func hideOnce(text string) string {
 	if !strings.ContainsAny(text, ".:") {
 		return text
 	}

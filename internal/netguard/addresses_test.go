@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -33,6 +34,14 @@ func TestWithoutAddresses(t *testing.T) {
 	var dns *net.DNSError
 	assert.ErrorAs(t, WithoutAddresses(fmt.Errorf("asking: %w", &net.DNSError{Err: "x", Name: "n", Server: "127.0.0.53:53"})), &dns)
 	assert.NoError(t, WithoutAddresses(nil))
+}
+
+// A text that is made to show another address for each that is taken out ends as well.
+func TestWithoutAddressesEnds(t *testing.T) {
+	for _, part := range []string{"::%", "%::", "1.2.3.4%", "[::]", "::1."} {
+		clean := hideAddresses("x " + strings.Repeat(part, 1000) + "::1")
+		assert.Equal(t, clean, hideAddresses(clean), part)
+	}
 }
 
 func FuzzWithoutAddresses(f *testing.F) {
