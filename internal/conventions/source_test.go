@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -56,7 +57,14 @@ func (f *file) imports() []string {
 // its slash-separated name.
 func walk(t *testing.T, visit func(name string)) {
 	t.Helper()
-	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+	require.NoError(t, walkRoot(func(name string) error {
+		visit(name)
+		return nil
+	}))
+}
+
+func walkRoot(visit func(name string) error) error {
+	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -72,34 +80,45 @@ func walk(t *testing.T, visit func(name string)) {
 			return nil
 		}
 		if d.Type().IsRegular() {
-			visit(filepath.ToSlash(rel))
+			return visit(filepath.ToSlash(rel))
 		}
 		return nil
 	})
-	require.NoError(t, err)
 }
 
-// sources parses every Go file but those under testdata.
+// sources returns every Go file but those under testdata. The tests share them, and change
+// nothing in them.
 func sources(t *testing.T) []*file {
 	t.Helper()
+	all, err := parsed()
+	require.NoError(t, err)
+	require.NotEmpty(t, all)
+	return all
+}
+
+var parsed = sync.OnceValues(func() ([]*file, error) {
 	var all []*file
 	fset := token.NewFileSet()
-	walk(t, func(name string) {
+	err := walkRoot(func(name string) error {
 		if path.Ext(name) != ".go" || strings.Contains("/"+name, "/testdata/") {
-			return
+			return nil
 		}
 		content, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
-		require.NoError(t, err)
+		if err != nil {
+			return err
+		}
 		parsed, err := parser.ParseFile(fset, name, content, parser.ParseComments|parser.SkipObjectResolution)
-		require.NoError(t, err)
+		if err != nil {
+			return err
+		}
 		all = append(all, &file{
 			name: name, dir: path.Dir(name), test: strings.HasSuffix(name, "_test.go"),
 			lines: bytes.Count(content, []byte("\n")), fset: fset, File: parsed,
 		})
+		return nil
 	})
-	require.NotEmpty(t, all)
-	return all
-}
+	return all, err
+})
 
 // packages groups the files by folder; a folder's external tests belong to it.
 func packages(t *testing.T) map[string][]*file {
