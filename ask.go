@@ -221,13 +221,25 @@ func (x *exchange) sourceList(spare func() bool) ([]string, error) {
 	}
 	x.source = src.name
 	a := x.ask(src, question{op: OpList, path: m.Path}, spare, func(ctx context.Context) (a answer, err error) {
-		op := x.h.opts.begin(x.h.onward(ctx, src, x.chainTo(src)), OpList, src.name, m)
+		op := x.h.opts.begin(x.h.server.onward(ctx, src, x.chainTo(src)), OpList, src.name, m)
 		defer func() { op.end(err) }()
 		a.versions, err = src.versions(op.ctx, m.Path)
-		x.h.seenList(op.ctx, m.Path, a.versions)
+		x.h.opts.namedList(op.ctx, m.Path, a.versions)
 		return a, err
 	})
 	return a.versions, a.failure()
+}
+
+// namedList is named for the versions of a list.
+func (o *Options) namedList(ctx context.Context, path string, versions []string) {
+	if o.Named == nil {
+		return
+	}
+	infos := make([]Info, len(versions))
+	for i, v := range versions {
+		infos[i].Version = v
+	}
+	o.named(ctx, path, infos...)
 }
 
 // resolve asks the source which version a query means. Spare is as for ask.
@@ -239,7 +251,7 @@ func (x *exchange) resolve(op, query string, spare func() bool) (*Info, error) {
 	}
 	x.source, x.outcome = src.name, OutcomeFetch
 	a := x.ask(src, question{op, m.Path, query}, spare, func(ctx context.Context) (a answer, err error) {
-		span := x.h.opts.begin(x.h.onward(ctx, src, x.chainTo(src)), op, src.name, m)
+		span := x.h.opts.begin(x.h.server.onward(ctx, src, x.chainTo(src)), op, src.name, m)
 		defer func() { span.end(err) }()
 		a.info, err = src.Resolve(span.ctx, m.Path, query)
 		if err == nil && (a.info == nil || !protocol.Canonical(module.Version{Path: m.Path, Version: a.info.Version})) {
@@ -251,7 +263,7 @@ func (x *exchange) resolve(op, query string, spare func() bool) (*Info, error) {
 			}
 		}
 		if err == nil {
-			x.h.seen(span.ctx, m.Path, *a.info)
+			x.h.opts.named(span.ctx, m.Path, *a.info)
 		}
 		return a, err
 	})
@@ -275,7 +287,7 @@ func (x *exchange) noneFits(err error) bool {
 		return false
 	}
 	a := x.ask(src, question{op: "there", path: m.Path}, nil, func(ctx context.Context) (answer, error) {
-		ctx = x.h.onward(ctx, src, x.chainTo(src))
+		ctx = x.h.server.onward(ctx, src, x.chainTo(src))
 		_, err := src.Versions(ctx, m.Path)
 		if err != nil { // an odd tag can make the list fail
 			_, err = src.Resolve(ctx, m.Path, "HEAD")
@@ -303,13 +315,13 @@ func (x *exchange) retractions(versions []string, fetch bool) modcheck.Retractio
 		return a.retracted
 	}
 	ctx := x.r.Context()
-	held, err := x.h.holds(ctx, m, ModFile)
+	held, err := x.h.keeper.holds(ctx, m, ModFile)
 	if err == nil && !held && fetch {
 		if src, srcErr := x.h.sourceOf(x.r.Context(), m, x.route); srcErr == nil {
-			err = x.h.fetchInfoMod(ctx, src, m)
+			err = x.h.fetches.storeMeta(ctx, src, m)
 		}
 	}
-	mod, readErr := x.h.read(ctx, m, ModFile, x.h.opts.MaxModBytes)
+	mod, readErr := x.h.keeper.read(ctx, m, ModFile, x.h.opts.MaxModBytes)
 	if err != nil || readErr != nil {
 		return nil
 	}

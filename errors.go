@@ -169,25 +169,6 @@ type storeError struct{ err error }
 func (e *storeError) Error() string { return "the store failed: " + e.err.Error() }
 func (e *storeError) Unwrap() error { return e.err }
 
-// storageError tells "not held", which is nil, and "removed" from a store that failed.
-func storageError(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return storeFault(err)
-}
-
-// storeFault tells "removed" from a store that failed.
-func storeFault(err error) error {
-	if fault, ok := err.(*storeError); ok {
-		return fault
-	}
-	if removed, ok := errors.AsType[*BlockedError](err); ok && removed.Removed {
-		return removed
-	}
-	return &storeError{err}
-}
-
 // describe writes "path@version: what: why", leaving out what is empty.
 func describe(path, version, what string, why error) string {
 	s := path

@@ -3,7 +3,6 @@ package athens
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"time"
 
@@ -189,18 +188,4 @@ func (a meta) wait(ctx context.Context) error {
 	}
 	_, err := a.join().stored.Wait(ctx)
 	return err
-}
-
-// firstWrite calls then before the first byte is written to w.
-type firstWrite struct {
-	w    io.Writer
-	then func()
-}
-
-func (f *firstWrite) Write(p []byte) (int, error) {
-	if f.then != nil {
-		f.then()
-		f.then = nil
-	}
-	return f.w.Write(p)
 }

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens/internal/cache"
-	"github.com/athens-go/athens/internal/flight"
 	"github.com/athens-go/athens/internal/pattern"
 	"github.com/athens-go/athens/internal/prefetch"
 	"github.com/athens-go/athens/internal/protocol"
@@ -28,28 +27,26 @@ type Handler struct {
 	storage Storage
 	opts    Options
 	private *pattern.Private // of opts.Private
-	id      string           // this server's name in Via headers
+	server  serverName
 
 	published *published // of opts.Published
 
-	metaFetches *flight.Group[flightKey, *metaFetch]
-	zipFetches  *flight.Group[flightKey, *zipFetch]
-	recent      *cache.Cache[module.Version, struct{}] // .info and .mod came from the upstream within a FetchTimeout
-	denied      *cache.Cache[module.Version, error]    // what Options.Admit refused within a MissingTTL
-	answers     *answers
-	sums        *sumDBs     // nil: the store keeps nothing of checksum databases
-	book        *ledgerBook // nil: there is no ledger
-	fills       *scheduling
-	pseudo      *quota.Quota                 // of pseudo-versions
-	scheduled   *cache.Cache[Fill, struct{}] // fills that Options.AllowFetch was asked about lately
-	background  *background
-	prefetch    *prefetch.Prefetcher // nil: nothing is prefetched
+	keeper     *keeper
+	fetches    *fetches
+	answers    *answers
+	sums       *sumDBs     // nil: the store keeps nothing of checksum databases
+	book       *ledgerBook // nil: there is no ledger
+	adoption   *adoption   // nil: there is no ledger
+	fills      *scheduling
+	pseudo     *quota.Quota                 // of pseudo-versions
+	scheduled  *cache.Cache[Fill, struct{}] // fills that Options.AllowFetch was asked about lately
+	background *background
+	prefetch   *prefetch.Prefetcher // nil: nothing is prefetched
 
-	ctx       context.Context // of all work that requests share
-	cancel    context.CancelFunc
-	conflicts atomic.Uint64
-	damaged   atomic.Uint64
-	lines     sync.Pool // of *[]slog.Attr, for the lines of requests
+	ctx     context.Context // of all work that requests share
+	cancel  context.CancelFunc
+	damaged atomic.Uint64
+	lines   sync.Pool // of *[]slog.Attr, for the lines of requests
 }
 
 // recentBytes bounds the memory for the versions that were fetched lately, and that for
@@ -79,35 +76,36 @@ func NewHandler(storage Storage, opts *Options) (*Handler, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &Handler{
-		storage:     storage,
-		opts:        o,
-		private:     private,
-		published:   published,
-		id:          "athens-" + strings.ToLower(rand.Text()),
-		metaFetches: flight.NewGroup[flightKey, *metaFetch](ctx),
-		zipFetches:  flight.NewGroup[flightKey, *zipFetch](ctx),
-		recent:      cache.New(recentBytes, func(m module.Version, _ struct{}) int64 { return int64(len(m.Path) + len(m.Version)) }),
-		denied:      cache.New(recentBytes, func(m module.Version, err error) int64 { return int64(len(m.Path) + len(m.Version) + len(err.Error())) }),
-		answers:     newAnswers(ctx, &o),
-		fills:       newScheduling(ctx, &o),
-		pseudo:      quota.New(o.MaxPseudoVersions),
-		scheduled:   cache.New(recentBytes, func(f Fill, _ struct{}) int64 { return int64(len(f.Module.Path) + len(f.Module.Version)) }),
-		background:  newBackground(ctx, o.MaxDetached),
-		ctx:         ctx,
-		cancel:      cancel,
+		storage:    storage,
+		opts:       o,
+		private:    private,
+		published:  published,
+		server:     serverName("athens-" + strings.ToLower(rand.Text())),
+		answers:    newAnswers(ctx, &o),
+		fills:      newScheduling(ctx, &o),
+		pseudo:     quota.New(o.MaxPseudoVersions),
+		scheduled:  cache.New(recentBytes, func(f Fill, _ struct{}) int64 { return int64(len(f.Module.Path) + len(f.Module.Version)) }),
+		background: newBackground(ctx, o.MaxDetached),
+		ctx:        ctx,
+		cancel:     cancel,
 	}
+	h.keeper = newKeeper(&h.opts, storage)
+	h.fetches = newFetches(ctx, h)
 	if h.sums, err = newSumDBs(ctx, storage, &h.opts, h.answers); err != nil {
 		return nil, err
 	}
 	if h.sums != nil {
-		h.sums.upstream, h.sums.alarm = h.askSumDB, func() { h.conflicts.Add(1) }
+		h.sums.upstream, h.sums.alarm = h.askSumDB, func() { h.keeper.conflicts.Add(1) }
 	}
 	if o.Prefetch > 0 {
 		h.prefetch = prefetch.New(o.Prefetch, h.prefetchFile, h.readMod)
+		h.fetches.prefetch = h.prefetch
 	}
-	if h.book, err = newLedgerBook(h); err != nil {
+	if h.book, err = newLedgerBook(o.Ledger); err != nil {
 		return nil, err
 	}
+	h.keeper.book = h.book
+	h.adoption = newAdoption(ctx, h.keeper)
 	return h, nil
 }
 
@@ -130,7 +128,7 @@ type Stats struct {
 
 // Stats returns the counts so far.
 func (h *Handler) Stats() Stats {
-	return Stats{Conflicts: h.conflicts.Load(), DroppedFills: h.fills.dropped.Load(), Damaged: h.damaged.Load(), LedgerRecords: h.book.records()}
+	return Stats{Conflicts: h.keeper.conflicts.Load(), DroppedFills: h.fills.dropped.Load(), Damaged: h.damaged.Load(), LedgerRecords: h.book.records()}
 }
 
 // cutWait is how long Shutdown waits for fetches that it has canceled, in case a store
@@ -147,10 +145,10 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		h.fills.calls.Wait()
 		h.prefetch.Stop()
 		h.background.jobs.Wait() // each kind of work may still want the next
-		h.zipFetches.Wait()
-		h.metaFetches.Wait()
+		h.fetches.zips.Wait()
+		h.fetches.metas.Wait()
 		h.sums.wait()
-		h.book.wait()
+		h.adoption.wait()
 		h.answers.calls.Wait()
 	}()
 	defer h.cancel()
@@ -234,7 +232,7 @@ func (x *exchange) serve() error {
 	if err := x.allow(req.Module); err != nil {
 		return err
 	}
-	if x.chain, err = x.h.chain(x.r.Header); err != nil {
+	if x.chain, err = x.h.server.chain(x.r.Header); err != nil {
 		return err
 	}
 	if x.route, err = x.h.route(x.r.Context(), routed(req)); err != nil {

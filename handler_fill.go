@@ -38,7 +38,7 @@ func (h *Handler) Fill(ctx context.Context, f Fill) (err error) {
 	if route.Blocked != "" && f.Zip {
 		return &BlockedError{Path: m.Path, Version: m.Version, Reason: route.Blocked}
 	}
-	if held, err := h.holds(ctx, m, wanted(f)...); held || err != nil {
+	if held, err := h.keeper.holds(ctx, m, wanted(f)...); held || err != nil {
 		return err
 	}
 	src, err := h.sourceOf(ctx, m, route)
@@ -47,12 +47,12 @@ func (h *Handler) Fill(ctx context.Context, f Fill) (err error) {
 	}
 	op.event.Source = src.name
 	if f.Zip {
-		if err := h.storeZip(ctx, src, m); err != nil {
+		if err := h.fetches.storeZip(ctx, src, m); err != nil {
 			return err
 		}
 	}
 	// Also beside a zip that was held: an adopted module cache may lack the .info.
-	return h.fetchInfoMod(ctx, src, m)
+	return h.fetches.storeMeta(ctx, src, m)
 }
 
 // fillFile names the last file of a fill.
@@ -89,12 +89,6 @@ func (h *Handler) logFill(ctx context.Context, f Fill, start time.Time, err erro
 	h.opts.Logger.LogAttrs(ctx, level, "fill", attrs...)
 }
 
-// fetchInfoMod makes the store hold .info and .mod.
-func (h *Handler) fetchInfoMod(ctx context.Context, src source, m module.Version) error {
-	_, err := h.joinMeta(src, m, "", time.Now(), InfoFile, ModFile).stored.Wait(ctx)
-	return err
-}
-
 // prefetchFile makes the store hold a candidate of the prefetcher, unless it is private
 // or blocked: anyone may have written the .mod that names it. A client that requests the
 // same file gets the error, if there is one.
@@ -117,19 +111,19 @@ func (h *Handler) prefetchFile(c prefetch.Candidate) (fetched, ok bool) {
 	if c.Zip {
 		file = ZipFile
 	}
-	held, err := h.holds(h.ctx, c.Module, file)
+	held, err := h.keeper.holds(h.ctx, c.Module, file)
 	switch {
 	case held || err != nil:
 		return false, err == nil
 	case c.Zip:
-		err = h.storeZip(h.ctx, src, c.Module)
+		err = h.fetches.storeZip(h.ctx, src, c.Module)
 	default:
-		err = h.fetchInfoMod(h.ctx, src, c.Module)
+		err = h.fetches.storeMeta(h.ctx, src, c.Module)
 	}
 	return true, err == nil
 }
 
 // readMod reads a stored .mod for the prefetcher.
 func (h *Handler) readMod(m module.Version) (mod []byte, err error) {
-	return flight.Try(func() ([]byte, error) { return h.read(h.ctx, m, ModFile, h.opts.MaxModBytes) })
+	return flight.Try(func() ([]byte, error) { return h.keeper.read(h.ctx, m, ModFile, h.opts.MaxModBytes) })
 }

@@ -67,7 +67,7 @@ func (x *exchange) lookUp() (int64, error) {
 	if !errors.Is(err, fs.ErrNotExist) || outermost(err) != nil {
 		return 0, ledgerFault(err)
 	}
-	held, err := x.h.holds(ctx, m, ModFile, ZipFile)
+	held, err := x.h.keeper.holds(ctx, m, ModFile, ZipFile)
 	if err != nil {
 		return 0, err
 	}
@@ -79,7 +79,7 @@ func (x *exchange) lookUp() (int64, error) {
 			return id, nil
 		}
 	}
-	return b.adopt(ctx, m)
+	return x.h.adoption.adopt(ctx, m)
 }
 
 // fetchWhole makes the store hold a version that is looked up, as a request for its zip
@@ -97,12 +97,12 @@ func (x *exchange) fetchWhole(m module.Version) error {
 		x.remembered = true
 		return err
 	}
-	if !x.inFlight(src, m, ZipFile) {
+	if !x.h.fetches.running(src, m, x.chain, ZipFile) {
 		if err := x.mayFetch(m); err != nil {
 			return err
 		}
 	}
-	_, err = x.h.joinZip(src, m, x.chain, x.start).stored.Wait(x.r.Context())
+	_, err = x.h.fetches.joinZip(src, m, x.chain, x.start).stored.Wait(x.r.Context())
 	return err
 }
 

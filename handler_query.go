@@ -268,12 +268,12 @@ func (x *exchange) serveVersion(version string, info *Info) error {
 		}
 		x.source, x.outcome = src.name, OutcomeFetch
 		a := x.ask(src, question{OpQuery, m.Path, version}, nil, func(ctx context.Context) (answer, error) {
-			ctx = x.h.onward(ctx, src, x.chainTo(src))
+			ctx = x.h.server.onward(ctx, src, x.chainTo(src))
 			content, err := src.Fetch(ctx, m)
 			if err != nil {
 				return answer{}, err
 			}
-			info, err := x.h.getInfo(ctx, src, content, m)
+			info, err := x.h.keeper.getInfo(ctx, src, content, m)
 			return answer{info: info}, err
 		})
 		if err := a.failure(); err != nil {
@@ -353,7 +353,7 @@ func (x *exchange) heldInfo(m module.Version, info *Info) ([]byte, error) {
 	if err != nil || info.Origin == nil && !src.vcs {
 		return nil, err
 	}
-	data, err := x.h.read(x.r.Context(), m, InfoFile, maxInfo)
+	data, err := x.h.keeper.read(x.r.Context(), m, InfoFile, maxInfo)
 	if err != nil {
 		return nil, nil // it is not held, or serveHeld reports the store's failure
 	}

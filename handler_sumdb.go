@@ -88,7 +88,7 @@ func (h *Handler) askSumDB(ctx context.Context, q sumDBQuestion, check func(cont
 	}
 	src := source{parent: RequestInfoFrom(ctx).TraceParent}
 	ask := func(ctx context.Context) (body []byte, err error) {
-		op := h.opts.begin(h.onward(ctx, src, q.chain), OpSumDB, SourceUpstream, q.module)
+		op := h.opts.begin(h.server.onward(ctx, src, q.chain), OpSumDB, SourceUpstream, q.module)
 		defer func() { op.event.Bytes = int64(len(body)); op.end(err) }()
 		return up.SumDB(op.ctx, q.path)
 	}

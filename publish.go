@@ -124,7 +124,7 @@ func (h *Handler) mayPublish(ctx context.Context, m module.Version) error {
 		err = route.refusal(m)
 	}
 	if err == nil {
-		_, err = h.holds(ctx, m, InfoFile) // it may have been removed
+		_, err = h.keeper.holds(ctx, m, InfoFile) // it may have been removed
 	}
 	return err
 }
@@ -139,7 +139,7 @@ func (h *Handler) storePublished(ctx context.Context, stage Stage, size int64, m
 		return false, &UnavailableError{Source: "the store", Err: err}
 	}
 	defer release()
-	held, err := h.holds(ctx, m, ModFile, ZipFile)
+	held, err := h.keeper.holds(ctx, m, ModFile, ZipFile)
 	if err != nil {
 		return false, err
 	}
@@ -147,17 +147,17 @@ func (h *Handler) storePublished(ctx context.Context, stage Stage, size int64, m
 	if info.Raw, err = info.Encode(); err != nil { // raw, its time is no conflict with that of a first attempt
 		return false, err
 	}
-	if err := h.book.agreesMod(ctx, m, mod); err != nil {
+	if err := h.keeper.agreesMod(ctx, m, mod); err != nil {
 		return false, err
 	}
-	if err := h.mayCommit(ctx, stage, size, m, hash); err != nil {
+	if err := h.keeper.mayCommit(ctx, stage, size, m, hash); err != nil {
 		return false, err
 	}
-	h.seen(ctx, m.Path, *info)
-	if err := h.put(ctx, m, info, mod); err != nil {
+	h.opts.named(ctx, m.Path, *info)
+	if err := h.keeper.put(ctx, m, info, mod); err != nil {
 		return false, err
 	}
-	return !held, h.commit(ctx, stage, size, m, hash)
+	return !held, h.keeper.commit(ctx, stage, size, m, hash)
 }
 
 // complete reports whether a version may be shown: of a published module, clients see
@@ -169,7 +169,7 @@ func (h *Handler) complete(ctx context.Context, m module.Version) (bool, error) 
 	if _, known := h.published.whole.Get(m); known {
 		return true, nil
 	}
-	held, err := h.holds(ctx, m, ZipFile)
+	held, err := h.keeper.holds(ctx, m, ZipFile)
 	if held {
 		h.published.whole.Put(m, struct{}{})
 	}

@@ -78,51 +78,6 @@ func (h *Handler) mentionsPrivate(ctx context.Context, text string) (bool, error
 	return false, nil
 }
 
-// source is where what is not held comes from.
-type source struct {
-	Fetcher
-	Route
-	name string // for errors and logs
-	vcs  bool   // version control: stored before it is answered, and whole
-
-	parent any // RequestInfo.TraceParent of the request or fill that needs it first
-
-	location Upstream    // where clients may be sent; nil: nowhere
-	list     *sourceList // it stands for several
-	label    string      // of one of several upstreams
-}
-
-// host is what is silent when a question about a module is not answered: the
-// upstream, or the host that the module is on.
-func (s source) host(path string) string {
-	if !s.vcs {
-		return s.name + s.label
-	}
-	host, _, _ := strings.Cut(path, "/")
-	return s.name + " of " + host
-}
-
-// versions lists the versions of a module. Of one without tags, version control says
-// whether it is a module.
-func (s source) versions(ctx context.Context, path string) ([]string, error) {
-	versions, err := s.Versions(ctx, path)
-	if err == nil && len(versions) == 0 && s.vcs {
-		_, latestErr := s.Resolve(ctx, path, "latest")
-		if missing, ok := outermost(latestErr).(*MissingError); ok {
-			err = &MissingError{Path: path, Err: missing.Err}
-		}
-	}
-	return versions, err
-}
-
-// pin returns the source for one version, if src stands for several.
-func (s source) pin(ctx context.Context, m module.Version) (source, error) {
-	if s.list == nil {
-		return s, nil
-	}
-	return s.list.pin(ctx, m)
-}
-
 // sourceOf returns where a module of that route comes from: what the route says or an
 // Upstream for what is public, otherwise version control.
 func (h *Handler) sourceOf(ctx context.Context, m module.Version, route Route) (source, error) {
@@ -133,7 +88,7 @@ func (h *Handler) sourceOf(ctx context.Context, m module.Version, route Route) (
 	case h.opts.Offline:
 		return source{}, &MissingError{Path: m.Path, Query: m.Version, Err: errOffline}
 	case len(route.From) > 0 && !route.Private:
-		return h.sourceFrom(route, parent), nil
+		return h.opts.sourceFrom(route, parent), nil
 	case h.opts.Upstream != nil && !route.Private:
 		return source{Fetcher: h.opts.Upstream, Route: route, name: SourceUpstream, parent: parent, location: h.opts.Upstream}, nil
 	case h.opts.Fetcher != nil:
@@ -152,13 +107,16 @@ func (h *Handler) FromUpstream(ctx context.Context, m module.Version) bool {
 	return err == nil && h.opts.Upstream != nil && !route.Private && len(route.From) == 0
 }
 
+// serverName is the name of one Handler in Via headers.
+type serverName string
+
 // maxServers is how many servers may ask one another before it counts as a
 // loop.
 const maxServers = 10
 
 // chain returns the servers like this one that a question came through. Other
 // kinds of proxies name themselves in Via headers, too, and do not count.
-func (h *Handler) chain(header http.Header) (string, error) {
+func (n serverName) chain(header http.Header) (string, error) {
 	values := header.Values("Via")
 	if len(values) == 0 {
 		return "", nil
@@ -167,7 +125,7 @@ func (h *Handler) chain(header http.Header) (string, error) {
 	for entry := range strings.SplitSeq(strings.Join(values, ","), ",") {
 		if _, name, ok := strings.Cut(strings.TrimSpace(entry), " "); ok && isServer(name) {
 			servers = append(servers, "1.1 "+name)
-			if name == h.id || len(servers) > maxServers {
+			if name == string(n) || len(servers) > maxServers {
 				return "", &InvalidError{Err: &protocol.LoopError{Via: strings.Join(servers, ", ")}}
 			}
 		}
@@ -236,12 +194,12 @@ func (c *infoContext) Value(key any) any {
 }
 
 // onward returns the context for calls of src, with this server added to chain.
-func (h *Handler) onward(ctx context.Context, src source, chain string) context.Context {
+func (n serverName) onward(ctx context.Context, src source, chain string) context.Context {
 	if chain != "" {
 		chain += ", "
 	}
 	info := RequestInfoFrom(ctx)
-	info.Private, info.Via, info.User = new(src.Private), chain+"1.1 "+h.id, ""
+	info.Private, info.Via, info.User = new(src.Private), chain+"1.1 "+string(n), ""
 	if src.parent != nil {
 		info.TraceParent = src.parent
 	}

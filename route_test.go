@@ -120,8 +120,8 @@ func FuzzVia(f *testing.F) {
 	f.Add("\xc0", "\xb0")
 	f.Add(strings.Repeat("0 athens-22222222222222222222222222,", 12)+"0 0000000", "0")
 	f.Fuzz(func(t *testing.T, one, two string) {
-		h := &Handler{id: b}
-		chain, err := h.chain(http.Header{"Via": {one, two}})
+		h := &Handler{server: b}
+		chain, err := h.server.chain(http.Header{"Via": {one, two}})
 		if err != nil {
 			if chain != "" || len(err.Error()) > 2000 {
 				t.Errorf("%q %v", chain, err)
@@ -139,7 +139,7 @@ func FuzzVia(f *testing.F) {
 		if len(servers) > maxServers {
 			t.Errorf("%d servers", len(servers))
 		}
-		if again, err := h.chain(http.Header{"Via": {chain}}); err != nil || again != chain {
+		if again, err := h.server.chain(http.Header{"Via": {chain}}); err != nil || again != chain {
 			t.Errorf("%q, then %q: %v", chain, again, err)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"golang.org/x/mod/module"
 )
@@ -20,34 +21,79 @@ type Source struct {
 	OnError bool
 }
 
+// source is where what is not held comes from.
+type source struct {
+	Fetcher
+	Route
+	name string // for errors and logs
+	vcs  bool   // version control: stored before it is answered, and whole
+
+	parent any // RequestInfo.TraceParent of the request or fill that needs it first
+
+	location Upstream    // where clients may be sent; nil: nowhere
+	list     *sourceList // it stands for several
+	label    string      // of one of several upstreams
+}
+
+// host is what is silent when a question about a module is not answered: the
+// upstream, or the host that the module is on.
+func (s source) host(path string) string {
+	if !s.vcs {
+		return s.name + s.label
+	}
+	host, _, _ := strings.Cut(path, "/")
+	return s.name + " of " + host
+}
+
+// versions lists the versions of a module. Of one without tags, version control says
+// whether it is a module.
+func (s source) versions(ctx context.Context, path string) ([]string, error) {
+	versions, err := s.Versions(ctx, path)
+	if err == nil && len(versions) == 0 && s.vcs {
+		_, latestErr := s.Resolve(ctx, path, "latest")
+		if missing, ok := outermost(latestErr).(*MissingError); ok {
+			err = &MissingError{Path: path, Err: missing.Err}
+		}
+	}
+	return versions, err
+}
+
+// pin returns the source for one version, if src stands for several.
+func (s source) pin(ctx context.Context, m module.Version) (source, error) {
+	if s.list == nil {
+		return s, nil
+	}
+	return s.list.pin(ctx, m)
+}
+
 // sourceFrom returns the source that stands for those of Route.From. A list of several is
 // asked on behalf of clients, which could be sent to one of them only.
-func (h *Handler) sourceFrom(route Route, parent any) source {
+func (o *Options) sourceFrom(route Route, parent any) source {
 	if len(route.From) == 1 {
-		return h.member(route, route.From[0], parent)
+		return o.member(route, route.From[0], parent)
 	}
-	list := &sourceList{h: h}
+	list := new(sourceList)
 	for _, from := range route.From {
-		list.members = append(list.members, h.member(route, from, parent))
+		list.members = append(list.members, o.member(route, from, parent))
 		list.onError = append(list.onError, from.OnError)
 	}
 	return source{Fetcher: list, Route: route, name: SourceUpstream, parent: parent, list: list, label: list.members[0].label}
 }
 
 // member returns the source for one place.
-func (h *Handler) member(route Route, from Source, parent any) source {
+func (o *Options) member(route Route, from Source, parent any) source {
 	switch {
 	case from.Upstream != nil:
 		src := source{Fetcher: from.Upstream, Route: route, name: SourceUpstream, parent: parent}
-		if h.opts.Upstream != nil { // a registry sends nobody away
+		if o.Upstream != nil { // a registry sends nobody away
 			src.location = from.Upstream
 		}
 		if named, ok := from.Upstream.(fmt.Stringer); ok {
 			src.label = " " + named.String()
 		}
 		return src
-	case h.opts.Fetcher != nil:
-		return source{Fetcher: h.opts.Fetcher, Route: route, name: SourceVCS, vcs: true, parent: parent}
+	case o.Fetcher != nil:
+		return source{Fetcher: o.Fetcher, Route: route, name: SourceVCS, vcs: true, parent: parent}
 	}
 	return source{Fetcher: noFetcher{}, Route: route, name: SourceVCS, vcs: true, parent: parent}
 }
@@ -69,7 +115,6 @@ func (f noFetcher) Fetch(context.Context, module.Version) (Content, error) { ret
 // sourceList asks several sources, each only if the one before it leaves that open. As in
 // the go command, each question and each file starts with the first source.
 type sourceList struct {
-	h       *Handler
 	members []source
 	onError []bool // see Source.OnError
 }
@@ -221,4 +266,41 @@ func (c *listContent) each(ctx context.Context, ask func(Content) error) error {
 		}
 		return ask(content)
 	})
+}
+
+// compareInfos returns the values in which two .info files of one version contradict
+// each other, or two empty strings. An upstream's .info is a hint: only another commit
+// contradicts the stored one. An .info made from a commit (vcs) must also have the
+// stored time.
+func compareInfos(held, got *Info, vcs bool) (ofHeld, ofGot string) {
+	was, is := held.commit(), got.commit()
+	switch both := was != "" && is != ""; {
+	case both && was != is:
+		return "commit " + was, "commit " + is
+	case !both && vcs && !held.Time.Equal(got.Time):
+		return "time " + held.Time.String(), "time " + got.Time.String()
+	}
+	return "", ""
+}
+
+// commit returns the commit that i names, or "".
+func (i *Info) commit() string {
+	if i.Origin == nil {
+		return ""
+	}
+	return i.Origin.Hash
+}
+
+// firstWrite calls then before the first byte is written to w.
+type firstWrite struct {
+	w    io.Writer
+	then func()
+}
+
+func (f *firstWrite) Write(p []byte) (int, error) {
+	if f.then != nil {
+		f.then()
+		f.then = nil
+	}
+	return f.w.Write(p)
 }
