@@ -12,26 +12,27 @@ import (
 	"github.com/athens-go/athens/internal/spool"
 )
 
-// metaFetch is the .info and .mod of a version on their way from a source to the
-// store. It stays joinable until they are stored, so nobody asks again.
+// metaFetch is a running fetch of the .info and .mod of a version. Others can join it
+// until both files are stored, so the source is asked once.
 type metaFetch struct {
 	failing
 	content *flight.Future[Content]
-	info    *flight.Future[*Info]    // nil without error: look into the store
-	mod     *flight.Future[[]byte]   // the same
-	stored  *flight.Future[struct{}] // both are held
+	info    *flight.Future[*Info]    // nil without an error: the store has it
+	mod     *flight.Future[[]byte]   // nil without an error: the store has it
+	stored  *flight.Future[struct{}] // set when both are stored
 
-	since time.Time // what was learned after it need not be asked
-	early bool      // each file is passed on before both are stored
+	since time.Time // a "not found" that was remembered later ends the fetch
+	early bool      // waiting clients get each file before both are stored
 
-	// What is wanted first is asked for first, and the rest when that was
-	// there: a version that does not exist costs one question.
+	// The source is asked first for the file that a client wants, and for the other one
+	// after the first has come. So a version that does not exist costs one question.
 	mu     sync.Mutex
-	wanted map[File]chan struct{} // closed when it is
-	over   chan struct{}          // closed when what was not wanted is not asked for
+	wanted map[File]chan struct{} // a file's channel is closed once somebody wants it
+	over   chan struct{}          // closed once no file that nobody wants will be asked for
 }
 
-// newMetaFetch returns a fetch for a caller that looked at what is known at since.
+// newMetaFetch returns a fetch for a caller that looked at what was known at the time
+// since.
 func newMetaFetch(since time.Time) *metaFetch {
 	return &metaFetch{
 		since:   since,
@@ -44,7 +45,7 @@ func newMetaFetch(since time.Time) *metaFetch {
 	}
 }
 
-// end sets what was not set yet.
+// end gives the result to all that still wait.
 func (mf *metaFetch) end(err error) {
 	mf.content.Set(nil, err)
 	mf.info.Set(nil, err)
@@ -52,7 +53,7 @@ func (mf *metaFetch) end(err error) {
 	mf.stored.Set(struct{}{}, err)
 }
 
-// isClosed reports whether c is.
+// isClosed reports whether c is closed.
 func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:
@@ -62,7 +63,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// want asks for files, unless it is too late for one.
+// want says that files are wanted. It returns false if it is too late for one of them;
+// the caller then needs another fetch.
 func (mf *metaFetch) want(files ...File) bool {
 	mf.mu.Lock()
 	defer mf.mu.Unlock()
@@ -78,8 +80,8 @@ func (mf *metaFetch) want(files ...File) bool {
 	return true
 }
 
-// got says what came of asking for one file: after it, the other is wanted, too,
-// or not any more.
+// got tells the result of asking for one file. After a success the other file is wanted as
+// well; after an error it is asked for only if somebody wants it already.
 func (mf *metaFetch) got(err error) {
 	if err == nil {
 		mf.want(InfoFile, ModFile)
@@ -92,7 +94,8 @@ func (mf *metaFetch) got(err error) {
 	}
 }
 
-// await waits until a file is asked for.
+// await waits until a file is wanted. It returns errUnasked once it is certain that nobody
+// wants it.
 func (mf *metaFetch) await(ctx context.Context, f File) error {
 	select {
 	case <-mf.wanted[f]:
@@ -107,8 +110,8 @@ func (mf *metaFetch) await(ctx context.Context, f File) error {
 	}
 }
 
-// part gets a file once a caller wants it. Then told is set to an error, and to the
-// file if that goes to clients early.
+// part gets a file once somebody wants it. Clients wait for told: it gets an error at once,
+// and the file at once if mf is early.
 func part[V any](ctx context.Context, mf *metaFetch, f File, told *flight.Future[V], get func() (V, error)) *flight.Future[V] {
 	return flight.Start(func() (v V, err error) {
 		if err := mf.await(ctx, f); err != nil {
@@ -126,13 +129,13 @@ func part[V any](ctx context.Context, mf *metaFetch, f File, told *flight.Future
 	})
 }
 
-// errUnasked says that nobody wanted a file before the other failed.
+// errUnasked says that nobody wanted the file before the other one failed.
 var errUnasked = errors.New("not asked for")
 
-// zipFetch is a zip on its way from a source into the store.
+// zipFetch is a running fetch of a zip.
 type zipFetch struct {
 	failing
-	spool  *flight.Future[*spool.Spool] // to follow; nil without error: look into the store
+	spool  *flight.Future[*spool.Spool] // for clients to read; nil without an error: the store has the zip
 	stored *flight.Future[struct{}]
 }
 
@@ -140,22 +143,22 @@ func newZipFetch() *zipFetch {
 	return &zipFetch{spool: flight.NewFuture[*spool.Spool](), stored: flight.NewFuture[struct{}]()}
 }
 
-// end sets what was not set yet.
+// end gives the result to all that still wait.
 func (zf *zipFetch) end(err error) {
 	zf.spool.Set(nil, err)
 	zf.stored.Set(struct{}{}, err)
 }
 
-// failing is how the fetch of a version fails.
+// failing is the part of a fetch that reports its failure.
 type failing struct {
 	answers *answers
 	module  module.Version
-	forget  func() // keeps others from joining the fetch
+	forget  func() // from then on, nobody joins the fetch
 }
 
-// fail is called before anybody hears of an error, which may be nil. A client that
-// then asks again must neither join the fetch that failed, nor cause another for a
-// file that is known to be missing.
+// fail prepares for the next client before the waiting ones get err. A client that asks
+// again must not join the fetch that failed, and must not start another one for a file
+// that is known to be missing. If err is nil, fail does nothing.
 func (f *failing) fail(err error, about ...File) {
 	if err == nil {
 		return
@@ -169,23 +172,23 @@ func (f *failing) fail(err error, about ...File) {
 // errCrashed is the verdict of a spool whose writer panicked.
 var errCrashed = errors.New("internal error while fetching")
 
-// meta is the .info and .mod that a zip belongs to, held or on their way.
+// meta is the .info and .mod of a version whose zip is being fetched.
 type meta struct {
-	join func() *metaFetch // nil: they are stored
+	join func() *metaFetch // joins or starts their fetch; nil: they are stored
 }
 
-// start gets them on their way.
-func (a meta) start() {
-	if a.join != nil {
-		a.join()
+// start starts their fetch, unless they are stored.
+func (mt meta) start() {
+	if mt.join != nil {
+		mt.join()
 	}
 }
 
-// wait waits until they are held.
-func (a meta) wait(ctx context.Context) error {
-	if a.join == nil {
+// wait waits until they are stored.
+func (mt meta) wait(ctx context.Context) error {
+	if mt.join == nil {
 		return nil
 	}
-	_, err := a.join().stored.Wait(ctx)
+	_, err := mt.join().stored.Wait(ctx)
 	return err
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/athens-go/athens/internal/spool"
 )
 
-// serveFetched answers with a file that is not held from its source.
+// serveFetched answers with a file that the store does not hold: it fetches the file.
 func (x *exchange) serveFetched(src source, m module.Version, f File) error {
 	if err := x.h.answers.missingFor(inquiry{question: fileQuestion(m, f), anew: noCache(x.r.Header)}); err != nil {
 		x.remembered = true
@@ -36,7 +36,7 @@ func (x *exchange) serveFetched(src source, m module.Version, f File) error {
 	return err
 }
 
-// mayFetch asks Options.AllowFetch whether the request may cost a fetch, once.
+// mayFetch asks Options.AllowFetch, once for a request, whether it may cause a fetch.
 func (x *exchange) mayFetch(m module.Version) error {
 	if x.h.opts.AllowFetch == nil || x.mayCost {
 		return nil
@@ -48,8 +48,8 @@ func (x *exchange) mayFetch(m module.Version) error {
 	return err
 }
 
-// refusedRequest makes the error of a hook one with the request: 403, unless it wraps a
-// RefusedError that says otherwise.
+// refusedRequest makes the error of a hook the answer to the request: 403, or the status of
+// a RefusedError that it wraps.
 func refusedRequest(err error) error {
 	if err == nil {
 		return nil
@@ -57,8 +57,9 @@ func refusedRequest(err error) error {
 	return &requestError{http.StatusForbidden, err}
 }
 
-// serveInFlight makes the store hold a file, or answers with it ahead of that
-// and reports true.
+// serveInFlight joins or starts the fetch of a file. If clients may have the file before it
+// is stored, it answers with it and returns true. Otherwise it waits until the file is
+// stored.
 func (x *exchange) serveInFlight(src source, m module.Version, f File) (bool, error) {
 	ctx := x.r.Context()
 	if f == ZipFile {
@@ -105,11 +106,10 @@ func (x *exchange) serveZipInFlight(a *zipFetch) (bool, error) {
 	return false, err
 }
 
-// serveSpool answers with a zip that is still being fetched. There is no
-// Content-Length before the verdict, or the client would have a clean end
-// without it.
+// serveSpool answers with a zip that is still being fetched. It sends no Content-Length: a
+// client that knew the length would take a zip for whole before its check has ended.
 func (x *exchange) serveSpool(sp *spool.Spool) error {
-	// Nothing is sent before there is something: an early error is an answer.
+	// Wait for the first byte: until then, an error can still be the answer.
 	if _, _, err := sp.Await(x.r.Context(), 0); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (x *exchange) serveSpool(sp *spool.Spool) error {
 	return err
 }
 
-// refusal returns why a file of a version may not be served, nil if it may.
+// refusal returns why a file of a version may not be served; nil means that it may.
 func (x *exchange) refusal(m module.Version, f File) error {
 	if x.route.Blocked == "" || f == ModFile || f == InfoFile && x.route.Until.IsZero() {
 		return nil
@@ -144,8 +144,9 @@ func (x *exchange) refusal(m module.Version, f File) error {
 	return x.route.refusal(m)
 }
 
-// see fetches .info and .mod of a version that is too young and not held, and asks
-// policy again: its age counts from when it was seen.
+// see fetches .info and .mod of a version that is too young and not held, and asks for its
+// route again: the fetch tells Options.Named its time, and from that Options.Route may
+// tell its age.
 func (x *exchange) see(m module.Version) error {
 	ctx := x.r.Context()
 	if held, err := x.h.keeper.holds(ctx, m, ModFile); held || err != nil {
@@ -174,7 +175,7 @@ func (x *exchange) see(m module.Version) error {
 	return err
 }
 
-// mayFill is mayFetch for a fill, unless it is one that was scheduled a moment ago.
+// mayFill is mayFetch for a fill. A fill that was scheduled a moment ago is allowed.
 func (x *exchange) mayFill(f Fill) error {
 	if x.h.opts.AllowFetch == nil {
 		return nil

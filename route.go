@@ -38,7 +38,7 @@ type Route struct {
 	Advisory string
 }
 
-// refusal returns why m may not be served, nil if it may.
+// refusal returns why m may not be served; nil means that it may.
 func (r Route) refusal(m module.Version) error {
 	if r.Blocked == "" {
 		return nil
@@ -47,7 +47,7 @@ func (r Route) refusal(m module.Version) error {
 }
 
 // route asks Options.Private and Options.Route. An empty version means the module
-// as a whole. The error is of a kind that makes no go command ask elsewhere.
+// as a whole. It returns errors of kinds that keep a go command from asking elsewhere.
 func (h *Handler) route(ctx context.Context, m module.Version) (r Route, err error) {
 	if h.opts.Route != nil {
 		r, err = h.opts.Route(ctx, m)
@@ -78,8 +78,9 @@ func (h *Handler) mentionsPrivate(ctx context.Context, text string) (bool, error
 	return false, nil
 }
 
-// sourceOf returns where a module of that route comes from: what the route says or an
-// Upstream for what is public, otherwise version control.
+// sourceOf returns where a module with that route comes from. A public module comes from
+// the sources that its route names, otherwise from the Upstream, if there is one. All
+// others come from version control.
 func (h *Handler) sourceOf(ctx context.Context, m module.Version, route Route) (source, error) {
 	parent := RequestInfoFrom(ctx).TraceParent
 	switch {

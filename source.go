@@ -21,22 +21,22 @@ type Source struct {
 	OnError bool
 }
 
-// source is where what is not held comes from.
+// source is where a module comes from when the store does not hold it.
 type source struct {
 	Fetcher
 	Route
 	name string // for errors and logs
-	vcs  bool   // version control: stored before it is answered, and whole
+	vcs  bool   // version control: a version is stored whole before clients get it
 
 	parent any // RequestInfo.TraceParent of the request or fill that needs it first
 
 	location Upstream    // where clients may be sent; nil: nowhere
-	list     *sourceList // it stands for several
-	label    string      // of one of several upstreams
+	list     *sourceList // nil: this is a single source
+	label    string      // tells upstreams apart
 }
 
-// host is what is silent when a question about a module is not answered: the
-// upstream, or the host that the module is on.
+// host names the server that has to answer questions about a module: the upstream, or the
+// host of the module's repository.
 func (s source) host(path string) string {
 	if !s.vcs {
 		return s.name + s.label
@@ -45,8 +45,8 @@ func (s source) host(path string) string {
 	return s.name + " of " + host
 }
 
-// versions lists the versions of a module. Of one without tags, version control says
-// whether it is a module.
+// versions lists the versions of a module. If version control has no tags of it, versions
+// asks whether the module exists.
 func (s source) versions(ctx context.Context, path string) ([]string, error) {
 	versions, err := s.Versions(ctx, path)
 	if err == nil && len(versions) == 0 && s.vcs {
@@ -58,7 +58,7 @@ func (s source) versions(ctx context.Context, path string) ([]string, error) {
 	return versions, err
 }
 
-// pin returns the source for one version, if src stands for several.
+// pin returns the source of one version. That is s, unless s stands for several sources.
 func (s source) pin(ctx context.Context, m module.Version) (source, error) {
 	if s.list == nil {
 		return s, nil
@@ -66,8 +66,8 @@ func (s source) pin(ctx context.Context, m module.Version) (source, error) {
 	return s.list.pin(ctx, m)
 }
 
-// sourceFrom returns the source that stands for those of Route.From. A list of several is
-// asked on behalf of clients, which could be sent to one of them only.
+// sourceFrom returns a source that stands for those of Route.From. If there are several,
+// this server asks them itself: a client could be sent to one of them only.
 func (o *Options) sourceFrom(route Route, parent any) source {
 	if len(route.From) == 1 {
 		return o.member(route, route.From[0], parent)
@@ -80,7 +80,7 @@ func (o *Options) sourceFrom(route Route, parent any) source {
 	return source{Fetcher: list, Route: route, name: SourceUpstream, parent: parent, list: list, label: list.members[0].label}
 }
 
-// member returns the source for one place.
+// member returns the source for one entry of Route.From.
 func (o *Options) member(route Route, from Source, parent any) source {
 	switch {
 	case from.Upstream != nil:
@@ -98,7 +98,7 @@ func (o *Options) member(route Route, from Source, parent any) source {
 	return source{Fetcher: noFetcher{}, Route: route, name: SourceVCS, vcs: true, parent: parent}
 }
 
-// noFetcher is version control that this server has no access to.
+// noFetcher stands for version control on a server without Options.Fetcher.
 type noFetcher struct{}
 
 func (noFetcher) err() error { return &UnavailableError{Source: "version control", Err: errNoFetcher} }
@@ -112,16 +112,17 @@ func (f noFetcher) Resolve(context.Context, string, string) (*Info, error) { ret
 // Fetch implements [Fetcher].
 func (f noFetcher) Fetch(context.Context, module.Version) (Content, error) { return nil, f.err() }
 
-// sourceList asks several sources, each only if the one before it leaves that open. As in
-// the go command, each question and each file starts with the first source.
+// sourceList asks several sources in order, the next one only after an error that allows
+// it. Like the go command, it starts with the first source for each question and file.
 type sourceList struct {
 	members []source
 	onError []bool // see Source.OnError
 }
 
-// each calls ask for one source after the other until one has the last word. What was not
-// found is not found only if no other source failed: an outage must not become a 404. Of
-// several failures that of version control counts, otherwise the last one.
+// each calls ask for one source after the other until one succeeds, or fails in a way that
+// ends the walk. It returns "not found" only if no source failed otherwise: an outage must
+// not become a 404. Of several failures it returns that of version control, otherwise the
+// last one.
 func (l *sourceList) each(ask func(i int, src source) error) error {
 	var best error
 	ofVCS := false
@@ -144,7 +145,7 @@ func (l *sourceList) each(ask func(i int, src source) error) error {
 	return best
 }
 
-// stopError ends a walk over the sources.
+// stopError ends the walk of sourceList.each.
 type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }
@@ -176,8 +177,8 @@ func (l *sourceList) Fetch(ctx context.Context, m module.Version) (Content, erro
 	return src.Fetch(ctx, m)
 }
 
-// pin returns the source for one version, by which of them has its .info. That is version
-// control, whose content is stored whole and checked as such, or servers.
+// pin returns the source of one version: version control, or the upstream that has its
+// .info.
 func (l *sourceList) pin(ctx context.Context, m module.Version) (pinned source, err error) {
 	c := &listContent{list: l, module: m, contents: make([]Content, len(l.members))}
 	err = l.each(func(i int, src source) (err error) {
@@ -198,7 +199,7 @@ func (l *sourceList) pin(ctx context.Context, m module.Version) (pinned source, 
 	return pinned, err
 }
 
-// pinnedFetcher has the content of one version.
+// pinnedFetcher fetches one version, whose content it has already.
 type pinnedFetcher struct {
 	Fetcher
 	content Content
@@ -207,12 +208,12 @@ type pinnedFetcher struct {
 // Fetch implements [Fetcher].
 func (f pinnedFetcher) Fetch(context.Context, module.Version) (Content, error) { return f.content, nil }
 
-// listContent is a version of which a server of a list has the .info.
+// listContent is a version whose .info came from one of several sources.
 type listContent struct {
 	list     *sourceList
 	module   module.Version
 	info     *Info
-	contents []Content // of the sources that were asked for it
+	contents []Content // of each source; nil: it was not asked yet
 }
 
 // Info implements [Content].
@@ -233,7 +234,7 @@ func (c *listContent) Mod(ctx context.Context) (mod []byte, err error) {
 	return mod, err
 }
 
-// Zip implements [Content]. Once a source has sent a part, no other one is asked.
+// Zip implements [Content]. Once a source has sent a part of the zip, it asks no other one.
 func (c *listContent) Zip(ctx context.Context, w io.Writer) error {
 	return c.each(ctx, func(content Content) error {
 		used := false
@@ -245,8 +246,8 @@ func (c *listContent) Zip(ctx context.Context, w io.Writer) error {
 	})
 }
 
-// each asks one source after the other for a file. One that did not give the .info must
-// not contradict it.
+// each asks one source after the other for a file. Version control must not contradict the
+// .info of an upstream.
 func (c *listContent) each(ctx context.Context, ask func(Content) error) error {
 	return c.list.each(func(i int, src source) (err error) {
 		content := c.contents[i]
