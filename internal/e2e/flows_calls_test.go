@@ -50,11 +50,14 @@ func (f *flow) newCalls() []call {
 	return told
 }
 
-// followersOnce leaves out how a follower reads the log, which it does again and again,
+// followersOnce leaves out how a follower reads the log and the events, which it does again and again,
 // and what it asks a second time: the fill of a version and a client may want it at once.
 func followersOnce(calls []call) []call {
 	seen := map[call]bool{}
 	return slices.DeleteFunc(slices.Clone(calls), func(c call) bool {
+		if c.Path == "events" {
+			return true
+		}
 		if c.From != "follower" || c.To != "registry" {
 			return false
 		}

@@ -23,6 +23,10 @@
 //
 // A version that is not recorded is looked up at the primary, which fetches and records it.
 //
+// The log does not say what the primary takes back. For that, follow its events with
+// package serve/events (FollowOptions.Mirror), and call [Follower.Recheck] for a version that
+// was restored.
+//
 // # When the primary is wrong
 //
 // A head that is not of a continuation is a [*ForkError], which has both heads: two servers

@@ -74,10 +74,7 @@ func (f *Follower) advance(ctx context.Context, signed []byte, asked int64) erro
 		return f.forked(ctx, signed, err)
 	}
 	if err == nil {
-		select {
-		case f.grown <- struct{}{}:
-		default:
-		}
+		f.poke()
 	}
 	return err
 }

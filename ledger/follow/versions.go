@@ -22,10 +22,11 @@ type feed struct {
 	held    int64                    // records whose version is here, or was removed
 	removed int64                    // of these, what the primary has removed
 	dropped bool                     // a version that failed for good is not in pending: there are too many
+	again   map[module.Version]bool  // to be looked for again
 }
 
-// maxFailed bounds how many versions that failed for good are kept in memory. Beyond that,
-// the whole log is compared with the store again.
+// maxFailed bounds how many versions that failed for good, and how many that are to be looked
+// for again, are kept in memory. Beyond that, the whole log is compared with the store again.
 const maxFailed = 10_000
 
 // want is a version that is not here.
@@ -46,6 +47,9 @@ func (f *Follower) fetchVersions(ctx context.Context, store athens.Storage, fill
 				next += n
 			}
 		}
+		if err == nil {
+			err = f.fetchAgain(ctx, store, fills, next)
+		}
 		if err != nil && ctx.Err() == nil {
 			f.opts.Logger.Error("follow: the versions of the log can't be fetched", "error", err)
 		}
@@ -58,6 +62,67 @@ func (f *Follower) fetchVersions(ctx context.Context, store athens.Storage, fill
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// Recheck says that the store may lack a version that it has had, such as one that was
+// removed and restored: if the log names it, and it is not here, it is fetched.
+func (f *Follower) Recheck(m module.Version) {
+	d := &f.feed
+	d.mu.Lock()
+	if len(d.again) >= maxFailed {
+		d.dropped = true
+	} else {
+		if d.again == nil {
+			d.again = make(map[module.Version]bool)
+		}
+		d.again[m] = true
+	}
+	d.mu.Unlock()
+	f.poke()
+}
+
+// poke wakes fetchVersions.
+func (f *Follower) poke() {
+	select {
+	case f.grown <- struct{}{}:
+	default:
+	}
+}
+
+// fetchAgain schedules what the store lacks of the versions that Recheck named and that are
+// among the first records of the log, so many of which were compared with the store.
+func (f *Follower) fetchAgain(ctx context.Context, store athens.Storage, fills athens.FillScheduler, compared int64) error {
+	d := &f.feed
+	d.mu.Lock()
+	named := d.again
+	d.again = nil
+	d.mu.Unlock()
+	for m := range named {
+		id, err := f.mirror.Lookup(ctx, m)
+		if err != nil || id >= compared {
+			continue // the log brings it
+		}
+		if held, _ := holds(ctx, store, m); held {
+			continue
+		}
+		d.lose(m)
+		if err := f.fetch(ctx, fills, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lose notes that a version which was counted as held is not, so that it can be scheduled.
+func (d *feed) lose(m module.Version) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch w := d.pending[m]; {
+	case w == nil:
+		d.held--
+	case !w.slot:
+		delete(d.pending, m)
 	}
 }
 

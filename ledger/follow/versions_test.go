@@ -125,3 +125,23 @@ func TestMiss(t *testing.T) {
 	assert.NotContains(t, athenstest.Held(t, s.store, athenstest.Example), "zip")
 	assert.NotContains(t, athenstest.Held(t, s.store, athenstest.Example), "mod")
 }
+
+// TestRecheck has the store lose a version that was there: it is fetched again once somebody
+// says so, and counted as missing until then.
+func TestRecheck(t *testing.T) {
+	t.Parallel()
+	key, public := newKey(t)
+	p, source := newPrimary(t, key), athenstest.NewSource(t, "primary")
+	v := source.Add(athenstest.Example)
+	_, err := p.Add(t.Context(), athenstest.Example, v.Sum, v.GoModSum)
+	require.NoError(t, err)
+	s := serve(t, p, public, source, &follow.Options{Interval: 10 * time.Millisecond, RetryInterval: time.Hour})
+	here := func() bool { return s.Status().Held == 1 && len(athenstest.Held(t, s.store, athenstest.Example)) == 3 }
+	modtest.Eventually(t, "it is here", here)
+	for range 2 {
+		require.NoError(t, s.store.Evict(t.Context(), athenstest.Example))
+		s.Recheck(module.Version{Path: "example.com/unknown", Version: "v1.0.0"})
+		s.Recheck(athenstest.Example)
+		modtest.Eventually(t, "it is here again", here)
+	}
+}

@@ -30,12 +30,13 @@
 //
 // A reader whose number is too old, of another epoch (a feed that was made anew) or in the
 // future gets an event of kind reset. It then drops what it remembers of this server. The
-// events that the feed still has follow, among them each removal that is in force.
+// events that the feed still has follow, among them one for each version that is removed or
+// hidden now, however long ago that was.
 //
 // # Bounds
 //
-// The feed keeps [Options].MaxEvents events in MaxBytes, and beside them as many removals that
-// are in force. It is in memory and in one file, see [New]. At most MaxReaders clients
+// The feed keeps [Options].MaxEvents events in MaxBytes, and beside them MaxMarks versions that
+// are removed or hidden. It is in memory and in one file, see [New]. At most MaxReaders clients
 // read at a time; the next gets 503. A stream ends after 10 minutes, so that a login which was
 // revoked ends with it; clients reconnect. A reader that does not take its events within 10
 // seconds is cut. Nobody who tells the feed of an event waits for a reader.
@@ -116,10 +117,18 @@ func takesBack(kind string) bool { return kind == Removed || kind == Hidden || k
 
 // Options adjusts a [Feed]. A nil *Options is the same as a zero one.
 type Options struct {
+	// Sources
+
 	// Allow decides whether a reader learns of events of a module; it is asked for each
 	// event, with the reader's request, and m.Version is empty. If it is nil, that of the
 	// options given to [Feed.Watch] is used; if that is nil too, readers learn of all.
 	Allow func(r *http.Request, m module.Version) error
+	// Store is the server's store. [Feed.Run] compares its marks with what the feed has told,
+	// and tells what was removed, hidden or restored while no feed was open. If it is nil, or
+	// can't list its marks as [storage.Store] can, the feed knows what it was told.
+	//
+	// [storage.Store]: https://pkg.go.dev/github.com/athens-go/athens/storage#Store
+	Store athens.Storage
 
 	// Limits
 
@@ -128,6 +137,10 @@ type Options struct {
 	// MaxBytes bounds what they take in the file, which has up to twice that before it is
 	// written anew. Zero means 4 MiB.
 	MaxBytes int64
+	// MaxMarks bounds the versions that are removed or hidden of which the feed tells a reader
+	// that starts anew; beyond it, the oldest are left out. They take 32 MiB at most. Zero
+	// means 100,000.
+	MaxMarks int
 	// MaxReaders bounds the clients that read or wait at a time. Zero means 256.
 	MaxReaders int
 	// HeartbeatInterval is how often a stream without events shows that it lives. Zero means 15
@@ -149,10 +162,11 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	c.MaxEvents = cmp.Or(c.MaxEvents, 10_000)
 	c.MaxBytes = cmp.Or(c.MaxBytes, 4<<20)
+	c.MaxMarks = cmp.Or(c.MaxMarks, 100_000)
 	c.MaxReaders = cmp.Or(c.MaxReaders, 256)
 	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, 15*time.Second)
-	if c.MaxEvents < 0 || c.MaxBytes < 0 || c.MaxReaders < 0 || c.HeartbeatInterval < 0 {
-		return c, errors.New("events: MaxEvents, MaxBytes, MaxReaders and HeartbeatInterval must not be negative")
+	if c.MaxEvents < 0 || c.MaxBytes < 0 || c.MaxMarks < 0 || c.MaxReaders < 0 || c.HeartbeatInterval < 0 {
+		return c, errors.New("events: MaxEvents, MaxBytes, MaxMarks, MaxReaders and HeartbeatInterval must not be negative")
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

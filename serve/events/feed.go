@@ -49,6 +49,8 @@ type waiting struct {
 const (
 	knownBytes = 2 << 20
 	maxWaiting = 10_000 // events that a medium which does not answer holds up
+	// maxMarkBytes bounds the events of marks that are in force.
+	maxMarkBytes = 32 << 20
 )
 
 // New opens the feed in the folder dir, which it makes; no other process may have it open.
@@ -94,9 +96,15 @@ func (f *Feed) Close() error {
 }
 
 // Run follows what other processes leave for the feed, see [Notify], until ctx is done, and
-// then ends the readers, so that a server can stop.
+// then ends the readers, so that a server can stop. It begins with the marks of
+// [Options].Store: the feed tells of those that it does not know.
 func (f *Feed) Run(ctx context.Context) {
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
 	defer f.finish()
+	if store, ok := f.opts.Store.(marked); ok {
+		tasks.Go(func() { f.learn(ctx, store) })
+	}
 	tick := time.NewTicker(inboxInterval)
 	defer tick.Stop()
 	for {
@@ -113,10 +121,21 @@ func (f *Feed) Run(ctx context.Context) {
 // the medium when Add returns, unless ctx is done before. An event that names no valid module
 // or version is ignored. It is the Changed of package operate.
 func (f *Feed) Add(ctx context.Context, kind string, m module.Version, reason string) {
+	if written := f.tell(kind, m, reason); written != nil {
+		select {
+		case <-written:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// tell is Add that does not wait: written is closed once an event that takes a version back,
+// or restores one, is on the medium; otherwise it is nil.
+func (f *Feed) tell(kind string, m module.Version, reason string) (written <-chan struct{}) {
 	e := Event{Kind: kind, Module: m.Path, Version: m.Version, Reason: reason, Time: time.Now().UTC()}
 	if err := e.check(); err != nil || kind == Reset {
 		f.opts.Logger.Error("event ignored", "kind", kind, "module", m.Path, "version", m.Version, "error", err)
-		return
+		return nil
 	}
 	w := waiting{event: e}
 	if takesBack(kind) {
@@ -126,18 +145,22 @@ func (f *Feed) Add(ctx context.Context, kind string, m module.Version, reason st
 	if f.ending || w.done == nil && len(f.waiting) >= maxWaiting {
 		f.lost = true
 		f.mu.Unlock()
-		return
+		return nil
 	}
 	w.event.Seq = f.next()
 	f.waiting = append(f.waiting, w)
 	f.mu.Unlock()
 	f.poke()
-	if w.done != nil {
-		select {
-		case <-w.done:
-		case <-ctx.Done():
-		}
-	}
+	return w.done
+}
+
+// Reset makes all readers start anew, with the marks that are in force, because the server
+// may have missed changes itself.
+func (f *Feed) Reset() {
+	f.mu.Lock()
+	f.lost = true
+	f.mu.Unlock()
+	f.poke()
 }
 
 // next returns the next number; the caller holds the lock.
@@ -183,10 +206,14 @@ func (f *Feed) writeBatch(batch []waiting, lost bool) {
 	}
 	if lost {
 		f.mu.Lock()
-		kept.floor = f.next()
+		floor := f.next()
 		f.mu.Unlock()
+		kept, all = kept.with(all, f.opts).anew(floor), nil // the file is written anew
 	}
 	kept = kept.with(all, f.opts)
+	if kept.forgotten > 0 && f.kept.forgotten == 0 { // only this goroutine changes that, too
+		f.opts.Logger.Error("more versions are removed or hidden than the feed keeps: readers that start anew do not learn of the oldest", "kept", len(kept.standing))
+	}
 	if err := f.file.append(all, kept, synced, lost); err != nil {
 		f.opts.Logger.Error("events are not on the medium: readers that are not connected may miss them", "error", err)
 	}

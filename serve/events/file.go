@@ -28,7 +28,7 @@ import (
 // Only the feed's writer uses it after openFile.
 type file struct {
 	dir  string
-	most int64 // bytes, after which it is written anew
+	most int64 // bytes beside marks that are in force, after which it is written anew
 	lock *os.File
 
 	open  *os.File
@@ -80,7 +80,7 @@ func (f *file) prepare(o Options) (window, error) {
 		return window{}, err
 	}
 	sweep(f.dir)
-	kept, err := readFile(f.name(), f.most+o.MaxBytes)
+	kept, err := readFile(f.name(), 8*(f.most+maxMarkBytes)) // JSON can be longer than it was estimated
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			o.Logger.Error("the feed of events is damaged: a new epoch begins, and readers forget what they remember", "kept_as", filepath.Join(f.dir, damagedName), "error", err)
@@ -172,17 +172,13 @@ func (w *window) load(text []byte) error {
 	if e.Seq <= last {
 		return fmt.Errorf("event %d comes after event %d", e.Seq, last)
 	}
-	if e.Seq <= w.floor {
+	switch {
+	case e.Seq > w.floor:
+		w.add(e)
+	case e.Kind == Removed || e.Kind == Hidden:
+		w.mark(e)
 		w.standing = append(w.standing, e)
-	} else {
-		w.events = append(w.events, e)
-		w.bytes += e.size()
-	}
-	if takesBack(e.Kind) {
-		w.marks[e.version()] = e.Seq
-		if e.Seq > w.floor {
-			w.standing = without(w.standing, e.version())
-		}
+		w.markBytes += e.size()
 	}
 	return nil
 }
@@ -218,7 +214,7 @@ func (f *file) append(events []Event, kept window, synced, anew bool) error {
 			return err
 		}
 	}
-	if anew || f.dirty || f.open == nil || f.size+int64(len(lines)) > f.most {
+	if anew || f.dirty || f.open == nil || f.size+int64(len(lines)) > f.most+kept.markBytes {
 		err = f.rewrite(kept)
 	} else {
 		_, err = f.open.Write(lines)

@@ -29,10 +29,19 @@ type Source interface {
 
 // FollowOptions adjusts a [Follower]. A nil *FollowOptions is the same as a zero one.
 type FollowOptions struct {
+	// Disk
+
 	// State is the file with the number of the last event, and with what was removed
 	// because of an event. The follower writes it about once a second. If it is empty, a
 	// new process reads all that the feed still has.
 	State string
+	// Mirror says that the store is to be a copy of the source's: what that removes or hides
+	// is marked here even if it is not held. Otherwise nothing is written for a name that is
+	// not held, of which a source may make up any number.
+	Mirror bool
+
+	// Retries
+
 	// RetryDelay is how long the follower waits after the first failure before it connects
 	// again; it doubles with each, and up to half of it is left out by chance. Zero means
 	// one second.
@@ -42,6 +51,14 @@ type FollowOptions struct {
 	// IdleTimeout is how long the source may be silent before the follower connects again.
 	// Zero means one minute, which is four heartbeats of a [Feed].
 	IdleTimeout time.Duration
+
+	// Reports
+
+	// Changed is told of each event after it was applied here, for a server that others
+	// follow in turn. Of [Removed], [Hidden] and [Restored] it is told if they changed the
+	// store; [Reset], which names no module, says that events may have been missed. If it is
+	// nil, nobody is told.
+	Changed func(ctx context.Context, kind string, m module.Version, reason string)
 	// Logger gets a line for each version that is taken back or restored, when the feed
 	// can't be read, and when it can be read again. If it is nil, nothing is logged.
 	Logger *slog.Logger
@@ -62,7 +79,7 @@ type Follower struct {
 
 	batch   batch
 	reset   time.Time                   // when the last reset came
-	seen    map[module.Version]struct{} // removals since a reset, until all that is kept was read; otherwise nil
+	seen    map[module.Version]struct{} // marks since a reset, until all that is kept was read; otherwise nil
 	late    map[module.Version]lateMark // removed versions that may come in by a fetch that runs
 	failed  int64                       // number of the event that could not be applied
 	tries   int                         // of that event
@@ -71,8 +88,8 @@ type Follower struct {
 }
 
 // NewFollower returns a follower for a handler over a store, which reads the feed of source,
-// the handler's Upstream. If the store is no [athens.Remover], what the upstream removes stays
-// in it. A nil opts means the zero [FollowOptions].
+// the handler's Upstream. If the store is no [athens.Remover], what the upstream removes or
+// hides stays in it. A nil opts means the zero [FollowOptions].
 func NewFollower(source Source, handler *athens.Handler, store athens.Storage, opts *FollowOptions) (*Follower, error) {
 	if source == nil || handler == nil || store == nil {
 		return nil, errors.New("events: NewFollower needs a source, a handler and its store; one is nil")
@@ -126,6 +143,10 @@ func (f *Follower) fails(err error) {
 		return
 	}
 	f.failing = true
+	if _, missing := errors.AsType[*athens.MissingError](err); missing {
+		f.opts.Logger.Warn("the upstream has no events: its news is seen when answers expire, and what it removes stays here; start it with -events", "error", backoff.Reason(err))
+		return
+	}
 	f.opts.Logger.Warn("the upstream's events can't be read: its news is seen when answers expire", "error", backoff.Reason(err))
 }
 
@@ -151,11 +172,15 @@ var errIdle = errors.New("it has been silent for too long")
 func (f *Follower) connect(ctx context.Context) (events bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	f.seen = nil
+	if f.state.Anew { // the last connection broke before all was read: once more
+		f.state.Cursor, f.seen = 0, map[module.Version]struct{}{}
+	}
 	query := url.Values{"after": {strconv.FormatInt(f.state.Cursor, 10)}}
 	if f.state.Epoch != "" {
 		query.Set("epoch", f.state.Epoch)
 	}
-	f.batch, f.seen = batch{cursor: f.state.Cursor}, nil
+	f.batch = batch{cursor: f.state.Cursor}
 	body, err := f.source.Stream(ctx, "events", query.Encode())
 	if err != nil {
 		return false, err
@@ -261,8 +286,9 @@ func (f *Follower) startAnew(ctx context.Context) error {
 	f.reset = time.Now()
 	f.opts.Logger.Info("the upstream's events begin anew: what it answered earlier is forgotten")
 	f.handler.Forget("")
-	f.state.Cursor, f.behind = 0, true
+	f.state.Cursor, f.state.Anew, f.behind = 0, true, true
 	f.batch = batch{}
 	f.seen = map[module.Version]struct{}{}
+	f.tell(ctx, Event{Kind: Reset})
 	return nil
 }

@@ -52,6 +52,7 @@ type proxy struct {
 	store   *storage.Store
 	handler *athens.Handler
 	state   string
+	opts    events.FollowOptions
 }
 
 var held = module.Version{Path: "a.test/m", Version: "v1.0.0"}
@@ -75,7 +76,9 @@ func (p *proxy) follow(t *testing.T, streams ...string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	p.up.streams, p.up.end = streams, cancel
-	f, err := events.NewFollower(p.up, p.handler, p.store, &events.FollowOptions{State: p.state})
+	opts := p.opts
+	opts.State = p.state
+	f, err := events.NewFollower(p.up, p.handler, p.store, &opts)
 	require.NoError(t, err)
 	f.Run(ctx)
 }

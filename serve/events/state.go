@@ -16,8 +16,12 @@ import (
 type state struct {
 	Epoch  string `json:"epoch"`
 	Cursor int64  `json:"cursor"`
-	// Removed are the versions that are removed because of an event, MODULE@VERSION.
+	// Removed are the versions that are removed or hidden because of an event, MODULE@VERSION.
 	Removed []string `json:"removed,omitempty"`
+	// Anew says that a reset came, and not yet all that followed it.
+	Anew bool `json:"anew,omitempty"`
+	// More says that there are others, which the store knows.
+	More bool `json:"more,omitempty"`
 
 	removed map[module.Version]struct{} // the same
 }
@@ -73,7 +77,7 @@ func (s *state) parse(data []byte) error {
 	return nil
 }
 
-// note keeps in mind that a version is removed because of an event, or no longer.
+// note keeps in mind that a version is removed or hidden because of an event, or no longer.
 func (f *Follower) note(m module.Version, removed bool) {
 	if _, known := f.state.removed[m]; known == removed {
 		return
@@ -84,6 +88,8 @@ func (f *Follower) note(m module.Version, removed bool) {
 		delete(f.state.removed, m)
 	case len(f.state.removed) < maxRemoved:
 		f.state.removed[m] = struct{}{}
+	default:
+		f.state.More = true
 	}
 }
 
@@ -94,7 +100,7 @@ func (f *Follower) save() {
 		return
 	}
 	f.saved = time.Now()
-	out := state{Epoch: f.state.Epoch, Cursor: f.state.Cursor}
+	out := state{Epoch: f.state.Epoch, Cursor: f.state.Cursor, Anew: f.state.Anew, More: f.state.More}
 	for m := range f.state.removed {
 		out.Removed = append(out.Removed, m.Path+"@"+m.Version)
 	}

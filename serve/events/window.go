@@ -12,11 +12,13 @@ type window struct {
 	epoch string
 	born  int64 // when the epoch began
 	// floor is the highest number of which something may be missing here. Of the events up
-	// to it there are the removals that are in force.
-	floor    int64
-	standing []Event
-	events   []Event // the newest last
-	bytes    int64   // of events, about
+	// to it there are those of the marks that are in force: what is removed or hidden.
+	floor     int64
+	standing  []Event
+	markBytes int64   // of standing, about
+	events    []Event // the newest last
+	bytes     int64   // of events, about
+	forgotten int     // marks that are in force and were dropped: there were too many
 	// marks are the numbers of the latest events that took back or restored a version. Only
 	// the feed's writer uses the map, and all windows share it.
 	marks map[module.Version]int64
@@ -34,52 +36,79 @@ func (w *window) newest() int64 {
 func (e *Event) size() int64 { return int64(len(e.Module)+len(e.Version)+len(e.Reason)) + 128 }
 
 // with returns the window with more events, and without the oldest where those exceed the
-// bounds.
+// bounds. Each window is made of the one before, so what is appended to a list is past the
+// end of what readers of older windows see.
 func (w window) with(more []Event, o Options) window {
 	for _, e := range more {
-		w.events = append(w.events, e) // past the end of what readers of older windows see
-		w.bytes += e.size()
-		if takesBack(e.Kind) {
-			w.marks[e.version()] = e.Seq
-			w.standing = without(w.standing, e.version())
-		}
+		w.add(e)
 	}
-	var dropped []Event
-	for len(w.events)-len(dropped) > o.MaxEvents || w.bytes > o.MaxBytes && len(w.events) > len(dropped) {
-		e := w.events[len(dropped)]
-		w.bytes -= e.size()
-		dropped = w.events[:len(dropped)+1]
+	n := 0
+	for bytes := w.bytes; len(w.events)-n > o.MaxEvents || bytes > o.MaxBytes && len(w.events) > n; n++ {
+		bytes -= w.events[n].size()
 	}
-	if len(dropped) == 0 {
-		return w
+	w.drop(n)
+	over := 0
+	for bytes := w.markBytes; len(w.standing)-over > o.MaxMarks || bytes > maxMarkBytes; over++ {
+		bytes -= w.standing[over].size()
 	}
-	w.events = w.events[len(dropped):]
-	w.floor = max(w.floor, dropped[len(dropped)-1].Seq)
-	w.standing = slices.Clone(w.standing)
-	for _, e := range dropped {
-		switch latest := takesBack(e.Kind) && w.marks[e.version()] == e.Seq; {
-		case latest && e.Kind == Removed:
-			w.standing = append(w.standing, e)
-		case latest:
-			delete(w.marks, e.version())
-		}
+	for _, e := range w.standing[:over] {
+		delete(w.marks, e.version())
+		w.markBytes -= e.size()
 	}
-	if over := len(w.standing) - o.MaxEvents; over > 0 {
-		for _, e := range w.standing[:over] {
-			delete(w.marks, e.version())
-		}
-		w.standing = w.standing[over:]
-	}
+	w.standing = w.standing[over:]
+	w.forgotten += over
 	return w
 }
 
-// without returns the events that are not of a version.
-func without(all []Event, m module.Version) []Event {
-	i := slices.IndexFunc(all, func(e Event) bool { return e.version() == m })
-	if i < 0 {
-		return all
+// add appends an event.
+func (w *window) add(e Event) {
+	w.events = append(w.events, e)
+	w.bytes += e.size()
+	if takesBack(e.Kind) {
+		w.mark(e)
 	}
-	return slices.Concat(all[:i], all[i+1:])
+}
+
+// mark notes the latest event that took back or restored a version.
+func (w *window) mark(e Event) {
+	if _, known := w.marks[e.version()]; known {
+		w.unstand(e.version())
+	}
+	w.marks[e.version()] = e.Seq
+}
+
+// unstand takes a version out of standing.
+func (w *window) unstand(m module.Version) {
+	i := slices.IndexFunc(w.standing, func(e Event) bool { return e.version() == m })
+	if i < 0 {
+		return
+	}
+	w.markBytes -= w.standing[i].size()
+	w.standing = slices.Concat(w.standing[:i], w.standing[i+1:])
+}
+
+// drop takes out the first n events. The marks among them that are in force stay.
+func (w *window) drop(n int) {
+	for _, e := range w.events[:n] {
+		w.bytes -= e.size()
+		w.floor = max(w.floor, e.Seq)
+		switch latest := takesBack(e.Kind) && w.marks[e.version()] == e.Seq; {
+		case latest && e.Kind == Restored:
+			delete(w.marks, e.version())
+		case latest:
+			w.standing = append(w.standing, e)
+			w.markBytes += e.size()
+		}
+	}
+	w.events = w.events[n:]
+}
+
+// anew returns the window in which, up to a number, there are only the marks that are in
+// force: readers that have not seen it start anew.
+func (w window) anew(floor int64) window {
+	w.drop(len(w.events))
+	w.floor = floor
+	return w
 }
 
 // after returns what a reader that has seen everything up to a number of an epoch, which may

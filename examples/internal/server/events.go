@@ -27,7 +27,7 @@ func (p *Parts) UseEvents(wanted bool) error {
 	if err != nil {
 		return err
 	}
-	opts := &events.Options{Logger: p.Log}
+	opts := &events.Options{Store: p.marks(), Logger: p.Log}
 	if p.tokens != nil {
 		opts.Allow = p.tokens.Allow
 	}
@@ -37,6 +37,14 @@ func (p *Parts) UseEvents(wanted bool) error {
 	p.closes(p.events)
 	p.background = append(p.background, p.events.Run)
 	return nil
+}
+
+// marks is the store with the marks of what was taken back.
+func (p *Parts) marks() athens.Storage {
+	if p.evicting != nil {
+		return p.evicting.Medium
+	}
+	return p.Store
 }
 
 // Events puts the feed, if there is one, before a handler.
@@ -55,6 +63,21 @@ func (p *Parts) changed() func(ctx context.Context, kind string, m module.Versio
 	return p.events.Add
 }
 
+// told passes on what the upstream's events have changed here: to those who follow this
+// server in turn, and to what fetches the versions of a log.
+func (p *Parts) told(ctx context.Context, kind string, m module.Version, reason string) {
+	switch {
+	case p.events == nil, kind == events.Recorded: // told once it is stored here
+	case kind == events.Reset:
+		p.events.Reset()
+	default:
+		p.events.Add(ctx, kind, m, reason)
+	}
+	if p.follower != nil && (kind == events.Recorded || kind == events.Restored) {
+		p.follower.Recheck(m)
+	}
+}
+
 // useFollower follows the upstream's events, if -follow says so.
 func (p *Parts) useFollower(handler *athens.Handler) error {
 	source, ok := p.Options.Upstream.(events.Source)
@@ -66,8 +89,10 @@ func (p *Parts) useFollower(handler *athens.Handler) error {
 		return err
 	}
 	follower, err := events.NewFollower(source, handler, p.Store, &events.FollowOptions{
-		State:  filepath.Join(dir, ".upstream-events"), // no module path can have that name
-		Logger: p.Log,
+		State:   filepath.Join(dir, ".upstream-events"), // no module path can have that name
+		Mirror:  p.follower != nil,
+		Changed: p.told,
+		Logger:  p.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("-follow: %w", err)

@@ -76,7 +76,7 @@ func (p *Parts) useFollow(l *LedgerFlags) error {
 	}
 	p.closes(f)
 	f.Watch(&p.Options)
-	p.sumdb, p.follower = key, f
+	p.sumdb, p.follower, p.follow = key, f, true
 	p.background = append(p.background, func(ctx context.Context) { f.Run(ctx, p.Store, p.Fills) })
 	return nil
 }
