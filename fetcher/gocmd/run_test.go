@@ -24,11 +24,19 @@ import (
 	"github.com/athens-go/athens/internal/modtest"
 )
 
-// TestMain lets the test's own program stand for a go command that misbehaves.
+// forksEnv is the variable in which a tool that a test has replaced finds the socket of
+// what runs it.
+const forksEnv = "GOCMD_TEST_FORKS"
+
+// TestMain lets the test's own program stand for a go command that misbehaves, and for the
+// tools that [workshop.preload] replaces.
 func TestMain(m *testing.M) {
 	if how := os.Getenv("GOCMD_TEST"); how != "" {
 		misbehave(how)
 		return
+	}
+	if socket := os.Getenv(forksEnv); socket != "" {
+		os.Exit(runForked(socket))
 	}
 	os.Exit(modtest.Main(m))
 }

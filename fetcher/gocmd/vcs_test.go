@@ -2,6 +2,7 @@ package gocmd_test
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -82,6 +83,9 @@ func TestOtherSystems(t *testing.T) {
 				t.Skip("-short leaves out what starts Python a hundred times: the code is that of svn and fossil")
 			}
 			w := newWorkshop(t)
+			if s.fixed {
+				w.preload(s.tool)
+			}
 			url, down := s.build(t, w)
 			w.page("corp.test/m", s.tool+" "+url)
 			allow := func(o *gocmd.Options) { o.Env, o.GOVCS = w.env, "*:all" }
@@ -187,6 +191,9 @@ type workshop struct {
 	dir string
 	env []string // of a Fetcher
 
+	programs map[string]string // what runs in place of tools, by their names
+	tools    []string          // what is in env so that the go command starts it, too
+
 	steps []string // what has made the repository
 
 	hangUps []func()
@@ -203,6 +210,7 @@ func newWorkshop(t *testing.T) *workshop {
 func (w *workshop) direct() *modtest.Go {
 	g := modtest.NewGo(w.t, w.net)
 	g.Set("USER=ada", "GOVCS=*:all", "LC_ALL=C.UTF-8")
+	g.Set(w.tools...)
 	return g
 }
 
@@ -213,7 +221,7 @@ func (w *workshop) answer(ref string) modtest.Answer { return alone(w.direct, re
 func (w *workshop) run(dir, program string, args ...string) {
 	w.t.Helper()
 	w.steps = append(w.steps, fmt.Sprintf("%s: %s %q", dir, program, args))
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command(cmp.Or(w.programs[program], program), args...)
 	cmd.Dir, cmd.Env = filepath.Join(w.dir, dir), w.env
 	out, err := cmd.CombinedOutput()
 	require.NoError(w.t, err, "%s %q: %s", program, args, out)
