@@ -17,8 +17,8 @@ import (
 // buildLimit bounds one build.
 const buildLimit = 5 * time.Minute
 
-// binaries are the programs that this test process has built, in a folder that
-// [Main] makes and removes. The process owns it because a build takes longer than
+// binaries are the programs that this test process has built, and a folder that
+// [Main] makes and removes. The process owns them because a build takes longer than
 // most tests.
 var binaries struct {
 	sync.Mutex
@@ -28,7 +28,8 @@ var binaries struct {
 
 // Build builds a main package of this module, such as "./examples/proxy", given
 // from the module's root, and returns the program's file. Each package is
-// built once a test process, with the race detector if the test has it. The
+// built once a test process, with the race detector if the test has it; the go command
+// keeps the program in its build cache, where the next process finds it. The
 // test's package needs a TestMain with [Main].
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
@@ -40,7 +41,7 @@ func Build(t testing.TB, pkg string) string {
 	build, ok := binaries.built[pkg]
 	if !ok {
 		bin := filepath.Join(binaries.dir, fmt.Sprint(len(binaries.built), "-", filepath.Base(pkg)))
-		build = sync.OnceValues(func() (string, error) { return bin, goBuild(pkg, bin) })
+		build = sync.OnceValues(func() (string, error) { return goBuild(pkg, bin) })
 		binaries.built[pkg] = build
 	}
 	binaries.Unlock()
@@ -51,23 +52,54 @@ func Build(t testing.TB, pkg string) string {
 	return bin
 }
 
-func goBuild(pkg, bin string) error {
+// goBuild builds a program. To link one takes seconds, and only what "go run" links stays in
+// the build cache, so this lets "go run" print where the program is. The first time that is a
+// folder which "go run" removes in the end.
+func goBuild(pkg, bin string) (string, error) {
+	echo, err := exec.LookPath("echo")
+	if err != nil { // on Windows
+		return goBuildAlone(pkg, bin)
+	}
+	for range 2 {
+		kept, err := goOutput("run", "-exec", echo, pkg)
+		if err != nil {
+			return "", err
+		}
+		if _, err := os.Stat(kept); err == nil {
+			return kept, nil
+		}
+	}
+	return goBuildAlone(pkg, bin)
+}
+
+// goBuildAlone builds a program where no cache keeps it.
+func goBuildAlone(pkg, bin string) (string, error) {
+	_, err := goOutput("build", "-o", bin, pkg)
+	return bin, err
+}
+
+// goOutput runs a go command that builds, and returns what it prints.
+func goOutput(command string, args ...string) (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
-		return err
+		return "", err
 	}
-	args := []string{"build", "-buildvcs=false", "-o", bin}
+	all := []string{command, "-buildvcs=false"}
 	if RaceEnabled {
-		args = append(args, "-race")
+		all = append(all, "-race")
 	}
+	all = append(all, args...)
 	ctx, cancel := context.WithTimeout(context.Background(), buildLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
+	cmd := exec.CommandContext(ctx, "go", all...)
 	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go %s: %w\n%s", strings.Join(all, " "), err, &stderr)
 	}
-	return nil
+	return strings.TrimSpace(string(out)), nil
 }
 
 // toolLimit bounds building a tool, which downloads and compiles a lot the first time.

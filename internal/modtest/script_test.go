@@ -65,6 +65,7 @@ func TestScriptErrors(t *testing.T) {
 	}
 	for text, want := range tests {
 		r := &Repo{t: t, name: "bad", date: time.Unix(0, 0)}
+		r.place(t.TempDir())
 		require.NoError(t, r.create())
 		s, err := parseScript("bad", text)
 		require.NoError(t, err)
