@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type privacy struct {
 
 // patternsInForce are a list of patterns, and what is known by them and the policy.
 type patternsInForce struct {
+	list     string // as it was given
 	patterns *pattern.Private
 	known    *cache.Cache[string, bool]
 }
@@ -40,7 +42,7 @@ func (p *privacy) use(list string) error {
 		return err
 	}
 	known := cache.New(knownBytes, func(path string, _ bool) int64 { return int64(len(path)) })
-	p.now.Store(&patternsInForce{patterns, known})
+	p.now.Store(&patternsInForce{list, patterns, known})
 	return nil
 }
 
@@ -50,10 +52,30 @@ func (p *privacy) private(path string) bool {
 	now := p.now.Load()
 	private, ok := now.known.Get(path)
 	if !ok {
+		now = p.current()
 		private = now.patterns.Match(path) || p.ask(path)
 		now.known.PutFor(path, private, knownFor)
 	}
 	return private
+}
+
+// current returns the patterns that are in force now.
+func (p *privacy) current() *patternsInForce {
+	if list := p.site.privateList(); list != p.now.Load().list {
+		if err := p.use(list); err != nil {
+			p.site.opts.Logger.Warn("the patterns of private modules are malformed, those before stay", "error", err)
+		}
+	}
+	return p.now.Load()
+}
+
+// privateList has the patterns of private modules; "none" is no path, and empty means those of
+// the environment.
+func (s *Site) privateList() string {
+	if s.opts.CurrentPrivate != nil {
+		return cmp.Or(s.opts.CurrentPrivate(), "none")
+	}
+	return s.watched.Load().Private
 }
 
 // ask asks the policy.

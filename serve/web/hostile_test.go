@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -171,3 +172,56 @@ func (body) Close() error { return nil }
 func (b body) ReadAt() {}
 
 var _ io.ReadSeekCloser = body{}
+
+// What a go.mod says stays text in the drawing of its requirements, which has a bounded number
+// of modules whatever the go.mod says.
+func TestHostileRequirements(t *testing.T) {
+	tag := regexp.MustCompile(`</?(\w+)`)
+	for name, requires := range map[string]string{
+		"markup":     `"<script>alert(1)</script>" v1.0.0`,
+		"attribute":  "`x.test/\"onload=alert(1)` v1.0.0",
+		"version":    `x.test/a "v1.0.0-<svg/onload=alert(1)>"`,
+		"title":      `"x.test/</title><script>alert(1)</script>" v1.0.0`,
+		"entity":     `"x.test/&lt;script&gt;" v1.0.0`,
+		"scheme":     `"javascript:alert(1)" v1.0.0`,
+		"host":       `"//evil.test/x" v1.0.0`,
+		"template":   `"x.test/{{.Name}}" v1.0.0`,
+		"direction":  "\"x.test/\u202ea\" v1.0.0",
+		"long":       "x.test/" + strings.Repeat("a", 50_000) + " v1.0.0-" + strings.Repeat("b", 50_000),
+		"itself":     "example.com/evil v9.0.0",
+		"many":       strings.Repeat("x.test/a v1.0.0\n", 5000),
+		"many names": manyNames(5000),
+		"build":      "x.test/a v1.0.0+<x>",
+	} {
+		s := newShown(t, nil, nil)
+		m := module.Version{Path: "example.com/evil", Version: "v1.0.0"}
+		mod := "module example.com/evil\n\nrequire (\n\texample.com/greet v1.1.0\n" + requires + "\n)\n"
+		require.NoError(t, s.store.Put(t.Context(), m, &athens.Info{Version: m.Version}, []byte(mod)), name)
+		s.rebuild(t.Context())
+		_, drawn, _ := strings.Cut(s.page("/-/m/example.com/evil"), `<section class="graphs"`)
+		drawn, _, found := strings.Cut(drawn, "</section>")
+		if !found {
+			require.Empty(t, parseMod([]byte(mod)).requires, "%s: it can't be read", name)
+			continue
+		}
+		assert.Less(t, len(drawn), 32<<10, name)
+		for _, element := range tag.FindAllStringSubmatch(drawn, -1) {
+			assert.Contains(t, []string{"h2", "figure", "figcaption", "div", "span", "svg", "g", "a", "path", "rect", "text", "title"}, element[1], name)
+		}
+		for _, link := range href.FindAllStringSubmatch(drawn, -1) {
+			assert.Regexp(t, `^/-/m/example\.com/`, link[1], name)
+		}
+		for _, bad := range []string{"alert", "{{", "\u202e", "NaN"} {
+			assert.NotContains(t, drawn, bad, name)
+		}
+	}
+}
+
+// manyNames are requirements of many modules.
+func manyNames(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString("x.test/m" + strconv.Itoa(i) + " v1.0.0\n")
+	}
+	return b.String()
+}

@@ -42,6 +42,8 @@ type moduleData struct {
 	Requires   []requirement
 	Indirect   []requirement
 	More       int // requirements that are not listed
+	Unseen     int // requirements that the reader may not see
+	Graph      *graph
 	Dependents []module.Version
 	MoreOfThem bool
 	Removed    []removedRow
@@ -193,26 +195,12 @@ func (q *request) blocked(m module.Version) (reason string, until time.Time) {
 
 // requirements fills in what the version requires, and who requires the module.
 func (q *request) requirements(d *moduleData) {
+	var info modInfo
 	if mod, err := q.readMod(q.ctx, d.Module); err == nil {
-		info := parseMod(mod)
+		info = parseMod(mod)
 		d.Go = info.goVersion
-		list := func(all []module.Version, most int) (rows []requirement) {
-			for _, r := range all {
-				if len(rows) == most {
-					d.More += len(all) - most
-					break
-				}
-				row := requirement{Module: r}
-				if q.sees(r.Path) {
-					h, ok := q.index.get(r.Path)
-					row.Held = ok && slices.Contains(strings.Fields(h.versions), r.Version)
-				}
-				rows = append(rows, row)
-			}
-			return rows
-		}
-		d.Requires = list(info.requires, maxRequires)
-		d.Indirect = list(info.indirect, maxRequires)
+		d.Requires = q.requirementRows(d, info.requires)
+		d.Indirect = q.requirementRows(d, info.indirect)
 	}
 	asked := 0
 	q.index.dependents(d.Module.Path, func(h held) bool {
@@ -226,6 +214,23 @@ func (q *request) requirements(d *moduleData) {
 		return true
 	})
 	slices.SortFunc(d.Dependents, func(a, b module.Version) int { return strings.Compare(a.Path, b.Path) })
+	d.Graph = q.graphOf(d, info.requires)
+}
+
+// requirementRows lists requirements that the reader may see, and counts the others.
+func (q *request) requirementRows(d *moduleData, all []module.Version) (rows []requirement) {
+	for i, m := range all {
+		if i == maxRequires {
+			d.More += len(all) - i
+			break
+		}
+		if !q.sees(m.Path) {
+			d.Unseen++
+			continue
+		}
+		rows = append(rows, requirement{m, q.holds(m)})
+	}
+	return rows
 }
 
 // readme fills in the README and the license.

@@ -262,12 +262,9 @@ func (q *request) paste() string {
 	return serve.PasteLine(at, q.privatePatterns())
 }
 
-// privatePatterns are those that clients need.
+// privatePatterns are those of the line that clients paste.
 func (s *Site) privatePatterns() string {
-	if s.opts.CurrentPrivate != nil {
-		return s.opts.CurrentPrivate()
-	}
-	return s.kinds.now.Load().patterns.String()
+	return strings.Trim(s.kinds.current().patterns.String()+","+s.opts.NoSumDB, ",")
 }
 
 // plain is the text for a reader without a browser.

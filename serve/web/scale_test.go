@@ -50,7 +50,7 @@ func heap() int64 {
 // newMany returns a site over a number of versions, and how many bytes of memory each takes.
 func newMany(t testing.TB, modules, versions int) (s *Site, each float64) {
 	store := &manyStore{storage.NewMemory(), modules, versions}
-	s, err := New(store, &Options{Private: "none", MaxMeasured: -1})
+	s, err := New(store, &Options{MaxMeasured: -1, CurrentPrivate: func() string { return "" }})
 	require.NoError(t, err)
 	s.Watch(&athens.Options{Private: "none"})
 	before := heap()

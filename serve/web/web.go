@@ -69,14 +69,16 @@ type Options struct {
 
 	// Policy
 
-	// Private has GOPRIVATE's syntax: the modules that are private, beside what the Route of
-	// the handler says. If it is empty, that of the options given to [Site.Watch] is used,
-	// and if that is empty too, GOPRIVATE and GONOPROXY of the environment; "none" means no
-	// path.
-	Private string
-	// CurrentPrivate returns the patterns for the line that clients paste, where a reload
-	// of rules can change them; empty means no path. If it is nil, the line has Private.
+	// CurrentPrivate returns the patterns of the private modules, in GOPRIVATE's syntax, beside
+	// what the Route of the handler calls private; empty means no path. It is called again
+	// and again, since a reload of rules can change them. If it is nil, Private of the
+	// options given to [Site.Watch] is used, and if that is empty, GOPRIVATE and GONOPROXY
+	// of the environment.
 	CurrentPrivate func() string
+	// NoSumDB has GOPRIVATE's syntax: modules that everybody may see, but that no public
+	// checksum database knows, since they are published here. The line that clients paste
+	// has them beside the private ones. Empty means none.
+	NoSumDB string
 	// Allow decides whether a reader may see a module; m.Version is empty. If it is nil,
 	// that of the options given to [Site.Watch] is used; if that is nil too, readers see
 	// public modules and no private ones.
@@ -161,13 +163,13 @@ func New(storage athens.Storage, opts *Options) (*Site, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s.kinds = newPrivacy(s)
-	if err := s.kinds.use(o.Private); err != nil {
-		return nil, fmt.Errorf("web: %w", err)
-	}
 	s.readmes = cache.New(readmeBytes, func(m module.Version, html template.HTML) int64 {
 		return int64(len(m.Path) + len(m.Version) + len(html))
 	})
 	s.watched.Store(&athens.Options{})
+	if err := s.kinds.use(s.privateList()); err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
 	var err error
 	if s.pages, err = template.New("").Funcs(functions()).ParseFS(files, "pages/*.html"); err != nil {
 		return nil, fmt.Errorf("web: %w", err)
@@ -193,7 +195,7 @@ func (s *Site) Watch(o *athens.Options) {
 	}
 	watched := *o
 	s.watched.Store(&watched)
-	_ = s.kinds.use(cmp.Or(s.opts.Private, o.Private)) // NewHandler refuses malformed ones
+	_ = s.kinds.use(s.privateList()) // NewHandler refuses malformed ones
 }
 
 // observe notes an event. It is on the way of each request.

@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -153,6 +152,13 @@ func TestModule(t *testing.T) {
 	assert.Contains(t, page, "Only the go.mod of this version is held")
 	assert.Contains(t, page, ">example.com/greet</a>", "it requires the module")
 	assert.NotContains(t, page, "corp.test", "private, and requires it too")
+	page = s.page("/-/m/example.com/greet")
+	for _, want := range []string{
+		"example.com/greet@v1.1.0 requires 1 module, and 0 modules here require it.", `<a href="/-/m/example.com/text@v0.3.0" tabindex="-1" aria-label="example.com/text@v0.3.0"><g class="node">`,
+	} {
+		assert.Contains(t, page, want)
+	}
+	assert.NotContains(t, s.page("/-/m/example.com/Upper"), "<svg class=\"graph", "nothing to draw")
 	assert.Contains(t, s.page("/-/m/example.com/Upper"), "example.com/Upper")
 
 	assert.Contains(t, s.page("/-/f/example.com/greet@v1.1.0/"), `href="/-/f/example.com/greet@v1.1.0/new%20file.go"`)
@@ -330,59 +336,5 @@ func TestStore(t *testing.T) {
 	assert.Contains(t, page, "7 damaged versions")
 	for _, text := range []string{"Evictions", "5.37 GB", "6.44 GB", "7.52 GB", "The last eviction was", "The bound is exceeded"} {
 		assert.Contains(t, page, text)
-	}
-}
-
-// Private modules are seen by those who may, and by nobody else: in no list, count, plot,
-// requirement, file or comparison.
-func TestPrivateModules(t *testing.T) {
-	const private = "corp.test"
-	secret := module.Version{Path: "corp.test/secret", Version: "v1.0.0"}
-	pages := []string{"/-/m/corp.test/secret", "/-/m/corp.test/secret@v1.0.0", "/-/f/corp.test/secret@v1.0.0/", "/-/f/corp.test/secret@v1.0.0/README.md", "/-/d/corp.test/secret@v1.0.0..v1.0.0"}
-	lists := []string{"/", "/-/live", "/-/fills", "/-/store", "/-/modules", "/-/modules?q=secret", "/-/modules?q=corp.test/secret", "/-/m/example.com/text"}
-	for _, c := range []struct {
-		name    string
-		opts    Options
-		watched athens.Options
-		sees    bool
-	}{
-		{name: "no policy", watched: athens.Options{Private: private}},
-		{name: "private by the route", watched: athens.Options{Private: "none", Route: func(_ context.Context, m module.Version) (athens.Route, error) {
-			return athens.Route{Private: m.Path == "corp.test/secret"}, nil
-		}}},
-		{name: "the route fails", watched: athens.Options{Private: "none", Route: func(_ context.Context, m module.Version) (athens.Route, error) {
-			if m.Path == "corp.test/secret" {
-				return athens.Route{}, errors.New("down")
-			}
-			return athens.Route{}, nil
-		}}},
-		{name: "not allowed", watched: athens.Options{Private: private, Allow: func(_ *http.Request, m module.Version) error {
-			if m.Path == secret.Path {
-				return fs.ErrPermission
-			}
-			return nil
-		}}},
-		{name: "allowed", sees: true, watched: athens.Options{Private: private, Allow: func(*http.Request, module.Version) error { return nil }}},
-		{name: "all", sees: true, opts: Options{AllowAll: func(*http.Request) bool { return true }}, watched: athens.Options{Private: private}},
-	} {
-		s := newShown(t, &c.opts, &c.watched)
-		s.observe(&athens.Event{Op: athens.OpPut, Outcome: athens.OutcomeDone, Module: secret})
-		s.observe(&athens.Event{Op: athens.OpFill, Outcome: athens.OutcomeFailed, Module: secret, Err: errors.New("x")})
-		for _, path := range pages {
-			want := 404
-			if c.sees {
-				want = 200
-			}
-			assert.Equal(t, want, s.get(path).Code, "%s: %s", c.name, path)
-		}
-		if !c.sees {
-			unknown := strings.ReplaceAll(s.get("/-/m/corp.test/unknown").Body.String(), "unknown", "")
-			assert.Equal(t, unknown, strings.ReplaceAll(s.get(pages[0]).Body.String(), "secret", ""), "%s: as missing as another", c.name)
-		}
-		for _, path := range lists {
-			text := strings.NewReplacer(`value="secret"`, "", `value="corp.test/secret"`, "", "“secret”", "", "“corp.test/secret”", "").Replace(s.page(path))
-			assert.Equal(t, c.sees, strings.Contains(text, "secret"), "%s: %s", c.name, path)
-		}
-		assert.Equal(t, c.sees, strings.Contains(s.page("/"), "5 versions of 4 modules"), c.name)
 	}
 }

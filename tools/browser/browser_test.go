@@ -206,7 +206,7 @@ func (b *tab) picture(name string, width, height int64) {
 
 // all are the pages.
 var all = []string{
-	"/", "/-/modules", "/-/m/example.com/greet", "/-/m/example.com/evil", "/-/f/example.com/greet@v1.1.0/", "/-/f/example.com/greet@v1.1.0/greet.go", "/-/f/example.com/evil@v1.0.0/evil.go",
+	"/", "/-/modules", "/-/m/example.com/greet", "/-/m/example.com/shop", "/-/m/example.com/evil", "/-/f/example.com/greet@v1.1.0/", "/-/f/example.com/greet@v1.1.0/greet.go", "/-/f/example.com/evil@v1.0.0/evil.go",
 	"/-/d/example.com/greet@v1.0.0..v1.1.0", "/-/fills", "/-/policy", "/-/ledger", "/-/ledger?m=example.com/greet@v1.1.0", "/-/store",
 }
 
@@ -231,6 +231,10 @@ func TestPagesAreUsed(t *testing.T) {
 	b.value(`document.querySelector("h1").textContent`, &title)
 	assert.Equal(t, "example.com/greet", title)
 	b.picture("web-module", 1280, 1000)
+	b.open("/-/m/example.com/shop")
+	b.do(chromedp.WaitVisible("svg.graph.wide"))
+	b.picture("web-graph", 1280, 1000)
+	b.do(chromedp.Click(`svg.graph.wide a[href="/-/m/example.com/greet@v1.1.0"]`), chromedp.WaitVisible(`//h1[text()="example.com/greet"]`))
 	b.do(chromedp.Click(`//a[text()="changes"]`), chromedp.WaitVisible(".diff"))
 	b.picture("web-changes", 1280, 800)
 	for _, name := range []string{"fills", "policy", "store", "ledger"} {
@@ -271,6 +275,10 @@ func TestPagesFit(t *testing.T) {
 	}
 	b.open("/")
 	b.picture("web-dark", 360, 800)
+	b.do(emulation.SetDeviceMetricsOverride(360, 800, 1, true))
+	b.open("/-/m/example.com/shop#graph")
+	b.do(chromedp.WaitVisible("svg.graph.narrow"))
+	b.picture("web-graph-narrow", 360, 1300)
 	b.do(emulation.ClearDeviceMetricsOverride())
 	b.open("/-/m/example.com/greet")
 	b.picture("web-module-dark", 1280, 1000)

@@ -23,6 +23,16 @@ var versions = []version{
 			"```go\nfmt.Println(greet.Hello(\"Gopher\"))\n```\n\n## Languages\n\n| language | greeting |\n|---|---|\n| English | Hello |\n| Greek | Γειά σου |\n| Danish | Hej |\n\n" +
 			"## Design\n\n- No dependency beside [text](https://example.com/text).\n- One function: see [the code](greet.go).\n- No allocation for short names.\n\n> A greeting costs nothing, and is worth a lot.\n",
 	}},
+	{"example.com/shop", "v1.4.0", map[string]string{
+		"go.mod": "module example.com/shop\n\ngo 1.26\n\nrequire (\n\texample.com/greet v1.1.0\n\texample.com/text v0.3.0\n\texample.com/cart v0.9.2\n\texample.com/not/held/here v1.0.0\n\texample.com/prices/v3 v3.1.0\n\tcorp.example/billing/api v2.0.1+incompatible\n" +
+			"\texample.com/storage-engine/with-a-long-name/of-several/elements v1.20.3\n\texample.com/mail v1.0.0\n\texample.com/log v1.0.0\n\texample.com/trace v1.0.0\n)\n",
+		"shop.go": "package shop\n", "README.md": "# Shop\n\nSells what others make.\n", "LICENSE": license,
+	}},
+	{"example.com/cart", "v0.9.2", map[string]string{"go.mod": "module example.com/cart\n\nrequire (\n\texample.com/text v0.3.0\n\texample.com/prices/v3 v3.1.0\n\texample.com/rounding v1.1.0\n)\n"}},
+	{"example.com/prices/v3", "v3.1.0", map[string]string{"go.mod": "module example.com/prices/v3\n\nrequire (\n\texample.com/rounding v1.1.0\n\texample.com/currencies v0.4.0\n)\n"}},
+	{"example.com/rounding", "v1.1.0", map[string]string{"go.mod": "module example.com/rounding\n"}},
+	{"corp.example/web/storefront", "v1.0.0", map[string]string{"go.mod": "module corp.example/web/storefront\n\nrequire example.com/shop v1.4.0\n"}},
+	{"corp.example/web/back-office", "v1.3.0", map[string]string{"go.mod": "module corp.example/web/back-office\n\nrequire example.com/shop v1.4.0\n"}},
 	{"example.com/text", "v0.3.0", map[string]string{"go.mod": "module example.com/text\n\ngo 1.26\n", "text.go": "package text\n", "README.md": "# Text\n"}},
 	{"example.com/words", "v1.2.0", map[string]string{"go.mod": "// Deprecated: use example.com/text.\nmodule example.com/words\n", "words.go": "package words\n"}},
 	{"corp.example/billing/api", "v2.0.1+incompatible", map[string]string{"api.go": "package api\n"}},

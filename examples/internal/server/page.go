@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"net/http"
 
 	"github.com/athens-go/athens"
@@ -48,7 +47,7 @@ func (p *Parts) lines() []web.Rule {
 
 // useSite opens the pages that show what is held and done.
 func (p *Parts) useSite() error {
-	opts := &web.Options{Name: "Athens " + p.Flags.Name, Private: cmp.Or(p.pastePatterns(), "none"), CurrentPrivate: p.pasteUnverified, SumDB: p.ownSumDB(), Logger: p.Log}
+	opts := &web.Options{Name: "Athens " + p.Flags.Name, CurrentPrivate: p.pastePatterns, NoSumDB: p.Flags.published, SumDB: p.ownSumDB(), Logger: p.Log}
 	opts.Stats = p.stats
 	medium := p.Store
 	if p.evicting != nil {
