@@ -60,12 +60,18 @@ var errUnpublished = errors.New("no such version was published here, and the mod
 // path that is not matched, or a version that is blocked or was removed, is a
 // [*BlockedError], and a zip that fails the checks an [*InvalidError]. [Status] has the
 // status for other faults of the upload, such as a pseudo-version or a zip that is too large.
+// A zip with a method Size() int64, which says how many bytes it will have, is refused for its
+// size before it is read.
 //
 // If the process dies, the version is absent or whole: clients see no version of a published
 // module before its zip is stored, and publishing it again completes it.
 func (h *Handler) Publish(ctx context.Context, m module.Version, zip io.Reader) (sums []string, created bool, err error) {
 	if err := h.mayPublish(ctx, m); err != nil {
 		return nil, false, err
+	}
+	tooLarge := &requestError{http.StatusRequestEntityTooLarge, fmt.Errorf("the zip has more than %d bytes", h.opts.MaxZipBytes)}
+	if sized, ok := zip.(interface{ Size() int64 }); ok && sized.Size() > h.opts.MaxZipBytes {
+		return nil, false, tooLarge
 	}
 	stage, err := h.storage.Stage(ctx)
 	if err != nil {
@@ -76,7 +82,7 @@ func (h *Handler) Publish(ctx context.Context, m module.Version, zip io.Reader) 
 	_, err = io.Copy(w, zip)
 	switch {
 	case w.Exceeded():
-		return nil, false, &requestError{http.StatusRequestEntityTooLarge, fmt.Errorf("the zip has more than %d bytes", h.opts.MaxZipBytes)}
+		return nil, false, tooLarge
 	case w.Err() != nil:
 		return nil, false, &storeError{w.Err()}
 	case err != nil:

@@ -114,6 +114,27 @@ func TestPublish(t *testing.T) {
 	assert.Equal(t, http.StatusCreated, w.put(path, login, w.zip.Zip).Code)
 }
 
+// An upload that declares more bytes than a zip may have is refused before it is sent.
+func TestTooLargeIsNotRead(t *testing.T) {
+	w := newWorld(t, publish.Options{})
+	body := &countedReader{Reader: bytes.NewReader(w.zip.Zip)}
+	r := request(path, login, body)
+	r.ContentLength = 1<<20 + 1
+	rec := w.do(r)
+	assert.Equal(t, http.StatusRequestEntityTooLarge, rec.Code, rec.Body)
+	assert.Zero(t, body.reads)
+}
+
+type countedReader struct {
+	io.Reader
+	reads int
+}
+
+func (c *countedReader) Read(p []byte) (int, error) {
+	c.reads++
+	return c.Reader.Read(p)
+}
+
 // What has no credential, not the right one, or is no version stores nothing.
 func TestRefused(t *testing.T) {
 	w := newWorld(t, publish.Options{})

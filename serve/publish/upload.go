@@ -26,6 +26,7 @@ const (
 type upload struct {
 	body    io.Reader
 	control *http.ResponseController
+	size    int64 // bytes, as the request declares them; less than 0 if it does not
 	start   time.Time
 	until   time.Time // the deadline that is set
 	read    int64     // bytes
@@ -34,7 +35,7 @@ type upload struct {
 
 // newUpload returns the body of a request.
 func newUpload(w http.ResponseWriter, r *http.Request) *upload {
-	u := &upload{body: r.Body, control: http.NewResponseController(w), start: time.Now()}
+	u := &upload{body: r.Body, control: http.NewResponseController(w), size: r.ContentLength, start: time.Now()}
 	// The server's deadline for answers is that of a request without a body.
 	_ = u.control.SetWriteDeadline(u.start.Add(mostTime + checkTime))
 	return u
@@ -44,6 +45,9 @@ func newUpload(w http.ResponseWriter, r *http.Request) *upload {
 func (u *upload) deadline() time.Time {
 	return u.start.Add(min(mostTime, leastTime+time.Duration(u.read/eachBytes)*time.Second))
 }
+
+// Size returns how many bytes the upload will have: more than are allowed are refused unread.
+func (u *upload) Size() int64 { return u.size }
 
 // Read reads the body until its deadline.
 func (u *upload) Read(p []byte) (int, error) {
