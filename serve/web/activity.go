@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -64,6 +65,7 @@ func (r *ring) add(h happened) {
 
 // activity is what happened lately.
 type activity struct {
+	events  atomic.Int64 // that were noted
 	mu      sync.Mutex
 	began   time.Time
 	public  [slots]slot // by the time modulo a day
@@ -91,6 +93,7 @@ func (a *activity) turn(now time.Time) int {
 // note keeps an event.
 func (a *activity) note(e *athens.Event, private bool) {
 	now := time.Now()
+	a.events.Add(1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	h := happened{at: now, op: e.Op, module: e.Module, outcome: e.Outcome, source: e.Source, bytes: e.Bytes, duration: e.Duration, err: e.Err}

@@ -155,6 +155,8 @@ func (q *request) route() (string, error) {
 		return q.compare(rest)
 	case "live":
 		return q.live()
+	case "stream":
+		return q.stream()
 	case "modules":
 		return q.modules()
 	case "fills":

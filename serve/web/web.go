@@ -131,6 +131,9 @@ type Site struct {
 	heavy    *limit.Semaphore // for what takes a lot of a processor or memory
 	kinds    *privacy
 	wake     chan struct{} // versions wait for Run
+	streams  chan struct{} // slots of browsers that watch
+	ended    chan struct{} // closed when Run ends
+	end      func()        // closes it
 
 	watched atomic.Pointer[athens.Options]
 	mu      sync.Mutex
@@ -154,6 +157,8 @@ func New(storage athens.Storage, opts *Options) (*Site, error) {
 	if opts != nil {
 		s.opts = *opts
 	}
+	s.streams, s.ended = make(chan struct{}, maxStreams), make(chan struct{})
+	s.end = sync.OnceFunc(func() { close(s.ended) })
 	s.lister, _ = storage.(athens.Lister)
 	o := &s.opts
 	o.Name = cmp.Or(o.Name, "Go modules")
@@ -224,6 +229,7 @@ func (s *Site) noteStored(m module.Version) {
 // store once, lists and search have what was stored meanwhile; the page of a module is
 // complete at any time.
 func (s *Site) Run(ctx context.Context) {
+	defer s.end() // or browsers that watch would keep a server from stopping
 	s.rebuild(ctx)
 	var again <-chan time.Time
 	if s.opts.RebuildInterval > 0 {

@@ -223,6 +223,8 @@ func TestPagesAreUsed(t *testing.T) {
 
 	b.source("example.com/live", "v1.0.0")
 	b.waitFor("example.com/live")
+	assert.NotZero(t, b.asks("/-/stream"))
+	assert.Zero(t, b.asks("/-/live"), "the stream told it")
 	b.picture("web-home", 1280, 1000)
 
 	b.do(chromedp.SendKeys("#q", "gree"))
@@ -241,6 +243,32 @@ func TestPagesAreUsed(t *testing.T) {
 		b.open("/-/" + name)
 		b.picture("web-"+name, 1280, 800)
 	}
+}
+
+// asks is how often the page asked for a path.
+func (b *tab) asks(path string) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, url := range b.asked {
+		if url == b.s.url+path {
+			n++
+		}
+	}
+	return n
+}
+
+// A browser that gets no stream asks again and again.
+func TestPagesPoll(t *testing.T) {
+	b := newTab(t)
+	b.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := page.AddScriptToEvaluateOnNewDocument(`delete window.EventSource`).Do(ctx)
+		return err
+	}))
+	b.open("/")
+	b.source("example.com/late", "v1.0.0")
+	b.waitFor("example.com/late")
+	assert.NotZero(t, b.asks("/-/live"))
+	assert.Zero(t, b.asks("/-/stream"))
 }
 
 // source lets a version come in as the go command asks for it.

@@ -37,10 +37,38 @@ if (field) {
   });
 }
 
+// What changes comes as a stream while the page is looked at; where there is none, it is asked
+// for every three seconds.
 for (const part of document.querySelectorAll("[data-live]")) {
-  setInterval(async () => {
-    if (document.hidden || part.contains(document.activeElement)) return;
-    const html = await text(part.dataset.live).catch(() => null);
-    if (html !== null && html !== part.innerHTML) part.innerHTML = html;
-  }, 3000);
+  let stream, timer, failures = 0;
+  const show = (html) => {
+    if (html !== part.innerHTML && !part.contains(document.activeElement)) part.innerHTML = html;
+  };
+  const poll = () => {
+    timer ??= setInterval(async () => {
+      const html = await text(part.dataset.live).catch(() => null);
+      if (html !== null) show(html);
+    }, 3000);
+  };
+  const stop = () => {
+    stream?.close();
+    clearInterval(timer);
+    stream = timer = undefined;
+  };
+  const start = () => {
+    if (stream || timer) return;
+    if (!window.EventSource || failures > 2) return poll();
+    stream = new EventSource(part.dataset.stream);
+    stream.addEventListener("live", (event) => { failures = 0; show(event.data); });
+    stream.addEventListener("error", () => {
+      failures++;
+      if (stream?.readyState !== EventSource.CLOSED && failures <= 2) return; // it connects again by itself
+      stop();
+      poll();
+    });
+  };
+  document.addEventListener("visibilitychange", () => document.hidden ? stop() : start());
+  window.addEventListener("pagehide", stop);
+  window.addEventListener("pageshow", () => { if (!document.hidden) start(); });
+  if (!document.hidden) start();
 }
