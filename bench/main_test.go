@@ -71,6 +71,7 @@ type counts struct {
 	spread   time.Duration // how long stuck misses are given to arrive
 	allocsIn int           // requests whose allocations are counted
 	held     int           // versions in a large store
+	carried  int           // versions in a bundle
 	// additions to a ledger, and records of a large one
 	additions, records int
 	rules              int // and ten times as many advisories
@@ -79,14 +80,14 @@ type counts struct {
 var full = counts{
 	rounds: 5, away: 30 * time.Millisecond, modules: 120, old: 117, repos: 20,
 	large: 60 << 20, rate: 50 << 20, clients: 50, small: 20000, medium: 8000, big: 64, lists: 500, absent: 40, starts: 21,
-	stuck: 40, latency: 1000, misses: 4, memory: [2]int{3 << 20, 300 << 20}, spread: 2 * time.Second, allocsIn: 5000, held: 1_000_000,
+	stuck: 40, latency: 1000, misses: 4, memory: [2]int{3 << 20, 300 << 20}, spread: 2 * time.Second, allocsIn: 5000, held: 1_000_000, carried: 50_000,
 	additions: 20_000, records: 10_000_000, rules: 1000,
 }
 
 var tiny = counts{
 	rounds: 1, away: 2 * time.Millisecond, modules: 12, old: 9, repos: 2,
 	large: 2 << 20, rate: 50 << 20, clients: 6, small: 200, medium: 60, big: 4, lists: 50, absent: 10, starts: 3,
-	stuck: 8, latency: 50, misses: 1, memory: [2]int{1 << 20, 6 << 20}, spread: 200 * time.Millisecond, allocsIn: 200, held: 5000,
+	stuck: 8, latency: 50, misses: 1, memory: [2]int{1 << 20, 6 << 20}, spread: 200 * time.Millisecond, allocsIn: 200, held: 5000, carried: 60,
 	additions: 500, records: 2000, rules: 10,
 }
 
@@ -111,6 +112,8 @@ func TestTable(t *testing.T) {
 		measure func(*testing.T, *table)
 	}{
 		{"graph", measureGraph},
+		{"fill", measureFill},
+		{"bundle", measureBundle},
 		{"vcs", measureRepos},
 		{"large", measureLarge},
 		{"warm", measureWarm},
