@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -30,6 +31,9 @@ import (
 // told by the first, which runs in another network.
 type carried struct {
 	Dir, Bin string   // the store, and the proxy's program
+	Store    string   // the tool, if the second half is to import
+	Bundle   string   // what it imports
+	Public   string   // the bundle's key
 	Key      string   // of the checksum database
 	Outputs  []string // of the commands
 }
@@ -48,6 +52,7 @@ var carriedSteps = []struct {
 	{args: []string{"list", "-m", "-u", "all"}},
 	{args: []string{"list", "-m", "-versions", "example.test/lib"}},
 	{args: []string{"get", "example.test/lib@latest"}},
+	{args: []string{"list", "-m", "example.test/lib"}},
 	{args: []string{"install", "example.test/tool@v0.3.0"}},
 	{args: []string{"version"}, env: "GOTOOLCHAIN=go1.99.1"},
 }
@@ -73,7 +78,7 @@ func (c *carried) work(t *testing.T, proxy string) []string {
 		if step.args[0] == "test" {
 			out = "ok" // and how long it took
 		}
-		all = append(all, "go "+strings.Join(step.args, " ")+"\n"+out)
+		all = append(all, strings.TrimSpace(step.env+" go "+strings.Join(step.args, " "))+"\n"+out)
 	}
 	out, err := exec.CommandContext(t.Context(), filepath.Join(g.Home, "bin", "tool")).CombinedOutput()
 	require.NoError(t, err)
@@ -121,31 +126,118 @@ func carriedUpstream(t *testing.T) (url, key string) {
 	return server.URL, key
 }
 
-// TestFilled fills a store before anybody has asked, with what a go.mod needs and the proofs of it.
-// A server that is offline then serves the build, and the go command verifies it.
-func TestFilled(t *testing.T) {
+// TestFlowsCarried fills a store before anybody has asked, with what a project needs and the proofs
+// of it, exports it, and in a network that has nothing but its own loopback imports it and has go
+// commands work with it. docs/flows.md shows what they print.
+func TestFlowsCarried(t *testing.T) {
+	if file := os.Getenv(carriedEnv); file != "" {
+		importWithoutNetwork(t, file)
+		return
+	}
 	t.Parallel()
 	url, key := carriedUpstream(t)
-	g, dir := modtest.NewGo(t, nil), t.TempDir()
-	g.Write("go.mod", "module program.test\n\ngo 1.21\n\nrequire (\n\texample.test/lib v1.1.0\n\texample.test/testdep v1.0.0\n\texample.test/tool v0.3.0\n)\n\ntoolchain go1.99.1\n")
-	cmd := exec.CommandContext(t.Context(), modtest.Build(t, "./examples/store"), "fill", "-dir", dir, "-upstream", url, "-private", "",
-		"-sumdb", key+" "+url+"/sumdb/sum.test", "-toolchains", runtime.GOOS+"/"+runtime.GOARCH, g.Dir)
-	cmd.Env = g.Env()
+	c := &carried{Key: key, Bin: modtest.Build(t, "./examples/proxy"), Store: modtest.Build(t, "./examples/store"), Dir: t.TempDir(), Bundle: filepath.Join(t.TempDir(), "modules.bundle")}
+	g, from := modtest.NewGo(t, nil), t.TempDir()
+	g.Write("go.mod", "module program.test\n\ngo 1.21\n\nrequire (\n\texample.test/lib v1.0.0\n\texample.test/testdep v1.0.0\n)\n\ntoolchain go1.99.1\n")
+	list := filepath.Join(t.TempDir(), "list")
+	require.NoError(t, os.WriteFile(list, []byte("example.test/lib@latest\nexample.test/tool@v0.3.0\n"), 0o600))
+	platform := runtime.GOOS + "/" + runtime.GOARCH
+	filled := runStore(t, c.Store, g.Env(), "fill", "-dir", from, "-upstream", url, "-private", "", "-sumdb", key+" "+url+"/sumdb/sum.test", "-toolchains", platform, g.Dir, list)
+	exported := runStore(t, c.Store, g.Env(), "export", "-dir", from, "-key", filepath.Join(filepath.Dir(c.Bundle), "key"), "-key-name", "bundles.test", c.Bundle)
+	_, c.Public, _ = strings.Cut(exported, "import with -key ")
+	c.Public, _, _ = strings.Cut(c.Public, "\n")
+
+	var b strings.Builder
+	show := func(sentence string, results ...string) {
+		b.WriteString(sentence + "\n")
+		for _, r := range results {
+			for line := range strings.Lines(r) {
+				b.WriteString("    " + strings.TrimRight(line, "\n") + "\n")
+			}
+		}
+	}
+	show("a machine with a network fills a store and exports it",
+		"$ store fill -dir A -upstream REGISTRY -sumdb 'KEY REGISTRY/sumdb/sum.test' -toolchains OS/ARCH program list",
+		regexp.MustCompile(`(?m)^filled: .* in the checksum database`).FindString(filled),
+		"$ store export -dir A -key KEYFILE -key-name bundles.test modules.bundle",
+		regexp.MustCompile(`(?m)^exported: .* with a zip`).FindString(exported))
+	out := inNoNetwork(t, c)
+	show("modules.bundle is carried into a network that has nothing but loopback")
+	show("a machine there imports it and starts a proxy", "$ store import -dir B -key PUBLIC modules.bundle", out[0], "$ proxy -dir B -offline")
+	commands := []string{}
+	for _, printed := range out[1:] {
+		commands = append(commands, "$ "+printed)
+	}
+	show("alice works with GOPROXY=http://127.0.0.1:3000 GONOPROXY=none GOSUMDB=KEY and an empty module cache", commands...)
+	file := readFlow(t, "carried")
+	if *update {
+		require.NoError(t, os.WriteFile(flowFile("carried"), []byte(file.text+scriptMark+file.script+transcriptMark+b.String()), 0o666))
+		return
+	}
+	require.Equal(t, file.transcript, b.String(), "what was printed; -update rewrites %s", flowFile("carried"))
+}
+
+// runStore runs the tool, and returns what it has printed.
+func runStore(t *testing.T, bin string, env []string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), bin, args...)
+	cmd.Env = env
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	assert.Regexp(t, `(?m)^filled: 4 versions, 4 of them with the zip, 0 were held before, 4 in the checksum database, `, string(out))
-	proxy := modtest.Start(t, modtest.Build(t, "./examples/proxy"), []string{"-addr", "127.0.0.1:0", "-dir", dir, "-offline"}, g.Env())
-	g.Set("GOPROXY="+proxy.URL, "GONOPROXY=none", "GOSUMDB="+key, "GOTOOLCHAIN=go1.99.1")
-	stdout, stderr, err := g.Run("version")
-	require.NoError(t, err, stderr)
-	assert.Equal(t, "go version go1.99.1 carried\n", stdout)
-	g.Set("GOTOOLCHAIN=local")
-	g.Write("go.mod", "module program.test\n\ngo 1.21\n\nrequire (\n\texample.test/lib v1.1.0\n\texample.test/testdep v1.0.0\n\texample.test/tool v0.3.0\n)\n")
-	_, stderr, err = g.Run("mod", "download")
-	require.NoError(t, err, stderr)
-	sum, err := os.ReadFile(filepath.Join(g.Dir, "go.sum"))
+	return string(out)
+}
+
+// importWithoutNetwork is the second half of TestFlowsCarried.
+func importWithoutNetwork(t *testing.T, file string) {
+	c := readCarried(t, file)
+	onlyLoopback(t)
+	g := modtest.NewGo(t, nil)
+	imported := runStore(t, c.Store, g.Env(), "import", "-dir", c.Dir, "-key", c.Public, c.Bundle)
+	proxy := modtest.Start(t, c.Bin, []string{"-addr", "127.0.0.1:0", "-dir", c.Dir, "-offline"}, g.Env())
+	c.Outputs = append([]string{regexp.MustCompile(`(?m)^stored: \d+ versions`).FindString(imported)}, c.work(t, proxy.URL)...)
+	require.NoError(t, os.WriteFile(file, []byte(modtest.JSON(t, c)), 0o600))
+}
+
+// inNoNetwork runs the test again, as a process in a network that has nothing but loopback, and
+// returns the outputs that it has noted in c.
+func inNoNetwork(t *testing.T, c *carried) []string {
+	t.Helper()
+	told := filepath.Join(t.TempDir(), "carried.json")
+	require.NoError(t, os.WriteFile(told, []byte(modtest.JSON(t, c)), 0o600))
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), carriedEnv+"="+told)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL) {
+		t.Skipf("skipped, the second half is not shown: no network namespace can be made here: %v", err)
+	}
+	require.NoError(t, err, "%s", out)
+	assert.Contains(t, string(out), "--- PASS: "+t.Name())
+	return readCarried(t, told).Outputs
+}
+
+func readCarried(t *testing.T, file string) *carried {
+	t.Helper()
+	data, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Contains(t, string(sum), "example.test/tool v0.3.0/go.mod h1:")
+	var c carried
+	require.NoError(t, json.Unmarshal(data, &c))
+	return &c
+}
+
+// onlyLoopback makes loopback reachable, and checks that nothing else is.
+func onlyLoopback(t *testing.T) {
+	t.Helper()
+	loopbackUp(t)
+	all, err := net.Interfaces()
+	require.NoError(t, err)
+	require.Len(t, all, 1, "there is nothing but loopback, so that no packet can leave")
+	_, err = (&net.Dialer{}).DialContext(t.Context(), "tcp", "192.0.2.1:443")
+	require.ErrorIs(t, err, syscall.ENETUNREACH)
 }
 
 // TestCarried shows what an air-gapped team does: a server with a network serves a build, its
@@ -176,35 +268,13 @@ func TestCarried(t *testing.T) {
 	}
 	assert.Contains(t, string(out), "stored: 0 versions, 0 answers")
 
-	told := filepath.Join(t.TempDir(), "carried.json")
-	require.NoError(t, os.WriteFile(told, []byte(modtest.JSON(t, c)), 0o600))
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestCarried$", "-test.v")
-	cmd.Env = append(os.Environ(), carriedEnv+"="+told)
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	out, err = cmd.CombinedOutput()
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL) {
-		t.Skipf("skipped, the second half is not shown: no network namespace can be made here: %v", err)
-	}
-	require.NoError(t, err, "%s", out)
-	assert.Contains(t, string(out), "--- PASS: TestCarried")
+	inNoNetwork(t, c)
 }
 
-// workWithoutNetwork is the second half.
+// workWithoutNetwork is the second half of TestCarried.
 func workWithoutNetwork(t *testing.T, file string) {
-	data, err := os.ReadFile(file)
-	require.NoError(t, err)
-	var c carried
-	require.NoError(t, json.Unmarshal(data, &c))
-	loopbackUp(t)
-	all, err := net.Interfaces()
-	require.NoError(t, err)
-	require.Len(t, all, 1, "there is nothing but loopback, so that no packet can leave")
-	_, err = (&net.Dialer{}).DialContext(t.Context(), "tcp", "192.0.2.1:443")
-	require.ErrorIs(t, err, syscall.ENETUNREACH)
+	c := readCarried(t, file)
+	onlyLoopback(t)
 	g := modtest.NewGo(t, nil)
 	proxy := modtest.Start(t, c.Bin, []string{"-addr", "127.0.0.1:0", "-dir", c.Dir, "-offline"}, g.Env())
 	assert.Equal(t, c.Outputs, c.work(t, proxy.URL))

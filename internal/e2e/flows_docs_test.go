@@ -35,15 +35,19 @@ This page shows who calls whom in each flow that Athens is made for. The transcr
 runs: the registry and the proxies are the programs in [examples](../examples), the clients are go
 commands with empty module caches, and version control is git over HTTP. The tests run the flows
 again and compare each call. The pictures show calls for the files of one version as one arrow.
+The last flow is one without a network; its transcript has the commands and what they print.
 `
 
 func flowsDoc(t testing.TB) string {
 	doc := &strings.Builder{}
 	doc.WriteString(flowsHead)
-	for _, name := range flowNames {
+	for _, name := range append(slices.Clip(flowNames), "carried") {
 		file := readFlow(t, name)
 		title, text, _ := strings.Cut(strings.TrimSpace(file.text), "\n")
-		fmt.Fprintf(doc, "\n## %s\n\n%s\n\n```mermaid\n%s```\n", title, strings.TrimSpace(text), diagram(file.transcript))
+		fmt.Fprintf(doc, "\n## %s\n\n%s\n", title, strings.TrimSpace(text))
+		if file.script != "" {
+			fmt.Fprintf(doc, "\n```mermaid\n%s```\n", diagram(file.transcript))
+		}
 		fmt.Fprintf(doc, "\n<details><summary>Transcript</summary>\n\n```text\n%s```\n\n</details>\n", file.transcript)
 	}
 	return doc.String()
