@@ -40,6 +40,7 @@ func TestChaos(t *testing.T) {
 	up := modtest.NewGoProxy(t, d.versions...)
 	log := &lines{w: io.Discard}
 	dir := t.TempDir()
+	programsIn(t, dir)
 	c, err := start(t.Context(), &options{proxies: 3, dir: dir, ledger: ledgerName, args: []string{"-upstream", up.URL, "-fill", "whole", "-fill-after", "0"}}, log)
 	require.NoError(t, err)
 	t.Cleanup(c.stop)

@@ -35,9 +35,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, net: modtest.NewInternet(t, modtest.Ready(t, "simple", "private")...), s3: modtest.NewS3(t, "modules")}
-	programs, err := build(t.Context(), t.TempDir(), &options{bucket: "there"}, t.Output())
-	require.NoError(t, err)
-	w.bin = programs.replica
+	w.bin = filepath.Join(programsIn(t, t.TempDir()), "replica")
 	server, err := embedded.New(t.TempDir(), &embedded.Options{Addr: "127.0.0.1:0"})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, server.Close()) })

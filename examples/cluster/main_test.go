@@ -16,8 +16,6 @@ import (
 	"github.com/athens-go/athens/internal/modtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(modtest.Main(m)) }
-
 // firstLineOf sends the first line written to it to a channel.
 type firstLineOf struct{ line chan string }
 
@@ -36,11 +34,13 @@ func TestCluster(t *testing.T) {
 	ops, err := freeAddr()
 	require.NoError(t, err)
 
+	dir := t.TempDir()
+	programsIn(t, dir)
 	ctx, stop := context.WithCancel(t.Context())
 	out, ended := firstLineOf{make(chan string, 1)}, make(chan error, 1)
 	var log bytes.Buffer
 	go func() {
-		ended <- run(ctx, []string{"-addr", addr, "-ops", ops, "-proxies", "2", "-dir", t.TempDir(),
+		ended <- run(ctx, []string{"-addr", addr, "-ops", ops, "-proxies", "2", "-dir", dir,
 			"--", "-miss", "fetch", "-upstream", up.URL, "-private", "corp.test"}, out, &log)
 	}()
 	select {
