@@ -14,12 +14,13 @@ import (
 
 // Bounds of what is kept of events.
 const (
-	slotTime   = 5 * time.Minute
-	slots      = 24 * 12   // a day
-	maxStored  = 200       // versions that came in lately
-	maxHistory = 2000      // fetches and fills
-	maxBlocked = 500       // versions that were refused
-	failingFor = time.Hour // after which a failure is no news
+	slotTime    = 5 * time.Minute
+	slots       = 24 * 12   // a day
+	maxStored   = 200       // versions that came in lately
+	maxHistory  = 2000      // fetches and fills
+	maxFailures = 1000      // of them that failed, which no success pushes out
+	maxBlocked  = 500       // versions that were refused
+	failingFor  = time.Hour // after which a failure is no news
 )
 
 // slot is what requests did in a while.
@@ -65,19 +66,21 @@ func (r *ring) add(h happened) {
 
 // activity is what happened lately.
 type activity struct {
-	events  atomic.Int64 // that were noted
-	mu      sync.Mutex
-	began   time.Time
-	public  [slots]slot // by the time modulo a day
-	private [slots]slot
-	current int64 // number of the newest slot since 1970
-	stored  ring
-	history ring
-	blocked ring
+	events   atomic.Int64 // that were noted
+	mu       sync.Mutex
+	began    time.Time
+	public   [slots]slot // by the time modulo a day
+	private  [slots]slot
+	current  int64 // number of the newest slot since 1970
+	stored   ring
+	failures ring // fetches and fills that failed
+	history  ring // the others
+	blocked  ring
+	days     []day
 }
 
 func newActivity() *activity {
-	return &activity{began: time.Now(), stored: ring{max: maxStored}, history: ring{max: maxHistory}, blocked: ring{max: maxBlocked}}
+	return &activity{began: time.Now(), stored: ring{max: maxStored}, failures: ring{max: maxFailures}, history: ring{max: maxHistory}, blocked: ring{max: maxBlocked}}
 }
 
 // turn empties the slots between the newest one and now; the caller holds the lock.
@@ -113,12 +116,21 @@ func (a *activity) note(e *athens.Event, private bool) {
 		if e.Outcome == athens.OutcomeDone {
 			a.stored.add(h)
 		} else {
-			a.history.add(h)
+			a.past(h)
 		}
 	case athens.OpCommit:
 		a.addStored(e, now, private)
-		a.history.add(h)
+		a.past(h)
 	case athens.OpInfo, athens.OpMod, athens.OpZip, athens.OpFill:
+		a.past(h)
+	}
+}
+
+// past keeps a fetch or fill; the caller holds the lock.
+func (a *activity) past(h happened) {
+	if h.failed() {
+		a.failures.add(h)
+	} else {
 		a.history.add(h)
 	}
 }
@@ -175,6 +187,10 @@ func (a *activity) traffic(n int, private bool) (list []slot, sum slot) {
 func (a *activity) latest(r *ring, n int, which func(h *happened) bool) []happened {
 	a.mu.Lock()
 	all := slices.Clone(r.all)
+	if r == &a.history { // with the failures, in the order of time
+		all = append(all, a.failures.all...)
+		slices.SortStableFunc(all, func(x, y happened) int { return x.at.Compare(y.at) })
+	}
 	a.mu.Unlock()
 	var found []happened
 	for i := range slices.Backward(all) {
@@ -220,6 +236,9 @@ func (h *happened) reason(all bool) string {
 	}
 	if all {
 		return cut(h.err.Error(), 500)
+	}
+	if past, ok := errors.AsType[*pastError](h.err); ok {
+		return past.kind
 	}
 	if blocked, ok := errors.AsType[*athens.BlockedError](h.err); ok {
 		return cut(blocked.Reason, 200)

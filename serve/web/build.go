@@ -56,6 +56,15 @@ func (s *Site) rebuild(ctx context.Context) {
 
 // measureAll measures the modules that were not.
 func (s *Site) measureAll(ctx context.Context) {
+	if s.activity.knowsNoDay() {
+		s.seeding = make(seed)
+		defer func() {
+			if ctx.Err() == nil {
+				s.activity.grow(s.seeding)
+			}
+			s.seeding = nil
+		}()
+	}
 	var todo []string
 	s.index.all("", func(h *held) bool {
 		if !h.measured {
@@ -101,14 +110,19 @@ func (s *Site) measure(ctx context.Context, path string) {
 		return
 	}
 	var bytes, newest int64
+	private, first := s.seeding != nil && s.kinds.private(path), true
 	for v := range strings.FieldsSeq(h.versions) {
 		m := module.Version{Path: path, Version: v}
-		if size, at, err := s.stat(ctx, m, athens.ModFile); err == nil {
-			bytes += size
-			newest = max(newest, at.Unix())
+		mod, at, err := s.stat(ctx, m, athens.ModFile)
+		if err != nil {
+			continue
 		}
-		if size, _, err := s.stat(ctx, m, athens.ZipFile); err == nil {
-			bytes += size
+		zip, _, _ := s.stat(ctx, m, athens.ZipFile) // zero if it is not held
+		bytes += mod + zip
+		newest = max(newest, at.Unix())
+		if s.seeding != nil {
+			s.seeding.note(at, first, private, mod+zip)
+			first = false
 		}
 	}
 	requires := []uint64{} // not nil: they are known

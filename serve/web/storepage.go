@@ -21,6 +21,7 @@ type storeData struct {
 	Largest           []share
 	Stats             *athens.Stats
 	Evictions         *Evictions
+	Growth            *growth
 }
 
 // Evictions is what a store with a bound holds, and what it has evicted since the start.
@@ -92,6 +93,7 @@ func (q *request) store() (string, error) {
 	}
 	_, sum := q.activity.traffic(slots, q.reader.all)
 	d.Added = sum.stored
+	d.Growth = q.growth()
 	if q.opts.Stats != nil && q.reader.all {
 		stats := q.opts.Stats()
 		d.Stats = &stats

@@ -110,6 +110,13 @@ type Options struct {
 	// processes stored or removed. Zero means an hour; a negative value means never.
 	RebuildInterval time.Duration
 
+	// StateFile keeps the traffic of the last day, the growth of the store, failures and
+	// what was blocked over a restart. It is written every 10 minutes in which something
+	// happened and at the end, and has at most a few hundred kilobytes. Where several
+	// processes show one store, each has a file of its own. Empty means that all of it is
+	// kept in memory alone.
+	StateFile string
+
 	// Reports
 
 	// Logger gets a line when the index is built, and when a page fails. If it is nil,
@@ -134,6 +141,10 @@ type Site struct {
 	streams  chan struct{} // slots of browsers that watch
 	ended    chan struct{} // closed when Run ends
 	end      func()        // closes it
+
+	saved   int64 // events when StateFile was written; only Run has it
+	unsaved bool  // it could not be written
+	seeding seed  // what measure finds is of days before; nil: not wanted
 
 	watched atomic.Pointer[athens.Options]
 	mu      sync.Mutex
@@ -230,7 +241,11 @@ func (s *Site) noteStored(m module.Version) {
 // complete at any time.
 func (s *Site) Run(ctx context.Context) {
 	defer s.end() // or browsers that watch would keep a server from stopping
+	s.load()
+	defer s.save()
 	s.rebuild(ctx)
+	s.sample()
+	due := time.Now().Add(saveInterval)
 	var again <-chan time.Time
 	if s.opts.RebuildInterval > 0 {
 		ticker := time.NewTicker(s.opts.RebuildInterval)
@@ -249,6 +264,7 @@ func (s *Site) Run(ctx context.Context) {
 			s.measureNewest(ctx)
 		case <-tidy.C:
 			s.index.merge(false)
+			due = s.keep(due)
 		}
 	}
 }

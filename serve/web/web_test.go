@@ -273,7 +273,7 @@ func TestPolicy(t *testing.T) {
 	page = s.page("/-/policy")
 	assert.Contains(t, page, "<code>block example.com/greet # rude &lt;b&gt;</code>")
 	assert.Contains(t, page, "secret")
-	assert.Contains(t, page, "Nothing since the server started.", "all reasons are those of a rule")
+	assert.Contains(t, page, "Nothing lately.", "all reasons are those of a rule")
 }
 
 func TestLedger(t *testing.T) {

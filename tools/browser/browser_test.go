@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -56,7 +57,7 @@ func newServer(t *testing.T) *server {
 	book, err := ledger.New(t.TempDir(), key, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, book.Close()) })
-	site, err := web.New(s.store, &web.Options{Name: "Modules of Example Corp", AllowAll: func(*http.Request) bool { return true }, Rules: func() []web.Rule {
+	site, err := web.New(s.store, &web.Options{Name: "Modules of Example Corp", StateFile: pastFile(t), AllowAll: func(*http.Request) bool { return true }, Rules: func() []web.Rule {
 		return []web.Rule{{Place: "rules.txt:1", Text: "private corp.example"}, {Place: "rules.txt:2", Text: "block example.com/left-pad # use the standard library", Reason: "use the standard library (rules.txt:2)"}, {Place: "rules.txt:3", Text: "cooldown 7d"}}
 	}})
 	require.NoError(t, err)
@@ -90,6 +91,41 @@ func newServer(t *testing.T) *server {
 	s.ask(t, "/example.com/broken/@v/v1.0.0.info")
 	s.source.Fail("info", "")
 	return s
+}
+
+// pastFile returns a file of what happened on earlier days, so that the plots show something.
+func pastFile(t *testing.T) string {
+	t.Helper()
+	type totals struct{ Modules, Versions, Bytes int64 }
+	type day struct {
+		Day         int64
+		All, Public totals
+		Known       bool
+	}
+	type slot struct {
+		N               int64
+		Public, Private [6]int64
+	}
+	var past struct {
+		Version int
+		Days    []day
+		Slots   []slot
+	}
+	past.Version = 1
+	now := time.Now().Unix()
+	for i := range int64(60) {
+		n := totals{3 + i/6, 4 + i/5, 1000 + 70*i + 9*(i%7)*i/5}
+		past.Days = append(past.Days, day{now/86400 - 60 + i, n, n, true})
+	}
+	for i := range int64(70) {
+		served := 20 + 15*(i%9) + i*(70-i)/15
+		past.Slots = append(past.Slots, slot{N: now/300 - 71 + i, Public: [6]int64{served + 5 + i%13, served, i % 5, i % 17 / 16, served * 4321, 0}})
+	}
+	data, err := json.Marshal(past)
+	require.NoError(t, err)
+	name := filepath.Join(t.TempDir(), "past")
+	require.NoError(t, os.WriteFile(name, data, 0o666))
+	return name
 }
 
 func (s *server) ask(t *testing.T, path string) int {
@@ -241,6 +277,9 @@ func TestPagesAreUsed(t *testing.T) {
 	b.picture("web-changes", 1280, 800)
 	for _, name := range []string{"fills", "policy", "store", "ledger"} {
 		b.open("/-/" + name)
+		if name == "store" {
+			b.do(chromedp.WaitVisible(`svg[aria-label^="Bytes held over 61 days"]`))
+		}
 		b.picture("web-"+name, 1280, 800)
 	}
 }

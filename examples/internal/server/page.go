@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"path/filepath"
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/serve"
@@ -55,6 +56,12 @@ func (p *Parts) useSite() error {
 	}
 	if _, onDisk := medium.(*storage.Store); !onDisk {
 		opts.MaxMeasured = -1 // each look at a bucket costs a request
+	} else if p.Flags.web != "off" {
+		dir, err := p.Flags.StoreDir()
+		if err != nil {
+			return err
+		}
+		opts.StateFile = filepath.Join(dir, ".web") // no module path can have that name
 	}
 	if p.evicting != nil {
 		opts.Evictions = func() web.Evictions {
