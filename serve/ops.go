@@ -22,12 +22,15 @@ type OpsOptions struct {
 	Fills athens.FillScheduler
 	// Metrics answer /metrics. If they are nil, there is no such page.
 	Metrics *metrics.Metrics
+	// Followers answers /followers: the servers that follow this one, and how far each is. If
+	// it is nil, there is no such page.
+	Followers http.Handler
 }
 
 // NewOps returns the pages for operators: /healthz and /readyz as a [Health] has them,
 // but checked anew for each request and with the reason in the body; and /fills, JSON of
 // what is pending, running, done and failed, with the handler's counts; /metrics, text for
-// Prometheus; and /debug/pprof/, profiles for "go tool pprof". It has no login, names
+// Prometheus; /followers; and /debug/pprof/, profiles for "go tool pprof". It has no login, names
 // private modules and shows memory: serve it on an address that clients don't reach. A nil opts
 // means the zero [OpsOptions].
 func NewOps(handler *athens.Handler, opts *OpsOptions) http.Handler {
@@ -67,6 +70,9 @@ func NewOps(handler *athens.Handler, opts *OpsOptions) http.Handler {
 	})
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", o.Metrics)
+	}
+	if o.Followers != nil {
+		mux.Handle("GET /followers", o.Followers)
 	}
 	mux.Handle("GET /debug/pprof/", http.StripPrefix("/debug/pprof/", http.HandlerFunc(serveProfile)))
 	return mux

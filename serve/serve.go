@@ -110,6 +110,9 @@ type Options struct {
 	// fills and the requests that are being answered; Watch is for the caller to call,
 	// before NewHandler. If it is nil, nothing is counted.
 	Metrics *metrics.Metrics
+	// Followers is what OpsAddr serves as /followers, such as the list of a feed of package
+	// serve/events. If it is nil, there is no such page.
+	Followers http.Handler
 	// Logger receives the operator's address, when and why the service stops, when
 	// it becomes unready, and what net/http complains about. If it is nil, nothing
 	// is logged.
@@ -233,7 +236,7 @@ func (s *service) listen() error {
 		}
 	}
 	if err == nil && s.OpsAddr != "" {
-		err = add(s.OpsAddr, NewOps(s.handler, &OpsOptions{Health: s.Health, Fills: s.Fills, Metrics: s.Metrics}))
+		err = add(s.OpsAddr, NewOps(s.handler, &OpsOptions{Health: s.Health, Fills: s.Fills, Metrics: s.Metrics, Followers: s.Followers}))
 	}
 	if err != nil {
 		for _, l := range s.listeners {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/athens-go/athens/internal/modtest"
 	"github.com/athens-go/athens/serve/auth"
+	"github.com/athens-go/athens/serve/events"
 )
 
 // hookSecret is that of the push events of a flow.
@@ -103,6 +104,30 @@ func (f *flow) takeBack(word []string) []string {
 	}
 	f.order(word[4], "/"+strings.TrimSuffix(word[1], "s"), order, f.login("operator"))
 	return nil
+}
+
+// hears waits until a server that follows the registry has applied the last event about a
+// version, and returns what the registry says of it.
+func (f *flow) hears(word []string) []string {
+	f.t.Helper()
+	var last events.Event
+	modtest.Eventually(f.t, "the registry tells of it", func() bool {
+		_, body := modtest.Get(f.t, f.servers["registry"].URL+"/events")
+		var page struct{ Events []events.Event }
+		require.NoError(f.t, json.Unmarshal([]byte(body), &page))
+		for _, e := range page.Events {
+			if e.Module == word[2] && e.Version == word[3] && e.Kind == word[4] {
+				last = e
+			}
+		}
+		return last.Kind != ""
+	})
+	modtest.Eventually(f.t, "it is applied", func() bool {
+		var state struct{ Cursor int64 }
+		data, _ := os.ReadFile(filepath.Join(f.servers[word[1]].dir, ".upstream-events")) // it is not there yet
+		return json.Unmarshal(data, &state) == nil && state.Cursor >= last.Seq
+	})
+	return []string{strings.TrimSpace("event: " + last.Kind + " " + last.Module + " " + last.Version + " " + last.Reason)}
 }
 
 // refresh lets a CI job tell a server of a tag.

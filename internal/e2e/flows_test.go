@@ -23,7 +23,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the transcripts of testdata/flows, and docs/flows.md")
 
 // flowNames are the flows in the order of docs/flows.md.
-var flowNames = []string{"clean-plate", "new-proxy", "happy-path", "private", "disabled", "source-of-truth", "follow", "fail-over", "publish", "direct", "refresh", "removal"}
+var flowNames = []string{"clean-plate", "new-proxy", "happy-path", "private", "disabled", "source-of-truth", "follow", "fail-over", "publish", "direct", "refresh", "removal", "news"}
 
 func flowFile(name string) string { return filepath.Join("testdata", "flows", name+".txt") }
 
@@ -142,6 +142,7 @@ var steps = []struct {
 	{regexp.MustCompile(`^(ci) publishes (\S+)@(\S+) to (registry)$`), (*flow).publish},
 	{regexp.MustCompile(`^operator (removes|hides|restores) (\S+)@(\S+) at (registry)(?: because it (.+))?$`), (*flow).takeBack},
 	{regexp.MustCompile(`^ci tells (registry) to refresh (\S+)@(\S+)$`), (*flow).refresh},
+	{regexp.MustCompile(`^(proxy|follower) hears that (\S+)@(\S+) is (refreshed|removed|hidden|restored)$`), (*flow).hears},
 	{regexp.MustCompile(`^webhook tells (registry) of (\S+)@(\S+)$`), (*flow).pushEvent},
 	{regexp.MustCompile(`^the repository (\S+) gets the tag (\S+)$`), (*flow).tag},
 	{regexp.MustCompile(`^(\S+) leads to (registry)$`), (*flow).leads},

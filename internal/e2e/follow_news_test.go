@@ -53,6 +53,10 @@ func TestFollowNews(t *testing.T) {
 		f.gets(ref)
 	}
 
+	// Each lists those that follow it.
+	eventually(t, primary.ops+"/followers", func(_ int, body string) bool { return strings.Contains(body, `[{"name":"registry-`) })
+	eventually(t, f.ops+"/followers", func(_ int, body string) bool { return strings.Contains(body, `"name":"proxy-`) })
+
 	tool(t, "rm", primary.dir, "-reason", "leaks a key", bad)
 	everywhere(bad, http.StatusGone, "leaks a key")
 	tool(t, "restore", primary.dir, bad)

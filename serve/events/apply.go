@@ -78,6 +78,7 @@ func (f *Follower) apply(ctx context.Context) error {
 	if b.cursor != f.state.Cursor {
 		f.state.Cursor, f.behind = b.cursor, true
 	}
+	f.applied.Store(b.cursor)
 	f.batch = batch{cursor: b.cursor}
 	if f.behind && time.Since(f.saved) >= saveInterval {
 		f.save()

@@ -23,6 +23,8 @@ type Feed struct {
 	known *cache.Cache[string, uint64] // digests of what sources named, by module or version
 	allow atomic.Pointer[func(*http.Request, module.Version) error]
 
+	follows follows
+
 	slots  chan struct{} // of readers
 	ended  chan struct{} // closed when readers are to go
 	finish func()        // closes it

@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -54,6 +56,14 @@ type FollowOptions struct {
 
 	// Reports
 
+	// Name is how the source lists this server among its followers, with eight letters
+	// behind it that are made once and kept in State. If it is empty, the source is told
+	// nothing of it.
+	Name string
+	// Behind returns how many records of the source's ledger were verified here, and of
+	// how many the versions are lacking, for that list. If it is nil, the list has the events
+	// alone.
+	Behind func() (records, lacking int64)
 	// Changed is told of each event after it was applied here, for a server that others
 	// follow in turn. Of [Removed], [Hidden] and [Restored] it is told if they changed the
 	// store; [Reset], which names no module, says that events may have been missed. If it is
@@ -85,6 +95,10 @@ type Follower struct {
 	tries   int                         // of that event
 	said    map[string]bool             // what was logged once
 	failing bool
+
+	name      string       // for the source's list; empty: it has none
+	connected atomic.Bool  // the source has answered
+	applied   atomic.Int64 // up to which event
 }
 
 // NewFollower returns a follower for a handler over a store, which reads the feed of source,
@@ -109,12 +123,17 @@ func NewFollower(source Source, handler *athens.Handler, store athens.Storage, o
 	}
 	f.retry = backoff.Policy{Min: o.RetryDelay, Max: o.MaxRetryDelay}
 	f.load()
+	f.name = f.identity()
+	f.applied.Store(f.state.Cursor)
 	return f, nil
 }
 
 // Run follows the feed until ctx is done.
 func (f *Follower) Run(ctx context.Context) {
 	defer f.save()
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	tasks.Go(func() { f.reports(ctx) })
 	for attempts := 0; ctx.Err() == nil; {
 		events, err := f.connect(ctx)
 		if ctx.Err() != nil {
@@ -180,12 +199,15 @@ func (f *Follower) connect(ctx context.Context) (events bool, err error) {
 	if f.state.Epoch != "" {
 		query.Set("epoch", f.state.Epoch)
 	}
+	f.about(query)
 	f.batch = batch{cursor: f.state.Cursor}
 	body, err := f.source.Stream(ctx, "events", query.Encode())
 	if err != nil {
 		return false, err
 	}
 	defer body.Close()
+	f.connected.Store(true)
+	defer f.connected.Store(false)
 	// A body may ignore ctx, but not Close.
 	defer context.AfterFunc(ctx, func() { _ = body.Close() })()
 	idle := time.AfterFunc(f.opts.IdleTimeout, func() { cancel(errIdle) })

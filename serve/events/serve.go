@@ -47,12 +47,15 @@ type reader struct {
 	after int64
 	epoch string // of after; empty if the client did not say
 	wait  time.Duration
+	done  bool // it only reports how far it is
 }
 
 // ServeHTTP answers a request for events, whatever its path. The query has after=N, the number
 // up to which the reader has seen everything, zero if it is missing, or the client sends
 // Last-Event-ID; and it may have epoch=E, of an earlier answer. For JSON, wait=30s, at most
-// 60s, waits until there is an event. The epoch is also in the header Athens-Epoch.
+// 60s, waits until there is an event. The epoch is also in the header Athens-Epoch. With
+// follower=NAME the client is one of [Feed.Readers]; records=N and lacking=N say how far it
+// is with a ledger, and report=1 that this is all it wants.
 func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
@@ -77,6 +80,9 @@ func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	header.Add("Vary", "Accept")
 	header.Set("Athens-Epoch", f.look().epoch)
+	query := r.URL.Query()
+	f.follows.note(r, query, one.after)
+	one.done = query.Get("report") != ""
 	if accepts(r.Header) {
 		one.stream()
 		return
@@ -215,6 +221,10 @@ func (one *reader) stream() {
 	tick := time.NewTicker(one.feed.opts.HeartbeatInterval)
 	defer tick.Stop()
 	lives := fmt.Sprintf(": epoch %s\n\n", one.feed.look().epoch) // what to send if there are no events
+	if one.done {
+		_ = one.send(lives, nil) // the client may have gone
+		return
+	}
 	for {
 		found, more, news := one.unseen(batchSize)
 		if len(found) > 0 || lives != "" {

@@ -16,6 +16,7 @@ import (
 type state struct {
 	Epoch  string `json:"epoch"`
 	Cursor int64  `json:"cursor"`
+	ID     string `json:"id,omitempty"` // of the follower, for the source's list
 	// Removed are the versions that are removed or hidden because of an event, MODULE@VERSION.
 	Removed []string `json:"removed,omitempty"`
 	// Anew says that a reset came, and not yet all that followed it.
@@ -100,7 +101,7 @@ func (f *Follower) save() {
 		return
 	}
 	f.saved = time.Now()
-	out := state{Epoch: f.state.Epoch, Cursor: f.state.Cursor, Anew: f.state.Anew, More: f.state.More}
+	out := state{Epoch: f.state.Epoch, Cursor: f.state.Cursor, ID: f.state.ID, Anew: f.state.Anew, More: f.state.More}
 	for m := range f.state.removed {
 		out.Removed = append(out.Removed, m.Path+"@"+m.Version)
 	}

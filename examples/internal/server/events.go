@@ -10,6 +10,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/serve/events"
+	"github.com/athens-go/athens/serve/metrics"
 )
 
 // EventsFlag defines -events, for servers that others may follow.
@@ -63,6 +64,40 @@ func (p *Parts) changed() func(ctx context.Context, kind string, m module.Versio
 	return p.events.Add
 }
 
+// followers lists the servers that follow this one, for operators; nil without a feed.
+func (p *Parts) followers() http.Handler {
+	if p.events == nil {
+		return nil
+	}
+	return http.HandlerFunc(p.events.ServeReaders)
+}
+
+// followerGauges adds to the metrics how many servers follow this one, and how far the last
+// of them is behind.
+func (p *Parts) followerGauges() {
+	p.metrics.Add(metrics.Gauge{Name: "athens.followers", Unit: "{server}", Help: "Servers that follow this one.", Read: func(context.Context) (float64, bool) {
+		return float64(len(p.events.Readers())), true
+	}})
+	p.metrics.Add(metrics.Gauge{Name: "athens.followers.lag", Unit: "s", Help: "How long ago the oldest event was told that one of the servers that follow this one has not applied.", Read: func(context.Context) (float64, bool) {
+		most := 0.0
+		for _, r := range p.events.Readers() {
+			most = max(most, r.LagTime.Seconds())
+		}
+		return most, true
+	}})
+}
+
+// progress says how far this server is with the log that it follows; nil if it follows none.
+func (p *Parts) progress() func() (records, lacking int64) {
+	if p.follower == nil {
+		return nil
+	}
+	return func() (records, lacking int64) {
+		s := p.follower.Status()
+		return s.Records, s.Lag
+	}
+}
+
 // told passes on what the upstream's events have changed here: to those who follow this
 // server in turn, and to what fetches the versions of a log.
 func (p *Parts) told(ctx context.Context, kind string, m module.Version, reason string) {
@@ -91,6 +126,8 @@ func (p *Parts) useFollower(handler *athens.Handler) error {
 	follower, err := events.NewFollower(source, handler, p.Store, &events.FollowOptions{
 		State:   filepath.Join(dir, ".upstream-events"), // no module path can have that name
 		Mirror:  p.follower != nil,
+		Name:    p.Flags.Name,
+		Behind:  p.progress(),
 		Changed: p.told,
 		Logger:  p.Log,
 	})

@@ -21,6 +21,9 @@ func (p *Parts) useGauges() {
 	if p.follower != nil {
 		p.followGauges()
 	}
+	if p.events != nil {
+		p.followerGauges()
+	}
 	if p.evicting != nil {
 		p.metrics.AddEvictions(func() metrics.Evictions {
 			s := p.evicting.Stats()

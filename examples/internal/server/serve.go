@@ -68,6 +68,7 @@ func (p *Parts) Serve(ctx context.Context, handler *athens.Handler, root http.Ha
 		Fills:        p.Fills,
 		DrainTimeout: p.Grace,
 		Metrics:      p.metrics,
+		Followers:    p.followers(),
 		Logger:       p.Log,
 	})
 }
