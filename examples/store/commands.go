@@ -43,7 +43,8 @@ func open(dir string, must bool) (storetool.Store, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := storage.NewDisk(dir, nil)
+	// The tool reads each file once: nothing is gained by keeping them in memory.
+	store, err := storage.NewDisk(dir, &storage.Options{FileCacheBytes: -1})
 	if err != nil {
 		return nil, nil, err
 	}

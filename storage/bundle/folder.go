@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,15 +33,16 @@ type FolderOptions struct {
 //
 //	example.com/!mod/@v/v1.0.0.info .mod .zip     a GOPROXY tree: a go command's cache/download,
 //	                                              the cache folder of goproxy/goproxy, a copy of the
-//	                                              bucket of gomods/athens (where capitals are not
-//	                                              escaped)
-//	example.com/Mod/v1.0.0/v1.0.0.info go.mod source.zip      gomods/athens on disk
+//	                                              bucket of gomods/athens in S3, GCS or Azure (where
+//	                                              capitals are not escaped)
+//	example.com/Mod/v1.0.0/v1.0.0.info go.mod source.zip      gomods/athens on disk or in MinIO
 //
 // Each version is verified by itself, as [Import] does, and compared with what is held. A bad one is
 // not stored, and Summary.LeftOut says why; the rest is. In a GOPROXY tree a .ziphash is compared
 // with its zip, and answers of checksum databases are stored if they are not held. A version that
 // has no .info and no zip is only counted, as Summary.OnlyMod: a go command keeps the .mod alone of
-// most versions, and a store needs the .info.
+// most versions, and a store needs the .info. Files named by a query, such as v1.info and v1.mod,
+// are the answers that goproxy/goproxy keeps of it, and are passed over.
 func ImportFolder(ctx context.Context, store athens.Storage, folder fs.FS, opts *FolderOptions) (*Summary, error) {
 	f := &folderImport{importer: &importer{store: store, sum: &Summary{}}, fs: folder}
 	if opts != nil {
@@ -146,10 +148,24 @@ func (f *folderImport) inAthens(name string, visit func(found) error) error {
 
 func (f *folderImport) visit(v found, visit func(found) error) error {
 	if err := checkVersion(v.m); err != nil {
-		f.leaveOut(v.m, err)
+		if !f.answersQuery(v) {
+			f.leaveOut(v.m, err)
+		}
 		return nil
 	}
 	return visit(v)
+}
+
+// answersQuery reports whether files that have no version's name are the answer to a query: their
+// .info names a version.
+func (f *folderImport) answersQuery(v found) bool {
+	data, err := f.small(v.info, maxInfo)
+	if err != nil {
+		return false
+	}
+	var info athens.Info
+	err = json.Unmarshal(data, &info)
+	return err == nil && checkVersion(module.Version{Path: v.m.Path, Version: info.Version}) == nil
 }
 
 func (f *folderImport) leaveOut(m module.Version, err error) {

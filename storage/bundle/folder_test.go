@@ -31,6 +31,26 @@ func put(files fstest.MapFS, v storagetest.Sample, layout string) {
 	}
 }
 
+// What goproxy/goproxy keeps beside versions is passed over: the answers to queries and lists, and
+// what a write that died has left.
+func TestImportFolderOfQueries(t *testing.T) {
+	v, files := sample("b.test/m", "v1.0.0", "b"), fstest.MapFS{}
+	put(files, v, "tree")
+	dir := "b.test/m/@v/"
+	for name, as := range map[string]string{
+		dir + "v1.info": ".info", dir + "v1.mod": ".mod", dir + "v1.zip": ".zip", dir + "main.info": ".info", "b.test/m/@latest": ".info",
+		dir + "list": ".mod", dir + ".v1.1.0.mod.tmp.123": ".mod", dir + ".v1.1.0.zip.tmp123": ".zip", "sumdb/sum.test/supported": ".mod", "sumdb/sum.test/latest": ".mod",
+	} {
+		files[name] = files[dir+"v1.0.0"+as]
+	}
+	to := storage.NewMemory()
+	sum, err := ImportFolder(t.Context(), to, files, nil)
+	require.NoError(t, err)
+	assert.Empty(t, sum.LeftOut)
+	assert.Equal(t, []int{1, 1, 1, 0, 0}, []int{sum.Versions, sum.Zips, sum.Stored, sum.SumDB, sum.OnlyMod})
+	require.NoError(t, v.Whole(t.Context(), to))
+}
+
 // The layouts are made by hand, as those programs' sources name files.
 func TestImportFolder(t *testing.T) {
 	v, w := sample("example.com/Some/mod", "v1.2.3", "a"), sample("b.test/m", "v2.0.0+incompatible", "b")

@@ -57,7 +57,7 @@ func makeStore(ctx context.Context, dir string) (storetool.Store, func() error, 
 	if strings.Contains(dir, "://") {
 		return openBucket(ctx, dir)
 	}
-	store, err := storage.NewDisk(dir, nil)
+	store, err := storage.NewDisk(dir, &storage.Options{FileCacheBytes: -1}) // each is read once
 	if err != nil {
 		return nil, nil, err
 	}
