@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"net/http"
 	"os"
 	"regexp"
@@ -18,6 +17,7 @@ import (
 	"github.com/athens-go/athens/internal/netguard"
 	"github.com/athens-go/athens/internal/protocol"
 	"github.com/athens-go/athens/internal/quota"
+	"github.com/athens-go/athens/internal/retryafter"
 )
 
 // maxErrorBody is the longest error body in bytes: the go command hides longer
@@ -60,9 +60,7 @@ func (x *exchange) fail(err error) {
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", "no-store")
-	if retry > 0 {
-		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(retry.Seconds()))))
-	}
+	retryafter.Set(header, retry)
 	body := x.describe(x.publicText(err)) + "\n" // the log has the whole
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	x.w.WriteHeader(status)

@@ -144,9 +144,8 @@ func (x *exchange) refusal(m module.Version, f File) error {
 	return x.route.refusal(m)
 }
 
-// see fetches .info and .mod of a version that is too young and not held, and asks for its
-// route again: the fetch tells Options.Named its time, and from that Options.Route may
-// tell its age.
+// see fetches .info and .mod of a version that is too young and not held, and then asks
+// Options.Route again: only then has the handler told Options.Named the version's time.
 func (x *exchange) see(m module.Version) error {
 	ctx := x.r.Context()
 	if held, err := x.h.keeper.holds(ctx, m, ModFile); held || err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/retryafter"
 )
 
 // A response is what a server's answer says before its body is read.
@@ -27,7 +28,7 @@ func responseOf(u *url.URL, resp *http.Response) response {
 	from := resp.Request.URL
 	return response{
 		url: redactedURL(from), host: from.Host, status: resp.StatusCode, crossHost: !sameSite(u.Host, from.Host),
-		withheld: from.Scheme == "http" && resp.Request.Context().Value(withheldKey{}) != nil, retryAfter: retryAfterOf(resp.Header, time.Now()),
+		withheld: from.Scheme == "http" && resp.Request.Context().Value(withheldKey{}) != nil, retryAfter: retryafter.Parse(resp.Header, maxRetryAfter),
 	}
 }
 
@@ -119,20 +120,6 @@ func asUnavailable(source string, err error) error {
 
 // maxRetryAfter bounds a Retry-After header.
 const maxRetryAfter = time.Hour
-
-// retryAfterOf parses the Retry-After header; zero means that there is none.
-func retryAfterOf(h http.Header, now time.Time) time.Duration {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	wait, err := time.ParseDuration(text + "s")
-	if err != nil || strings.ContainsAny(text, "hmsuµn") {
-		at, err := http.ParseTime(text)
-		if err != nil {
-			return 0
-		}
-		wait = at.Sub(now)
-	}
-	return min(max(wait, 0), maxRetryAfter)
-}
 
 // notText returns an outage if data is an HTML page, such as a sign-in page, instead of
 // a file of the GOPROXY protocol.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/protocol"
+	"github.com/athens-go/athens/internal/retryafter"
 )
 
 // maxText is how much of a server's words is repeated, in bytes.
@@ -63,14 +63,14 @@ func (c *client) refusal(q question, resp *http.Response, body io.Reader) *failu
 	case code == http.StatusUnauthorized || code == http.StatusProxyAuthRequired:
 		return &failure{err: c.unavailable(fmt.Errorf("it does not accept the credentials: %w", status), 0)}
 	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests, code >= 500:
-		after := retryAfter(resp.Header.Get("Retry-After"), time.Now())
+		after := retryafter.Parse(resp.Header, maxRetryAfter)
 		if err := finalAnswer(q, resp, status); err != nil {
 			return &failure{err: err}
 		}
 		return &failure{err: c.unavailable(status, after), again: code != http.StatusNotImplemented, after: after}
 	default:
 		// What a gateway, a filter or a limit in between says is no answer to the question.
-		return &failure{err: c.unavailable(status, retryAfter(resp.Header.Get("Retry-After"), time.Now()))}
+		return &failure{err: c.unavailable(status, retryafter.Parse(resp.Header, maxRetryAfter))}
 	}
 }
 
@@ -96,20 +96,8 @@ func finalAnswer(q question, resp *http.Response, status *statusError) error {
 	return nil
 }
 
-// retryAfter reads a Retry-After header: seconds or a date.
-func retryAfter(header string, now time.Time) time.Duration {
-	const most = 24 * time.Hour // no caller remembers it for longer
-	if header == "" {
-		return 0
-	}
-	if s, err := strconv.ParseInt(header, 10, 64); err == nil {
-		return time.Duration(min(max(s, 0), int64(most/time.Second))) * time.Second
-	}
-	if at, err := http.ParseTime(header); err == nil {
-		return min(max(at.Sub(now), 0), most)
-	}
-	return 0
-}
+// maxRetryAfter bounds a Retry-After header: no caller remembers one for longer.
+const maxRetryAfter = 24 * time.Hour
 
 // words returns what a server says of its refusal, fit to be repeated: one line
 // without what this server's own error says anyway.

@@ -107,14 +107,3 @@ func FuzzClean(f *testing.F) {
 		}
 	})
 }
-
-func FuzzRetryAfter(f *testing.F) {
-	for _, s := range []string{"", "5", "-5", "99999999999999999999", "Mon, 02 Jan 2006 15:04:05 GMT", "Mon, 02 Jan 9999 15:04:05 GMT", "soon"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, header string) {
-		if d := retryAfter(header, time.Unix(1_700_000_000, 0)); d < 0 || d > 24*time.Hour {
-			t.Errorf("%v", d)
-		}
-	})
-}

@@ -1,7 +1,6 @@
 package warm
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,16 +8,17 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/captured"
 	"github.com/athens-go/athens/internal/limit"
 	"github.com/athens-go/athens/internal/modcheck"
 	"github.com/athens-go/athens/internal/protocol"
+	"github.com/athens-go/athens/internal/retryafter"
 )
 
 // maxAnswer bounds an answer in memory, in bytes.
@@ -86,15 +86,18 @@ func (h *handler) Get(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &recorder{header: http.Header{}}
-	if err := serve(h.Handler, w, r); err != nil {
+	a, err := serve(h.Handler, r)
+	switch {
+	case err != nil:
 		return nil, err
+	case a.Truncated:
+		return nil, fmt.Errorf("the answer has more than %d bytes", maxAnswer)
 	}
-	return w.body.Bytes(), answerError(path, max(w.status, http.StatusOK), w.header, w.body.Bytes())
+	return a.Body, answerError(path, a.Status, a.Header, a.Body)
 }
 
 // serve calls a handler, which may cut the answer off.
-func serve(h http.Handler, w http.ResponseWriter, r *http.Request) (err error) {
+func serve(h http.Handler, r *http.Request) (a *captured.Answer, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			if p != http.ErrAbortHandler { //nolint:errorlint // as net/http does
@@ -103,30 +106,7 @@ func serve(h http.Handler, w http.ResponseWriter, r *http.Request) (err error) {
 			err = errors.New("the answer was cut off: it did not pass a check")
 		}
 	}()
-	h.ServeHTTP(w, r)
-	return nil
-}
-
-// recorder keeps an answer in memory.
-type recorder struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func (w *recorder) Header() http.Header { return w.header }
-
-func (w *recorder) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-}
-
-func (w *recorder) Write(p []byte) (int, error) {
-	if w.body.Len()+len(p) > maxAnswer {
-		return 0, fmt.Errorf("the answer has more than %d bytes", maxAnswer)
-	}
-	return w.body.Write(p)
+	return captured.Serve(h, r, maxAnswer), nil
 }
 
 // ServerOptions configures [Server]. A nil *ServerOptions is the zero ServerOptions.
@@ -257,8 +237,7 @@ func answerError(path string, status int, header http.Header, body []byte) error
 	case http.StatusForbidden:
 		return &athens.BlockedError{Path: path, Reason: text}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		seconds, _ := strconv.Atoi(header.Get("Retry-After"))
-		return &athens.UnavailableError{RetryAfter: time.Duration(seconds) * time.Second, Err: err}
+		return &athens.UnavailableError{RetryAfter: retryafter.Parse(header, time.Hour), Err: err}
 	}
 	return err
 }

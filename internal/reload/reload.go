@@ -30,29 +30,42 @@ func (f *File) Read(load func(empty bool) error) error {
 }
 
 // Run looks at the file each interval and calls reload, which is to call [File.Read], when
-// it is not as Read found it, until ctx is done. A file that changes is left alone until it
-// has been the same for one interval, so that nothing half-written is read. If interval is
-// negative, Run only waits for ctx.
+// it is not as Read found it, until ctx is done, as [Watch] does.
 func (f *File) Run(ctx context.Context, interval time.Duration, reload func()) {
+	look := func() os.FileInfo {
+		now, _ := os.Stat(f.name)
+		return now
+	}
+	Watch(ctx, interval, look, same, func(now os.FileInfo) {
+		f.mu.Lock()
+		changed := !same(now, f.stamp)
+		f.mu.Unlock()
+		if changed {
+			reload()
+		}
+	})
+}
+
+// Watch calls look each interval until ctx is done. It calls settled with what look returned
+// whenever two looks in a row saw the same: what is being written is left alone until it is
+// whole. If interval is negative, Watch only waits for ctx.
+func Watch[T any](ctx context.Context, interval time.Duration, look func() T, same func(a, b T) bool, settled func(T)) {
 	if interval < 0 {
 		<-ctx.Done()
 		return
 	}
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	var last os.FileInfo
+	var last T
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		now, _ := os.Stat(f.name)
-		f.mu.Lock()
-		changed := !same(now, f.stamp)
-		f.mu.Unlock()
-		if changed && same(now, last) {
-			reload()
+		now := look()
+		if same(now, last) {
+			settled(now)
 		}
 		last = now
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/osv"
+	"github.com/athens-go/athens/internal/reload"
 )
 
 // parseAdvisories reads the name of a database and how it counts.
@@ -114,24 +115,13 @@ func (r *Rules) stamp() string {
 // watchAdvisories reads the rules and the databases again when a database has changed and
 // stayed the same for one interval, until ctx is done.
 func (f *File) watchAdvisories(ctx context.Context, interval time.Duration) {
-	if interval < 0 {
-		return
-	}
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	last, tried := "", ""
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		now := f.now.Load()
-		stamp := now.stamp()
-		if stamp != now.stamped && stamp == last && stamp != tried {
+	tried := ""
+	look := func() string { return f.now.Load().stamp() }
+	same := func(a, b string) bool { return a == b }
+	reload.Watch(ctx, interval, look, same, func(stamp string) {
+		if stamp != f.now.Load().stamped && stamp != tried {
 			tried = stamp
 			_ = f.Reload() // the log has what is wrong
 		}
-		last = stamp
-	}
+	})
 }

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/protocol"
+	"github.com/athens-go/athens/internal/retryafter"
 )
 
 // find returns the line that a secret may be of: the one whose name it begins with, or the
@@ -190,9 +189,7 @@ func (f *File) refuse(w http.ResponseWriter, err error) {
 		header.Add("WWW-Authenticate", fmt.Sprintf("Basic realm=%q", f.opts.Realm))
 		header.Add("WWW-Authenticate", fmt.Sprintf("Bearer realm=%q", f.opts.Realm))
 	}
-	if retry > 0 {
-		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(retry.Seconds()))))
-	}
+	retryafter.Set(header, retry)
 	header.Set("Cache-Control", "no-store")
 	http.Error(w, err.Error(), status)
 }

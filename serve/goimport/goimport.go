@@ -17,7 +17,6 @@
 package goimport
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +31,7 @@ import (
 
 	"golang.org/x/mod/module"
 
+	"github.com/athens-go/athens/internal/captured"
 	"github.com/athens-go/athens/internal/pattern"
 	"github.com/athens-go/athens/internal/protocol"
 )
@@ -110,7 +110,7 @@ func (p *Pages) Front(next http.Handler) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		root, refused := p.find(next, r, asked)
 		if refused != nil {
-			refused.write(w)
+			refuse(w, refused)
 			return
 		}
 		base := p.opts.URL
@@ -161,11 +161,10 @@ func scheme(r *http.Request) string {
 }
 
 // find returns the longest path above an import path, or the path itself, that is a module.
-func (p *Pages) find(next http.Handler, r *http.Request, asked string) (root string, refused *answer) {
+func (p *Pages) find(next http.Handler, r *http.Request, asked string) (root string, refused *captured.Answer) {
 	ctx, cancel := context.WithTimeout(r.Context(), askTimeout)
 	defer cancel()
-	missing := &answer{status: http.StatusNotFound}
-	fmt.Fprintf(&missing.text, "no module here has the package %s\n", asked)
+	missing := &captured.Answer{Status: http.StatusNotFound, Body: []byte("no module here has the package " + asked)}
 	refused = missing
 	for root = asked; root != "." && p.serves.Last(root) > pattern.None; root = path.Dir(root) {
 		list, err := protocol.ListPath(root)
@@ -174,12 +173,12 @@ func (p *Pages) find(next http.Handler, r *http.Request, asked string) (root str
 		}
 		a := ask(ctx, next, r, "/"+list)
 		switch {
-		case a.status == http.StatusOK:
+		case a.Status == http.StatusOK:
 			return root, nil
-		case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
+		case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden:
 			return "", a
-		case a.status == http.StatusNotFound, a.status == http.StatusGone:
-		case a.status == http.StatusBadGateway && protocol.LoopIn(a.text.String()) != nil: // it asks itself where the module is
+		case a.Status == http.StatusNotFound, a.Status == http.StatusGone:
+		case a.Status == http.StatusBadGateway && protocol.LoopIn(string(a.Body)) != nil: // it asks itself where the module is
 		case refused == missing:
 			refused = a // it is not known whether this is a module
 		}
@@ -188,51 +187,22 @@ func (p *Pages) find(next http.Handler, r *http.Request, asked string) (root str
 }
 
 // ask asks next a question of the GOPROXY protocol, as the client of r.
-func ask(ctx context.Context, next http.Handler, r *http.Request, question string) *answer {
+func ask(ctx context.Context, next http.Handler, r *http.Request, question string) *captured.Answer {
 	q := r.Clone(ctx)
 	q.Method, q.Body, q.ContentLength = http.MethodGet, http.NoBody, 0
 	q.URL, q.RequestURI = &url.URL{Path: question}, question
 	for _, name := range []string{"Accept-Encoding", "Content-Length", "Content-Type", "Transfer-Encoding", "Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
 		q.Header.Del(name)
 	}
-	a := &answer{header: http.Header{}}
-	next.ServeHTTP(a, q)
-	if a.status == 0 {
-		a.status = http.StatusOK
-	}
-	return a
+	return captured.Serve(next, q, maxText)
 }
 
-// answer is that of the handler behind the pages, of whose body the beginning is kept.
-type answer struct {
-	header http.Header
-	status int
-	text   bytes.Buffer
-}
-
-// Header implements [http.ResponseWriter].
-func (a *answer) Header() http.Header { return a.header }
-
-// WriteHeader implements [http.ResponseWriter].
-func (a *answer) WriteHeader(status int) {
-	if a.status == 0 {
-		a.status = status
-	}
-}
-
-// Write implements [http.ResponseWriter].
-func (a *answer) Write(b []byte) (int, error) {
-	a.WriteHeader(http.StatusOK)
-	a.text.Write(b[:min(len(b), maxText-a.text.Len())])
-	return len(b), nil
-}
-
-// write answers with a refusal.
-func (a *answer) write(w http.ResponseWriter) {
+// refuse answers with a refusal of the handler.
+func refuse(w http.ResponseWriter, a *captured.Answer) {
 	for _, name := range []string{"Www-Authenticate", "Retry-After"} {
-		for _, value := range a.header[name] {
+		for _, value := range a.Header[name] {
 			w.Header().Add(name, value)
 		}
 	}
-	http.Error(w, strings.TrimSuffix(a.text.String(), "\n"), a.status)
+	http.Error(w, strings.TrimSuffix(string(a.Body), "\n"), a.Status)
 }

@@ -24,7 +24,6 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -32,6 +31,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/protocol"
+	"github.com/athens-go/athens/internal/retryafter"
 )
 
 // Options configures a [Limiter]. Its zero value limits nothing.
@@ -134,7 +134,7 @@ func (l *Limiter) Requests(next http.Handler) http.Handler {
 		}
 		if err := l.take(r, requests); err != nil {
 			code, retry := athens.Status(err)
-			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(retry.Seconds()))))
+			retryafter.Set(w.Header(), retry)
 			w.Header().Set("Cache-Control", "no-store")
 			http.Error(w, err.Error(), code)
 			return

@@ -1,7 +1,6 @@
 package operate
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/captured"
 	"github.com/athens-go/athens/serve/internal/refusal"
 )
 
@@ -109,6 +109,9 @@ func shortRef(path, ref string) string {
 	return tag
 }
 
+// maxAnswer bounds an answer in memory, in bytes. An .info has less than half of it.
+const maxAnswer = 2 << 20
+
 // ask lets the handler answer a question of the protocol, as the client of r.
 func (a *API) ask(r *http.Request, path string) (athens.Info, error) {
 	q := r.Clone(context.WithoutCancel(r.Context())) // what was begun is answered to the end
@@ -121,46 +124,20 @@ func (a *API) ask(r *http.Request, path string) (athens.Info, error) {
 	for _, name := range []string{"Content-Type", "Content-Length", "Transfer-Encoding", "Range", "If-None-Match", "If-Modified-Since", "Via"} {
 		q.Header.Del(name)
 	}
-	var rec recorder
-	a.handler.ServeHTTP(&rec, q)
+	got := captured.Serve(a.handler, q, maxAnswer)
 	var info athens.Info
 	switch {
-	case rec.status != http.StatusOK && rec.status != 0:
-		refused := &refusal.Error{Status: rec.status, Err: errors.New(strings.TrimSpace(rec.body.String()))}
-		if rec.status == http.StatusTooManyRequests {
+	case got.Status != http.StatusOK:
+		refused := &refusal.Error{Status: got.Status, Err: errors.New(strings.TrimSpace(string(got.Body)))}
+		if got.Status == http.StatusTooManyRequests {
 			refused.RetryAfter = time.Second
 		}
 		return info, refused
 	case strings.HasSuffix(path, "/list"):
 		return info, nil
 	}
-	if err := json.Unmarshal(rec.body.Bytes(), &info); err != nil {
+	if err := json.Unmarshal(got.Body, &info); err != nil {
 		return info, fmt.Errorf("the answer to %s: %w", path, err)
 	}
 	return info, nil
-}
-
-// recorder keeps an answer of the handler.
-type recorder struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func (w *recorder) Header() http.Header {
-	if w.header == nil {
-		w.header = http.Header{}
-	}
-	return w.header
-}
-
-func (w *recorder) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-}
-
-func (w *recorder) Write(p []byte) (int, error) {
-	w.WriteHeader(http.StatusOK)
-	return w.body.Write(p)
 }

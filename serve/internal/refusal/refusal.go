@@ -4,12 +4,12 @@ package refusal
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/retryafter"
 )
 
 // Error is an error with its status. The client is shown its text.
@@ -51,9 +51,7 @@ func Answer(w http.ResponseWriter, log *slog.Logger, what string, err error) {
 	if login, ok := errors.AsType[*athens.RefusedError](err); ok && status == http.StatusUnauthorized && login.Challenge != "" {
 		header.Set("WWW-Authenticate", login.Challenge)
 	}
-	if retry > 0 {
-		header.Set("Retry-After", fmt.Sprint(int(max(retry, time.Second).Seconds())))
-	}
+	retryafter.Set(header, retry)
 	text := err.Error()
 	if status >= http.StatusInternalServerError {
 		log.Error(what+" failed", "error", text)
