@@ -9,12 +9,11 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens/internal/flight"
+	"github.com/athens-go/athens/internal/oneline"
 )
 
 // Names in events, traces and log lines.
@@ -233,17 +232,5 @@ var userinfo = regexp.MustCompile(`://[^/\s"']+@`)
 // printable makes s one line of printable characters, without credentials and
 // of at most limit bytes.
 func printable(s string, limit int) string {
-	s = userinfo.ReplaceAllString(s, "://") // before anything is cut, which could hide the @
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
-		return r == utf8.RuneError || !unicode.IsPrint(r) || r == ' '
-	}), " ")
-	if len(s) <= limit {
-		return s
-	}
-	const dots = "…"
-	s = s[:limit-len(dots)]
-	for !utf8.ValidString(s) {
-		s = s[:len(s)-1]
-	}
-	return s + dots
+	return oneline.Of(userinfo.ReplaceAllString(s, "://"), limit) // cut last, or the cut could hide the @
 }

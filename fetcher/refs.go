@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/athens-go/athens/fetcher/internal/gitwire"
+	"github.com/athens-go/athens/internal/oneline"
 )
 
 // A refSet is one listing of a repository's references: HEAD, branches and
@@ -191,13 +192,7 @@ type serverMessage struct{ words string }
 func (e serverMessage) Error() string { return "the server says: " + e.words }
 
 // printable returns the beginning of a server's text, in one line.
-func printable(text string) string {
-	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(r rune) bool { return r == ' ' || isControl(r) }), " ")
-	if len(text) > maxServerText {
-		text = strings.ToValidUTF8(text[:maxServerText], "") + "…"
-	}
-	return text
-}
+func printable(text string) string { return oneline.Of(text, maxServerText) }
 
 // maxServerText bounds how much of a server's text is shown, in bytes.
 const maxServerText = 300

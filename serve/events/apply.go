@@ -9,12 +9,11 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/mod/module"
 
 	"github.com/athens-go/athens"
+	"github.com/athens-go/athens/internal/oneline"
 )
 
 // batch is what was read and not yet applied, without what is superseded in it.
@@ -325,16 +324,8 @@ func (f *Follower) takeLate(ctx context.Context) error {
 	return nil
 }
 
-// printable returns a reason as one line of at most 300 bytes.
+// printable returns a reason as one line of at most 300 bytes. If the upstream follows
+// another registry itself, its prefix is left out.
 func printable(reason string) string {
-	const most = 300
-	reason = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(reason, " "), func(r rune) bool {
-		return r == ' ' || !unicode.IsPrint(r)
-	}), " ")
-	reason = strings.TrimPrefix(reason, upstreamPrefix) // the upstream follows another
-	for len(reason) > most {
-		_, size := utf8.DecodeLastRuneInString(reason)
-		reason = reason[:len(reason)-size]
-	}
-	return reason
+	return oneline.Of(strings.TrimPrefix(strings.TrimSpace(reason), upstreamPrefix), 300)
 }
