@@ -29,7 +29,7 @@ type patternsInForce struct {
 
 // What privacy remembers.
 const (
-	knownBytes = 1 << 20 // some thousand paths
+	knownBytes = 4 << 20 // some ten thousand paths
 	knownFor   = time.Minute
 )
 
@@ -123,8 +123,12 @@ const maxCounted = 20_000
 
 // totals counts what the reader may see. It reports false where that would take too long.
 func (who *reader) totals() (modules, versions int, ok bool) {
-	if !who.all && len(who.site.index.now.Load().mods) > maxCounted {
-		return 0, 0, false
+	if len(who.site.index.now.Load().mods) > maxCounted {
+		if !who.all {
+			return 0, 0, false
+		}
+		modules, versions = who.site.index.counts()
+		return modules, versions, true
 	}
 	who.site.index.all("", func(h *held) bool {
 		if who.sees(h.path) {

@@ -12,3 +12,19 @@ func (s *Site) Held() (modules, versions int, bytes int64, ok bool) {
 	})
 	return modules, versions, bytes, s.index.built.Load()
 }
+
+// counts returns how many modules and versions there are.
+func (x *index) counts() (modules, versions int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c := x.now.Load()
+	modules, versions = len(c.mods), c.count
+	for path, h := range x.fresh {
+		if i, ok := c.find(path); ok {
+			versions += int(h.count - c.mods[i].count)
+		} else {
+			modules, versions = modules+1, versions+int(h.count)
+		}
+	}
+	return modules, versions
+}

@@ -26,10 +26,12 @@ type index struct {
 // catalog is sorted by path.
 type catalog struct {
 	mods   []held
-	names  string   // the paths in lower case, each with a newline before it, for search
-	starts []uint32 // where each is in names
-	edges  []uint64 // requirements, sorted: see edge
-	count  int      // versions
+	names  string    // the paths in lower case, each with a newline before it, for search
+	starts []uint32  // where each is in names
+	grams  []gramSet // of the names of each block, for search
+	shares *shares   // of the modules, where there are too many to be counted for a page
+	edges  []uint64  // requirements, sorted: see edge
+	count  int       // versions
 }
 
 // held is a module, of which versions are held.
@@ -211,6 +213,14 @@ func newCatalog(mods []held) *catalog {
 		if end := start + len(mods[i].path); end <= len(c.names) && c.names[start:end] == mods[i].path {
 			mods[i].path = c.names[start:end]
 		}
+	}
+	c.sign()
+	if len(mods) > maxCounted {
+		c.shares = sharesOf(func(each func(h *held) bool) {
+			for i := range c.mods {
+				each(&c.mods[i])
+			}
+		})
 	}
 	return c
 }

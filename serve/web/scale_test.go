@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,6 +88,8 @@ func TestIndexMerges(t *testing.T) {
 		s.index.change(path, func(h *held) { h.requires = []uint64{hash("example.com/base")} })
 	}
 	s.index.add(module.Version{Path: "host0.example.com/team-0/project-0", Version: "v1.0.5"}, time.Unix(7, 0))
+	modules, versions := s.index.counts()
+	assert.Equal(t, []int{600, 901}, []int{modules, versions})
 	dependents := func() (n int) {
 		s.index.dependents("example.com/base", func(held) bool { n++; return true })
 		return n
@@ -113,11 +117,46 @@ func TestIndexMerges(t *testing.T) {
 	assert.Zero(t, dependents(), "the store does not have them")
 }
 
+// A search finds what a look at each path finds, wherever the path stands in its block.
+func TestSearchFindsAll(t *testing.T) {
+	s, _ := newMany(t, 1000, 1)
+	for _, query := range []string{"project-77", "project-777", "77", "7", "team-7 host3", "host3 team-7/", "example.com/team-999/project-999", "0/project-0", "zzz", "xample", "COM/TEAM-12", "-1 -1 t5", "\n", "om/te om/te"} {
+		var want []string
+		for _, h := range s.index.now.Load().mods {
+			if words := strings.Fields(strings.ToLower(query)); len(words) > 0 && containsAll(h.path, words) {
+				want = append(want, h.path)
+			}
+		}
+		found, more := s.index.search(query)
+		assert.False(t, more)
+		var got []string
+		for _, h := range found {
+			got = append(got, h.path)
+		}
+		assert.ElementsMatch(t, want, got, query)
+	}
+}
+
+// A store of more modules than a page counts is counted when the index is made.
+func TestStoreIsLarge(t *testing.T) {
+	s, _ := newMany(t, maxCounted+10, 1)
+	s.opts.AllowAll = func(*http.Request) bool { return true }
+	r := httptest.NewRequest("GET", "/-/store", nil)
+	r.Header.Set("Accept", "text/html")
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	assert.Contains(t, w.Body.String(), "<dd>20\u202f010</dd>")
+	s.opts.AllowAll = nil
+	w = httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	assert.Contains(t, w.Body.String(), "<dd>20\u202f000+</dd>")
+}
+
 // At a million versions. The first page, a list and three kinds of search.
 func BenchmarkMillion(b *testing.B) {
 	for _, versions := range []int{1, 10} {
 		s, each := newMany(b, 1_000_000/versions, versions)
-		for _, page := range []string{"/", "/-/modules", "/-/modules?q=project-77777", "/-/modules?q=nothing-has-this", "/-/modules?q=example", "/-/modules?q=team-7+host3", "/-/store"} {
+		for _, page := range []string{"/", "/-/modules", "/-/modules?q=project-77777", "/-/modules?q=nothing-has-this", "/-/modules?q=example", "/-/modules?q=team-7+host3", "/-/modules?q=0%2Fproject-0%2F", "/-/store"} {
 			b.Run(fmt.Sprintf("versions=%d%s", versions, page), func(b *testing.B) {
 				for b.Loop() {
 					r := httptest.NewRequest("GET", page, nil)

@@ -36,31 +36,44 @@ func (x *index) search(query string) (found []held, more bool) {
 		found = append(found, c.mods[i])
 		fresh[exact] = true
 	}
-	for at := 0; at < len(c.names); {
-		i := strings.Index(c.names[at:], longest)
-		if i < 0 {
-			break
-		}
-		start := at + strings.LastIndexByte(c.names[at:at+i], '\n')
-		if end := strings.IndexByte(c.names[at+i:], '\n'); end >= 0 {
-			at += i + end
-		} else {
-			at = len(c.names)
-		}
-		if !containsAll(c.names[start+1:at], words) {
-			continue
-		}
-		n := sort.Search(len(c.starts), func(k int) bool { return int(c.starts[k]) > start }) - 1
-		if m := &c.mods[n]; !fresh[m.path] {
-			if len(found) >= maxMatches {
-				more = true
-				break
-			}
-			found = append(found, *m)
+	want := gramsOf(words)
+	for block := 0; block < len(c.grams) && !more; block++ {
+		if c.grams[block].has(want) {
+			found, more = c.scan(block, longest, words, fresh, found)
 		}
 	}
 	rank(found, words)
 	return found, more
+}
+
+// scan appends the modules of a block that have all words, except those in skip. It reports
+// whether there were too many.
+func (c *catalog) scan(block int, longest string, words []string, skip map[string]bool, found []held) ([]held, bool) {
+	names, first := c.block(block)
+	offset := int(c.starts[first])
+	for at := 0; at < len(names); {
+		i := strings.Index(names[at:], longest)
+		if i < 0 {
+			break
+		}
+		start := at + strings.LastIndexByte(names[at:at+i], '\n')
+		if end := strings.IndexByte(names[at+i:], '\n'); end >= 0 {
+			at += i + end
+		} else {
+			at = len(names)
+		}
+		if !containsAll(names[start+1:at], words) {
+			continue
+		}
+		n := sort.Search(len(c.starts), func(k int) bool { return int(c.starts[k]) > offset+start }) - 1
+		if m := &c.mods[n]; !skip[m.path] {
+			if len(found) >= maxMatches {
+				return found, true
+			}
+			found = append(found, *m)
+		}
+	}
+	return found, false
 }
 
 func containsAll(s string, words []string) bool {
@@ -75,19 +88,21 @@ func containsAll(s string, words []string) bool {
 // rank sorts by how well a path fits: the whole path, then its last element, then the
 // beginning of an element, and then the shorter path.
 func rank(found []held, words []string) {
-	type ranked struct {
-		held
-		score int
+	type ranked struct{ score, at int32 }
+	order := make([]ranked, len(found))
+	for i := range found {
+		order[i] = ranked{int32(score(strings.ToLower(found[i].path), words)), int32(i)}
 	}
-	all := make([]ranked, len(found))
-	for i, h := range found {
-		all[i] = ranked{h, score(strings.ToLower(h.path), words)}
-	}
-	slices.SortFunc(all, func(a, b ranked) int {
-		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(len(a.path), len(b.path)), strings.Compare(a.path, b.path))
+	slices.SortFunc(order, func(a, b ranked) int {
+		if a.score != b.score {
+			return cmp.Compare(b.score, a.score)
+		}
+		x, y := found[a.at].path, found[b.at].path
+		return cmp.Or(cmp.Compare(len(x), len(y)), strings.Compare(x, y))
 	})
-	for i := range all {
-		found[i] = all[i].held
+	all := slices.Clone(found)
+	for i, o := range order {
+		found[i] = all[o.at]
 	}
 }
 

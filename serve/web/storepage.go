@@ -2,7 +2,6 @@ package web
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,16 +11,21 @@ import (
 
 // storeData is what takes room.
 type storeData struct {
+	shares
+	Complete  bool // all modules were counted
+	Added     int64
+	Stats     *athens.Stats
+	Evictions *Evictions
+	Growth    *growth
+}
+
+// shares is what takes the bytes of the modules that were counted.
+type shares struct {
 	Modules, Versions int
 	Bytes             int64
-	Complete          bool // all modules were counted
-	Measured          int  // modules whose size is known
-	Added             int64
+	Measured          int // modules whose size is known
 	Hosts             []share
 	Largest           []share
-	Stats             *athens.Stats
-	Evictions         *Evictions
-	Growth            *growth
 }
 
 // Evictions is what a store with a bound holds, and what it has evicted since the start.
@@ -49,17 +53,40 @@ func (q *request) store() (string, error) {
 	q.Title, q.Section = "Store", "store"
 	d := &storeData{Complete: true}
 	q.Data = d
+	known := q.index.now.Load().shares
+	if known == nil || !q.reader.all { // a page asks about so many modules one by one
+		asked := 0
+		known = sharesOf(func(each func(h *held) bool) {
+			q.index.all("", func(h *held) bool {
+				if asked++; asked > maxCounted {
+					d.Complete = false
+					return false
+				}
+				return !q.sees(h.path) || each(h)
+			})
+		})
+	}
+	d.shares = *known
+	_, sum := q.activity.traffic(slots, q.reader.all)
+	d.Added = sum.stored
+	d.Growth = q.growth()
+	if q.opts.Stats != nil && q.reader.all {
+		stats := q.opts.Stats()
+		d.Stats = &stats
+	}
+	if q.opts.Evictions != nil && q.reader.all {
+		evictions := q.opts.Evictions()
+		d.Evictions = &evictions
+	}
+	return "store.html", nil
+}
+
+// sharesOf counts modules.
+func sharesOf(modules func(each func(h *held) bool)) *shares {
+	d := new(shares)
 	hosts := map[string]*share{}
 	var largest []share
-	asked := 0
-	q.index.all("", func(h *held) bool {
-		if asked++; asked > maxCounted && !q.reader.all {
-			d.Complete = false
-			return false
-		}
-		if !q.sees(h.path) {
-			return true
-		}
+	modules(func(h *held) bool {
 		name, _, _ := strings.Cut(h.path, "/")
 		host := hosts[name]
 		if host == nil {
@@ -82,27 +109,16 @@ func (q *request) store() (string, error) {
 		return true
 	})
 	var list []share
-	for _, host := range slices.Collect(maps.Values(hosts)) {
+	for _, host := range hosts {
 		list = append(list, *host)
 	}
-	d.Hosts, d.Largest = top(list, perShare), top(largest, perShare)
+	d.Hosts, d.Largest = slices.Clone(top(list, perShare)), slices.Clone(top(largest, perShare))
 	for _, some := range [][]share{d.Hosts, d.Largest} {
 		for i := range some {
 			some[i].Percent = 100 * some[i].Bytes / max(d.Bytes, 1)
 		}
 	}
-	_, sum := q.activity.traffic(slots, q.reader.all)
-	d.Added = sum.stored
-	d.Growth = q.growth()
-	if q.opts.Stats != nil && q.reader.all {
-		stats := q.opts.Stats()
-		d.Stats = &stats
-	}
-	if q.opts.Evictions != nil && q.reader.all {
-		evictions := q.opts.Evictions()
-		d.Evictions = &evictions
-	}
-	return "store.html", nil
+	return d
 }
 
 // top returns the largest.
