@@ -23,16 +23,16 @@ import (
 )
 
 // corpusScale is how large hostile packs are: as large as an attacker would make
-// them if ATHENS_SOAK says so, and smaller for the race detector, which slows all of
-// them down and measures nothing.
+// them if ATHENS_SOAK says so, a fiftieth of that with ATHENS_FULL, and otherwise a quarter
+// of the latter.
 func corpusScale() float64 {
 	switch {
 	case os.Getenv("ATHENS_SOAK") != "":
 		return 1
-	case modtest.RaceEnabled:
-		return 0.005
+	case modtest.Full() && !modtest.RaceEnabled:
+		return 0.02
 	}
-	return 0.02
+	return 0.005
 }
 
 // TestCorpus sends the whole corpus of hostile packs to a Fetcher in a process of

@@ -7,4 +7,4 @@ import (
 	"github.com/athens-go/athens/internal/modtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(modtest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(modtest.MainInMemory(m)) }

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	if socket := os.Getenv(forksEnv); socket != "" {
 		os.Exit(runForked(socket))
 	}
-	os.Exit(modtest.Main(m))
+	os.Exit(modtest.MainInMemory(m))
 }
 
 // misbehave is what the stand-in does when it is asked anything but its version.

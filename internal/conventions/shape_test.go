@@ -135,7 +135,7 @@ func TestTestsHaveTheirOwnHome(t *testing.T) {
 					why = f.name + " imports " + name
 				}
 			}
-			isolated = isolated || len(calls(f, "modtest", "Main")) > 0
+			isolated = isolated || len(calls(f, "modtest", "Main")) > 0 || len(calls(f, "modtest", "MainInMemory")) > 0
 		}
 		if why != "" && !isolated {
 			t.Errorf("%s: the package has no TestMain that calls modtest.Main", why)

@@ -1,6 +1,7 @@
 package modtest_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,9 @@ import (
 func TestMain(m *testing.M) {
 	if file := os.Getenv("MODTEST_HOME"); file != "" {
 		os.Exit(modtest.Main(inHome(file)))
+	}
+	if os.Getenv("MODTEST_MEMORY") != "" {
+		os.Exit(modtest.MainInMemory(saysTemp{}))
 	}
 	os.Exit(modtest.Main(m))
 }
@@ -84,5 +88,31 @@ func TestMainHidesTheHome(t *testing.T) {
 	assert.Contains(t, lines, "GOENV=off")
 	for _, name := range []string{"NETRC=", "SSH_AUTH_SOCK=", "GIT_DIR=", "GIT_CONFIG_GLOBAL=", "AWS_PROFILE=", "GOVCS="} {
 		assert.NotContains(t, said, "\n"+name)
+	}
+}
+
+// saysTemp is a package's tests: it prints where temporary folders are.
+type saysTemp struct{}
+
+func (saysTemp) Run() int {
+	fmt.Println(os.TempDir())
+	return 0
+}
+
+// Nothing stays in memory, and a folder that the user has chosen stays.
+func TestMainInMemory(t *testing.T) {
+	chosen := t.TempDir()
+	for _, tmp := range []string{"", chosen} {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "MODTEST_MEMORY=yes", "TMPDIR="+tmp)
+		cmd.Stderr = t.Output()
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		said := strings.TrimSpace(string(out))
+		if tmp != "" {
+			assert.Equal(t, tmp, said)
+		} else if strings.Contains(said, "modtest-") {
+			assert.NoDirExists(t, said)
+		}
 	}
 }
