@@ -1,0 +1,2 @@
+module hidden.test/m
+// b

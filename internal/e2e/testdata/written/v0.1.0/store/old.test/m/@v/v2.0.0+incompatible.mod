@@ -1,0 +1,2 @@
+module old.test/m
+// d
