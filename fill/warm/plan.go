@@ -81,7 +81,7 @@ func NewPlan() *Plan {
 // AddVersion needs a version, with its zip.
 func (p *Plan) AddVersion(m module.Version) error {
 	if !protocol.Canonical(m) {
-		return fmt.Errorf("%q is no canonical version of a module", m.String())
+		return fmt.Errorf("%q is not a canonical version of a module", m.String())
 	}
 	p.versions[m] = true
 	return nil
@@ -168,7 +168,7 @@ func (p *Plan) addSum(name string, needed bool) error {
 		version, isMod := strings.CutSuffix(f[1], "/go.mod")
 		m := module.Version{Path: f[0], Version: version}
 		if !protocol.Canonical(m) {
-			return fmt.Errorf("%s:%d: %q is no canonical version of a module", name, number, m.String())
+			return fmt.Errorf("%s:%d: %q is not a canonical version of a module", name, number, m.String())
 		}
 		if strings.HasPrefix(f[2], "h1:") {
 			key := module.Version{Path: f[0], Version: f[1]}

@@ -1,18 +1,20 @@
-// Package warm fills a store before it is needed: it finds out which module versions builds
-// need, from go.sum, go.mod and go.work files, folders of projects and lists of modules, and has
-// a handler or a running server hold them.
+// Package warm fills a store before builds need it. It reads go.sum, go.mod and go.work files,
+// folders of projects and lists of modules, finds out which module versions the builds need,
+// and makes a handler or a running server fetch them.
 //
 //	plan := warm.NewPlan()
 //	err := plan.AddFile("go.mod")
 //	summary, err := warm.Run(ctx, warm.Handler(handler, store), plan, nil)
 //
-// A go.mod needs what "go mod download" gets: the .mod files of its module graph, which is read as
-// the go command reads it (with pruning, replace and exclude), and the zips of the modules that it
-// requires, for its tests and tools too; of all modules, if it is of a go before 1.17. A go.sum
-// needs what it has hashes of. Its hashes, and those of a go.sum beside a go.mod, are compared with
-// what is held.
+// For a go.mod, warm fetches what "go mod download" gets: the .mod files of its module graph,
+// which it reads as the go command does (with pruning, replace and exclude), and the zips of the
+// modules that the go.mod requires, also for tests and tools. If its go version is below 1.17,
+// these are the zips of all modules. For a go.sum, warm fetches everything that the file has a
+// hash of. It compares the hashes of a go.sum, also of one beside a go.mod, with the versions
+// that it gets.
 //
-// What is held already costs a look, so a run that was interrupted is repeated.
+// A version that is held already costs one look into the store, so a run that was interrupted
+// can be repeated.
 package warm
 
 import (

@@ -27,7 +27,7 @@ func TestPlanRefuses(t *testing.T) {
 	dir := project(t, map[string]string{"go.sum": "a b\n", "a.sum": "a.test/x v1 h1:x\n", "go.mod": "module p.test\nrequire a.test/x main\n", "list": "a.test/x v1 v2\n", "d/x": "", "go.work": "go 1.20\nuse ./nowhere\n",
 		"two.sum": "a.test/x v1.0.0 h1:x\na.test/x v1.0.0 h1:y\n"})
 	for name, want := range map[string]string{
-		"go.sum": "go.sum:1: a line", "a.sum": "no canonical version", "go.mod": "version \"main\" invalid", "list": "list:1: want", "d": "neither", "go.work": "nowhere", "none": "no such file", "two.sum": "two hashes",
+		"go.sum": "go.sum:1: a line", "a.sum": "not a canonical version", "go.mod": "version \"main\" invalid", "list": "list:1: want", "d": "neither", "go.work": "nowhere", "none": "no such file", "two.sum": "two hashes",
 	} {
 		assert.ErrorContains(t, warm.NewPlan().Add(filepath.Join(dir, name)), want)
 	}

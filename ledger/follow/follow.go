@@ -1,5 +1,5 @@
-// Package follow makes a registry that follows another: it has the log of a primary, and
-// the versions in it, and serves both.
+// Package follow makes a registry that follows another one, its primary: it copies the
+// primary's log and the versions in it, and serves both.
 //
 //	primary, err := redirect.New(url, nil)                     // speaks GOPROXY and sumdb
 //	f, err := follow.New(dir+"/.ledger", key, primary, nil)
@@ -8,18 +8,18 @@
 //	handler, err := athens.NewHandler(store, &options)
 //	go f.Run(ctx, store, fills)
 //
-// A [Follower] reads the primary's newest head again and again. It takes over a head if
-// the key has signed it, if the log that it covers continues the log that was verified
-// before, and once all records up to it are here; each record is compared with the hash
-// that the signed tree has for it. Head, records and tiles are kept on disk as
-// [ledger.Mirror] does, so a restart goes on where the last process was.
+// A [Follower] reads the primary's newest head again and again. It accepts a head if the key
+// has signed it, and if its log continues the log that was verified before. It takes the
+// head over once it has all records up to it; it compares each record with its hash in the
+// signed tree. [ledger.Mirror] keeps head, records and tiles on disk, so a new process goes
+// on where the last one stopped.
 //
 // For each record it then schedules a fill of the version, unless the store holds it. The
 // handler compares what the primary sends with the record before it stores anything: other
-// content is an [*athens.ConflictError], an alarm, and is not stored. Which versions are
-// missing is seen in the store itself, so nothing is forgotten when a process dies. The log
-// is read and the versions are fetched independently: a client that asks for a version that
-// is recorded and not here yet gets it through the handler at once.
+// content is an [*athens.ConflictError], raises an alarm, and is not stored. The follower
+// looks into the store to see which versions are missing, so it forgets none when a process
+// dies. It reads the log without waiting for versions: a client that asks for a version that
+// is recorded and not held yet gets it through the handler at once.
 //
 // A version that is not recorded is looked up at the primary, which fetches and records it.
 //
@@ -29,10 +29,10 @@
 //
 // # When the primary is wrong
 //
-// A head that is not of a continuation is a [*ForkError], which has both heads: two servers
-// sign with one key, or the primary has lost records. A record that is malformed or not the
-// one of the tree, a tile with other hashes, an answer that is too long: each is an error
-// that [Status] shows, and changes nothing. The follower goes on serving what it verified,
+// If a head does not continue the verified log, the error is a [*ForkError] with both heads:
+// two servers sign with one key, or the primary has lost records. A malformed record, a
+// record or a tile that the tree contradicts, and an answer that is too long are errors that
+// [Status] shows; they change nothing. The follower goes on serving what it has verified,
 // and asks again.
 //
 // # Memory

@@ -22,11 +22,11 @@
 //
 // # Numbers
 //
-// The number of an event is the time at which it was told, in microseconds since 1970, or one
-// more than the last number if that is higher. So numbers only grow, also if the last events
-// were lost with a power cut, and nothing follows from the distance between two of them: how
-// many events lie in between that the reader may not see stays unknown. A number without an
-// event, which ends each batch, says up to where the reader has seen everything.
+// The number of an event is the time at which the feed was told of it, in microseconds since
+// 1970, or one more than the last number if that is higher. So numbers only grow, even if a
+// power cut has lost the last events. The distance between two numbers does not tell a reader
+// how many events it may not see lie between them. Each batch ends with a number without an
+// event: the reader has seen everything up to it.
 //
 // A reader whose number is too old, of another epoch (a feed that was made anew) or in the
 // future gets an event of kind reset. It then drops what it remembers of this server. The
@@ -93,7 +93,7 @@ func (e *Event) check() error {
 		}
 	case Recorded, Removed, Hidden, Restored:
 	default:
-		return fmt.Errorf("%.40q is no kind of event", e.Kind)
+		return fmt.Errorf("%.40q is not a kind of event", e.Kind)
 	}
 	if len(e.Reason) > maxReason {
 		return fmt.Errorf("the reason has more than %d bytes", maxReason)
@@ -102,7 +102,7 @@ func (e *Event) check() error {
 		return err
 	}
 	if module.CanonicalVersion(e.Version) != e.Version {
-		return fmt.Errorf("%.80q is no canonical version", e.Version)
+		return fmt.Errorf("%.80q is not a canonical version", e.Version)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ const (
 func Notify(dir string, kind string, m module.Version, reason string) error {
 	e := Event{Kind: kind, Module: m.Path, Version: m.Version, Reason: reason, Time: time.Now().UTC()}
 	if err := e.check(); err != nil || kind == Reset {
-		return fmt.Errorf("events: %s of %s is no event: %w", kind, m, err)
+		return fmt.Errorf("events: %s of %s is not a valid event: %w", kind, m, err)
 	}
 	inbox := filepath.Join(dir, inboxName)
 	if _, err := os.Stat(inbox); errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +72,7 @@ func (f *Feed) readInbox(ctx context.Context) {
 		name := filepath.Join(inbox, entry.Name())
 		e, err := readNotice(name)
 		if err != nil {
-			f.opts.Logger.Error("a file in the inbox of the feed is no event", "file", name, "error", err)
+			f.opts.Logger.Error("a file in the inbox of the feed is not a valid event", "file", name, "error", err)
 		} else {
 			f.Add(ctx, e.Kind, e.version(), e.Reason)
 		}

@@ -1,19 +1,21 @@
-// Package goimport tells go commands that the modules of a host come from this server: it
-// answers the question "?go-get=1" by which a go command that uses no proxy looks for a
-// module. With a default environment, and nothing installed, "go get corp.example/x" then
-// gets the module from the server that answers for corp.example.
+// Package goimport tells go commands that the modules of a host come from this server. A go
+// command that uses no proxy looks for a module by a request with "?go-get=1" to the host in
+// its path, and this package answers that request. So "go get corp.example/x" works with a
+// default environment, if this server answers for corp.example.
 //
 //	pages, err := goimport.New("corp.example", nil)
 //	…
 //	root := pages.Front(tokens.Require(serve.Front(handler, health, page)))
 //
 // The answer is a page with a go-import tag of kind mod, which names the module and the URL
-// of this server. For a package it names the module that has it: the longest path that is a
-// module, as the handler behind the pages says by its list of versions. That handler also
-// decides who may know: a question that it answers with 401 or 403 is answered so here.
+// of this server. For a package, the tag names the module with the longest path that
+// contains it. To find that module, the pages ask the handler behind them for lists of
+// versions. The handler also decides who may know: if it answers 401 or 403, so do the
+// pages.
 //
-// Questions that come from this server's own look for a repository are no loop: a module
-// that it does not hold, and that nothing but its own page could locate, is not found.
+// When this server looks for a repository itself, it may find its own page. That is not a
+// loop: a module that it does not hold, and that only its own page could locate, is "not
+// found".
 package goimport
 
 import (
@@ -76,14 +78,14 @@ func New(patterns string, opts *Options) (*Pages, error) {
 	}
 	p.opts.Prefix = strings.TrimSuffix(p.opts.Prefix, "/")
 	if p.opts.Prefix != "" && module.CheckImportPath("host.test"+p.opts.Prefix) != nil {
-		return nil, fmt.Errorf("goimport: the prefix %q is no path such as /go", p.opts.Prefix)
+		return nil, fmt.Errorf("goimport: the prefix %q is not a path such as /go", p.opts.Prefix)
 	}
 	if p.opts.URL == "" {
 		return p, nil
 	}
 	u, err := url.Parse(p.opts.URL)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(p.opts.URL, " \t\r\n\"'<>") {
-		return nil, errors.New("goimport: URL is none such as https://corp.example, without a login and a query")
+		return nil, errors.New("goimport: URL is malformed; give one such as https://corp.example, without a login or a query")
 	}
 	p.opts.URL = strings.TrimSuffix(p.opts.URL, "/")
 	return p, nil

@@ -151,7 +151,7 @@ func TestNew(t *testing.T) {
 		"needs the patterns": {"", goimport.Options{}},
 		"bad private":        {"corp.example/[", goimport.Options{}},
 		"the prefix":         {"corp.example", goimport.Options{Prefix: "go\""}},
-		"URL is none":        {"corp.example", goimport.Options{URL: "corp.example"}},
+		"URL is malformed":   {"corp.example", goimport.Options{URL: "corp.example"}},
 		"a login":            {"corp.example", goimport.Options{URL: "https://u:p@corp.example"}},
 	} {
 		_, err := goimport.New(c.patterns, &c.opts)

@@ -6,16 +6,17 @@
 //	handler, err := athens.NewHandler(store, &athens.Options{AllowFetch: limiter.AllowFetch})
 //	root := limiter.Requests(handler)
 //
-// A request beyond a limit is answered with 429, with Retry-After and the name of the
-// setting. A client is a user, where something before the limiter has said who asks (see
-// [athens.RequestInfo] and package auth), otherwise the address that the request came from:
-// of an IPv6 address its /64, which one customer has. Behind a load balancer, serve.Proxies
-// gives each request the address of its client first.
+// The limiter answers a request beyond a limit with 429, with Retry-After and the name of
+// the setting. If middleware has said which user asks (see [athens.RequestInfo] and package
+// auth), the limits are those of the user. Otherwise they are those of the address that the
+// request came from; the addresses of an IPv6 /64 count as one, because one customer has
+// them all. Behind a load balancer, put serve.Proxies first: it gives each request the
+// address of its client.
 //
-// What a client has left is a token bucket of golang.org/x/time/rate. Clients are
-// remembered within [Options].MaxClientBytes. When there are more, the one is forgotten
-// that loses least by it: whose buckets are full again, or full first. So a client that is
-// at its limit stays there, however many other addresses send requests.
+// Each client has a token bucket of golang.org/x/time/rate for each limit. The limiter
+// remembers clients within [Options].MaxClientBytes. When there are more, it forgets the
+// client whose buckets are full, or will be full first: that one loses least. So a client
+// that is at its limit stays there, however many other addresses send requests.
 package limit
 
 import (

@@ -7,13 +7,15 @@
 //	handler, err := athens.NewHandler(store, &options)
 //	err = serve.Run(ctx, handler, &serve.Options{Metrics: m, OpsAddr: "127.0.0.1:3009"})
 //
-// Run tells it of the handler and the fills, and serves it as /metrics to operators.
+// serve.Run connects the metrics with the handler and the fills, and serves them to
+// operators as /metrics.
 //
-// A [Metrics] counts each event in place, at a cost of about 0.1 µs, and [Metrics.Gather]
-// reads what was counted. Names and labels are few and known: no label has a module path, a
-// client or anything else that whoever asks could choose. They are OpenTelemetry's semantic
-// conventions where there is one, such as http.server.request.duration, and begin with
-// "athens." otherwise. docs/operations.md lists them.
+// A [Metrics] counts each event when it happens, at a cost of about 0.1 µs, and
+// [Metrics.Gather] reads the counts. There are few names and labels, and all are known: no
+// label has a module path, a client, or anything else that a client could choose. Where
+// OpenTelemetry has a semantic convention, the name follows it, such as
+// http.server.request.duration; all other names begin with "athens.". docs/operations.md
+// lists them.
 package metrics
 
 import (

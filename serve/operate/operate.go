@@ -6,19 +6,19 @@
 //	POST /hide     the same
 //	POST /restore  {"module": "corp.example/x", "version": "v1.2.3"}
 //
-// /refresh asks the source of a module anew, fetches the version, and answers with the
-// .info of it: a tag that was just pushed can be used at once. It also takes the push
-// events of GitHub, GitLab and Gitea, see [Options.Hooks]. The others take versions back,
-// as [athens.Remover] says.
+// /refresh asks the source of a module again, fetches the version, and answers with its
+// .info: clients can use a tag that was just pushed at once. It also takes the push events
+// of GitHub, GitLab and Gitea, see [Options.Hooks]. /remove and /hide take a version back,
+// and /restore undoes that, as [athens.Remover] says.
 //
 //	api, err := operate.New(handler, store, &operate.Options{Authorize: …})
 //	…
 //	root := api.Front(tokens.Require(serve.Front(handler, health, page)))
 //
-// A request without a credential is answered with 401, one whose credential does not
+// The API answers a request without a credential with 401, one whose credential does not
 // suffice with 403, a malformed one with another 4xx, and more than 8 at once with 429.
-// None of them changes anything. A body has at most 64 KiB, that of a push event 4 MiB, and
-// has to arrive within 10 seconds. Of push events 8 are read at a time.
+// None of these requests changes anything. A body has at most 64 KiB, that of a push event
+// at most 4 MiB, and has to arrive within 10 seconds. The API reads 8 push events at a time.
 package operate
 
 import (

@@ -23,13 +23,13 @@
 //   - 410: an operator has removed the version; the text has the reason
 //   - 413: the zip is too large
 //   - 415: the request has a Content-Encoding
-//   - 422: the body is no valid zip of this version, or its go.mod is of another module
+//   - 422: the body is not a valid zip of this version, or its go.mod names another module
 //   - 429: too many uploads are under way
 //   - 503 and 507: the store failed, or is full
 //
-// Nothing is read of an upload, and no place is taken, before its credential was checked.
-// An upload has 30 seconds, and one more for each 64 KiB that have arrived, and 30 minutes
-// in all. [Options] bounds how many run at once, in all and for one caller.
+// An upload takes no slot, and none of it is read, before its credential was checked. It may
+// take 30 seconds, one more for each 64 KiB that have arrived, and 30 minutes at most.
+// [Options] bounds how many uploads run at once, in all and for one caller.
 package publish
 
 import (

@@ -1,5 +1,5 @@
-// Package bundle carries what a store holds to where no network leads: [Export] writes one
-// file, and [Import] reads it into another store.
+// Package bundle carries the versions of a store to a place without a network: [Export]
+// writes them to one file, and [Import] reads that file into another store.
 //
 //	f, err := os.Create("modules.athens")
 //	summary, err := bundle.Export(ctx, store, f, &bundle.ExportOptions{Since: former})
@@ -25,18 +25,18 @@
 //
 // # Incremental bundles
 //
-// The manifest names all that the store held, and says what is in this bundle and what an
-// earlier one has brought. So the next bundle can be made with the manifest of the last one
-// alone, and Import says what is lacking because an earlier bundle was left out.
+// The manifest names everything that the store held, and says which of it is in this bundle
+// and which in an earlier one. So Export needs only the last manifest to make the next
+// bundle, and Import can say what is missing because an earlier bundle was left out.
 //
 // # What Import promises
 //
 // It reads the bundle twice. The first time it verifies everything: the signature if keys are
-// given, names, order, sizes, hashes, each zip as a server does that fetches it, and that nothing
-// contradicts what the store holds. Only if all is well does it read the bundle again and store.
-// A version is stored as a server stores it, so other processes may use the store meanwhile, and
-// after a crash or a full disk the same bundle is imported again. What is held already is left
-// alone.
+// given, names, order, sizes and hashes, each zip as a server checks a zip that it fetches, and
+// that nothing contradicts what the store holds. Only then does it read the bundle again and
+// store the versions. It stores them as a server does, so other processes may use the store at
+// the same time, and after a crash or a full disk the same bundle can be imported again. Import
+// does not touch versions that the store holds already.
 package bundle
 
 import (

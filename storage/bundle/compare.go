@@ -120,7 +120,7 @@ func (im *importer) checkOther(ctx context.Context, v *version) error {
 		return nil
 	}
 	if _, ok := im.store.(athens.Remover); !ok {
-		return errors.New("bundle: it marks versions as removed or hidden, which this store can't")
+		return errors.New("bundle: the bundle marks versions as removed or hidden, which this store can't do")
 	}
 	im.want()
 	return nil

@@ -236,7 +236,7 @@ func checkSumName(name string) error {
 		ok = ok && c > ' ' && c < 0x7f && !('A' <= c && c <= 'Z') && !strings.ContainsRune(`\*?"<>|`, rune(c))
 	}
 	if !ok {
-		return fmt.Errorf("%.300q is no name of an answer of a checksum database", name)
+		return fmt.Errorf("%.300q is not the name of an answer of a checksum database", name)
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func (im *importer) getAnswer(ctx context.Context, name string) ([]byte, error) 
 func (im *importer) checkAnswer(ctx context.Context, a *answer, data []byte) error {
 	kept, ok := im.store.(athens.SumDBStore)
 	if !ok {
-		return errors.New("bundle: it has answers of checksum databases, which this store does not keep")
+		return errors.New("bundle: the bundle has answers of checksum databases, which this store does not keep")
 	}
 	im.sums.tiles.store = kept
 	stored, err := im.getAnswer(ctx, a.name)
@@ -153,7 +153,7 @@ func (im *importer) checkHeads(ctx context.Context) error {
 	for _, h := range im.sums.heads {
 		name, err := url.PathUnescape(h.folder)
 		if err != nil {
-			return bad("%.300q is no name of a checksum database", h.folder)
+			return bad("%.300q is not the name of a checksum database", h.folder)
 		}
 		newer, proved, err := sumcheck.Join(ctx, name, h.stored, h.data, &im.sums.tiles)
 		switch {

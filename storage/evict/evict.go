@@ -1,16 +1,17 @@
-// Package evict bounds what a [athens.Storage] keeps: when it holds more than so many
-// bytes, the public versions that were not used for the longest time are evicted, and
-// fetched again when somebody asks for them. It is for a proxy. A registry is the source of
-// truth and evicts nothing.
+// Package evict bounds the bytes of an [athens.Storage]. When the store exceeds the bound, it
+// evicts the public versions that were not used for the longest time; the next request for
+// one fetches it again. The package is for proxies: a registry is the source of truth and
+// evicts nothing.
 //
 //	store, err := evict.New(disk, 100<<30, &evict.Options{Keep: isPrivate})
 //	handler, err := athens.NewHandler(store, &athens.Options{Upstream: up})
 //	go store.Run(ctx)
 //
-// Use is noted in memory, and written to a file now and then, so that a warm answer costs
-// no write. A version takes about 300 bytes of memory. Several processes that share a
-// medium each evict by what they have seen of it, without a coordinator: a version that
-// another one has evicted is no error, and [Store.Run] counts anew from time to time.
+// The store notes in memory when each version was used, and writes that to a file from time
+// to time, so a warm answer costs no write. A version takes about 300 bytes of memory.
+// Several processes can share a medium without a coordinator. Each evicts by the uses that
+// it has seen; a version that another process has evicted is not an error, and [Store.Run]
+// counts the bytes again from time to time.
 package evict
 
 import (
