@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -64,8 +63,7 @@ func runTool(t *testing.T, env []string, bin string, args ...string) tooled {
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	used := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return tooled{cost{took, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}, used.Maxrss << 10}
+	return tooled{cost{took, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}, peakOf(cmd.ProcessState)}
 }
 
 // measureBundle exports a store of many versions, and imports the bundle. Times are compared with
