@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,16 +19,27 @@ import (
 // watcher is a browser that watches the first page.
 type watcher struct {
 	*httptest.ResponseRecorder
+	mu   sync.Mutex
+	all  string
 	seen int
+}
+
+// Write keeps what the server sends.
+func (w *watcher) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all += string(p)
+	return len(p), nil
 }
 
 // more is what came since the last call.
 func (w *watcher) more() string {
 	time.Sleep(streamTick)
 	synctest.Wait()
-	all := w.Body.String()
-	defer func() { w.seen = len(all) }()
-	return all[w.seen:]
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer func() { w.seen = len(w.all) }()
+	return w.all[w.seen:]
 }
 
 // A browser that watches learns what comes in and fails, and nothing of what its reader may
