@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -27,6 +28,7 @@ type Queue struct {
 	opts    Options          // with its defaults filled in
 	wake    chan struct{}    // tells Run that there is something to do
 	journal *journal.Journal // nil: everything is in memory
+	late    atomic.Bool      // the latest Schedule did not wait until the journal had its fill
 
 	mu       sync.Mutex
 	jobs     map[module.Version]*job // what is pending or running
@@ -62,7 +64,7 @@ type job struct {
 }
 
 // Schedule implements [athens.FillScheduler]: f becomes pending, and runs as soon as
-// after has passed and a worker is free. It does not wait for the fill, and ignores ctx.
+// after has passed and a worker is free. It does not wait for the fill.
 //
 // A version that is already pending runs once, at the earlier of the two times, with its
 // zip if either call asked for it; but one that waits after an error goes on waiting.
@@ -70,14 +72,18 @@ type job struct {
 // nothing; one that adds the zip runs afterwards.
 //
 // In a queue of [Open], the kernel has f when Schedule returns, so f is done even if the
-// process is killed. Schedule waits for a slow disk for at most 20 milliseconds.
+// process is killed. Schedule waits for a slow disk until ctx is done, and for at most 5
+// seconds; the log then says that a kill may lose fills, and f is pending all the same.
 //
 // The error is [ErrFull] or [ErrClosed], or says that f has no name or one of more than
 // 4,096 bytes.
-func (q *Queue) Schedule(_ context.Context, f athens.Fill, after time.Duration) error {
+func (q *Queue) Schedule(ctx context.Context, f athens.Fill, after time.Duration) error {
 	taken, err := q.schedule(f, time.Now(), max(after, 0))
 	if taken != nil {
-		journal.Await(taken)
+		late := !journal.Await(ctx, taken)
+		if q.late.Swap(late) != late && late {
+			q.opts.Logger.Warn("the disk is slow: a kill may lose fills that were just scheduled")
+		}
 	}
 	return err
 }

@@ -19,6 +19,7 @@ package journal
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -27,9 +28,9 @@ import (
 )
 
 const (
-	// Patience is how long [Await] waits for the kernel to take a change: a disk
-	// that hangs must not delay the answer to a client.
-	Patience = 20 * time.Millisecond
+	// Patience is how long [Await] waits for the kernel to take a change. A busy machine
+	// may take much of it, and a disk that hangs more.
+	Patience = 5 * time.Second
 	// MaxQueuedBytes bounds the changes that wait for a disk that hangs. Beyond
 	// it the journal is written anew once the disk works again.
 	MaxQueuedBytes = 1 << 20
@@ -163,19 +164,23 @@ func (j *Journal) Add(r Record) <-chan struct{} {
 	return j.next.taken
 }
 
-// Await waits until taken, which Add returned, is closed, for [Patience] at most.
-func Await(taken <-chan struct{}) {
+// Await waits until taken, which Add returned, is closed, or ctx is done, and for [Patience]
+// at most. It reports whether taken is closed.
+func Await(ctx context.Context, taken <-chan struct{}) bool {
 	select {
 	case <-taken:
-		return
+		return true
 	default:
 	}
 	limit := time.NewTimer(Patience)
 	defer limit.Stop()
 	select {
 	case <-taken:
+		return true
+	case <-ctx.Done():
 	case <-limit.C:
 	}
+	return false
 }
 
 // Trouble says why the journal does not have the state of all fills; it is empty if it
