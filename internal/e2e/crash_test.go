@@ -237,7 +237,7 @@ func (n *server) file(v *modtest.Version, ext string) string {
 func checkNothingLeftOver(t *testing.T, dir string) {
 	t.Helper()
 	require.NoError(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && slices.Contains([]string{".git-cache", ".fills", "lock"}, entry.Name()) {
+		if err == nil && slices.Contains([]string{".git-cache", ".fills", ".web", "lock"}, entry.Name()) {
 			return filepath.SkipDir // not of the tree
 		}
 		if err == nil && !entry.IsDir() && !isTree(entry.Name()) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -108,8 +109,14 @@ func (s *Site) save() {
 		return
 	}
 	data, err := json.Marshal(s.activity.state())
+	dir := filepath.Dir(s.opts.StateFile)
 	if err == nil {
-		err = durable.Replace(durable.OS{}, filepath.Dir(s.opts.StateFile), ".new-", s.opts.StateFile, data)
+		if err = os.Mkdir(dir, 0o777); errors.Is(err, fs.ErrExist) {
+			err = nil
+		}
+	}
+	if err == nil {
+		err = durable.Replace(durable.OS{}, dir, newState, s.opts.StateFile, data)
 	}
 	if err != nil {
 		if !s.unsaved { // once is enough: the store may be one that can only be read
@@ -145,11 +152,26 @@ func (r *ring) save(most int) (all []savedEvent) {
 	return all
 }
 
+// newState begins the name of a state that is being written.
+const newState = ".new-"
+
+// sweepState removes what processes that died while they wrote a state have left.
+func sweepState(dir string, now time.Time) {
+	entries, _ := os.ReadDir(dir) // one that can't be read has nothing to remove
+	for _, e := range entries {
+		at, err := e.Info()
+		if err == nil && strings.HasPrefix(e.Name(), newState) && at.Mode().IsRegular() && now.Sub(at.ModTime()) > time.Hour {
+			_ = os.Remove(filepath.Join(dir, e.Name())) // another process may have been faster
+		}
+	}
+}
+
 // load reads what happened before the start. A file that is damaged costs that only.
 func (s *Site) load() {
 	if s.opts.StateFile == "" {
 		return
 	}
+	sweepState(filepath.Dir(s.opts.StateFile), time.Now())
 	st, err := readState(s.opts.StateFile)
 	if err == nil {
 		err = s.activity.restore(st, time.Now())

@@ -58,6 +58,18 @@ func TestStateSurvives(t *testing.T) {
 	assert.Contains(t, s.page("/-/fills?m="+m.String()), "https://git.test/x: refused")
 }
 
+// What a process left that died while it wrote is removed, but not what another one writes.
+func TestStateIsSwept(t *testing.T) {
+	dir := t.TempDir()
+	old, now := filepath.Join(dir, newState+"old"), filepath.Join(dir, newState+"now")
+	require.NoError(t, os.WriteFile(old, nil, 0o600))
+	require.NoError(t, os.WriteFile(now, nil, 0o600))
+	require.NoError(t, os.Chtimes(old, time.Time{}, time.Now().Add(-2*time.Hour)))
+	newShown(t, &Options{StateFile: filepath.Join(dir, "state")}, nil).load()
+	assert.NoFileExists(t, old)
+	assert.FileExists(t, now)
+}
+
 // A file that is damaged, or can't be written, costs what it would have kept, and a line in
 // the log.
 func TestStateIsDamaged(t *testing.T) {
@@ -81,7 +93,7 @@ func TestStateIsDamaged(t *testing.T) {
 		assert.Len(t, again.History, 1, name)
 	}
 	var log bytes.Buffer
-	s := newShown(t, &Options{StateFile: filepath.Join(t.TempDir(), "missing", "state"), Logger: slog.New(slog.NewTextHandler(&log, nil))}, nil)
+	s := newShown(t, &Options{StateFile: filepath.Join(t.TempDir(), "missing", "folder", "state"), Logger: slog.New(slog.NewTextHandler(&log, nil))}, nil)
 	s.load()
 	for range 3 {
 		s.observe(&athens.Event{Op: athens.OpInfo, Outcome: athens.OutcomeDone, Module: module.Version{Path: "example.com/m", Version: "v1.0.0"}})

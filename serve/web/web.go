@@ -113,8 +113,8 @@ type Options struct {
 	// StateFile keeps the traffic of the last day, the growth of the store, failures and
 	// what was blocked over a restart. It is written every 10 minutes in which something
 	// happened and at the end, and has at most a few hundred kilobytes. Where several
-	// processes show one store, each has a file of its own. Empty means that all of it is
-	// kept in memory alone.
+	// processes show one store, each has a file of its own. Its folder is made if the folder
+	// that it is in exists. Empty means that all of it is kept in memory alone.
 	StateFile string
 
 	// Reports

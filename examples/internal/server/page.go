@@ -61,7 +61,7 @@ func (p *Parts) useSite() error {
 		if err != nil {
 			return err
 		}
-		opts.StateFile = filepath.Join(dir, ".web") // no module path can have that name
+		opts.StateFile = filepath.Join(dir, ".web", "state") // no module path can have that name
 	}
 	if p.evicting != nil {
 		opts.Evictions = func() web.Evictions {
