@@ -27,6 +27,9 @@ type ledgerData struct {
 	Proof     int    // hashes that prove the record
 	Note      string // why there is no record
 	Following *Following
+	Followed  bool // the server knows who follows it
+	Followers []Follower
+	Count     int // of followers
 }
 
 // Following is how far a server is with the log and the versions of the one that it
@@ -39,6 +42,16 @@ type Following struct {
 	LagTime time.Duration // since nothing was missing
 	Failed  int64         // versions that the primary can't give
 	Error   string        // why the last look at the primary failed; empty if it did not
+}
+
+// Follower is a server that follows this one.
+type Follower struct {
+	Name, Address string
+	Heard         time.Time     // when it said so last
+	LagTime       time.Duration // how long ago the first event was told that it has not applied; zero if there is none
+	LagEvents     int
+	Records       int64 // that it has verified
+	LagRecords    int64 // of which it lacks the versions
 }
 
 // recentRecords is how many records the page lists, of those that it reads.
@@ -61,6 +74,13 @@ func (q *request) ledger() (string, error) {
 		d.Following = &f
 		if !q.reader.all {
 			f.Primary, f.Error = "", "" // they may name what is private
+		}
+	}
+	if q.opts.FollowedBy != nil {
+		followers := q.opts.FollowedBy()
+		d.Followed, d.Count = true, len(followers)
+		if q.reader.all {
+			d.Followers = followers
 		}
 	}
 	signed, err := l.Signed(q.ctx)

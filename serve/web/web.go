@@ -93,6 +93,10 @@ type Options struct {
 	// Following says how far a server is that follows another, for the page of the ledger.
 	// If it is nil, the server follows none.
 	Following func() Following
+	// FollowedBy returns the servers that follow this one, for the page of the ledger; readers
+	// who may not see everything are shown their number. If it is nil, nothing is shown of
+	// them.
+	FollowedBy func() []Follower
 	// Stats returns the counts of the handler, see [athens.Handler.Stats]. If it is nil,
 	// none are shown.
 	Stats func() athens.Stats

@@ -276,16 +276,21 @@ func TestPolicy(t *testing.T) {
 	assert.Contains(t, page, "Nothing lately.", "all reasons are those of a rule")
 }
 
-func TestLedger(t *testing.T) {
-	assert.Equal(t, 404, newShown(t, nil, nil).get("/-/ledger").Code)
+func newLedger(t *testing.T) *ledger.Ledger {
 	key, err := ledger.NewKey("sum.test")
 	require.NoError(t, err)
 	l, err := ledger.New(t.TempDir(), key, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, l.Close()) })
+	return l
+}
+
+func TestLedger(t *testing.T) {
+	assert.Equal(t, 404, newShown(t, nil, nil).get("/-/ledger").Code)
+	l := newLedger(t)
 	hash := "h1:" + strings.Repeat("A", 43) + "="
 	for _, path := range []string{"example.com/greet", "corp.test/secret"} {
-		_, err = l.Add(t.Context(), module.Version{Path: path, Version: "v1.0.0"}, hash, hash)
+		_, err := l.Add(t.Context(), module.Version{Path: path, Version: "v1.0.0"}, hash, hash)
 		require.NoError(t, err)
 	}
 	s := newShown(t, nil, &athens.Options{Private: "corp.test", Ledger: l})
@@ -299,11 +304,7 @@ func TestLedger(t *testing.T) {
 }
 
 func TestLedgerFollows(t *testing.T) {
-	key, err := ledger.NewKey("sum.test")
-	require.NoError(t, err)
-	l, err := ledger.New(t.TempDir(), key, nil)
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, l.Close()) })
+	l := newLedger(t)
 	all := false
 	s := newShown(t, &Options{AllowAll: func(*http.Request) bool { return all }, Following: func() Following {
 		return Following{Primary: "http://127.0.0.1:3001", Records: 1200, Offered: 1203, Lag: 7, LagTime: 2 * time.Second, Failed: 1, Error: "of corp.test/secret"}
@@ -317,6 +318,27 @@ func TestLedgerFollows(t *testing.T) {
 	page = s.page("/-/ledger")
 	assert.Contains(t, page, "of corp.test/secret")
 	assert.Contains(t, page, "http://127.0.0.1:3001")
+}
+
+// Who follows, and how far it is, is for readers who may see everything.
+func TestLedgerFollowers(t *testing.T) {
+	l := newLedger(t)
+	all := false
+	var followers []Follower
+	s := newShown(t, &Options{AllowAll: func(*http.Request) bool { return all }, FollowedBy: func() []Follower { return followers }}, &athens.Options{Ledger: l})
+	assert.Contains(t, s.page("/-/ledger"), "No server has asked")
+	followers = []Follower{
+		{Name: "registry-<b>", Address: "192.0.2.7", Heard: time.Now(), LagEvents: 3, LagTime: 2 * time.Second, Records: 1200, LagRecords: 5},
+		{Name: "proxy-b", Address: "192.0.2.8", Heard: time.Now()},
+	}
+	page := s.page("/-/ledger")
+	assert.Contains(t, page, "2 servers.")
+	assert.NotContains(t, page, "192.0.2")
+	all = true
+	page = s.page("/-/ledger")
+	for _, text := range []string{"registry-&lt;b&gt;", "3 events behind, for 2.0 s", "1\u202f200 records verified, 5 versions lacking", "192.0.2.8</span> up to date"} {
+		assert.Contains(t, page, text)
+	}
 }
 
 func TestStore(t *testing.T) {

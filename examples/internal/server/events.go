@@ -11,6 +11,7 @@ import (
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/serve/events"
 	"github.com/athens-go/athens/serve/metrics"
+	"github.com/athens-go/athens/serve/web"
 )
 
 // EventsFlag defines -events, for servers that others may follow.
@@ -70,6 +71,21 @@ func (p *Parts) followers() http.Handler {
 		return nil
 	}
 	return http.HandlerFunc(p.events.ServeReaders)
+}
+
+// followerRows lists them for the page of the ledger.
+func (p *Parts) followerRows() func() []web.Follower {
+	if p.events == nil {
+		return nil
+	}
+	return func() (all []web.Follower) {
+		for _, r := range p.events.Readers() {
+			all = append(all, web.Follower{
+				Name: r.Name, Address: r.Address, Heard: r.Heard, LagEvents: r.LagEvents, LagTime: r.LagTime, Records: r.Records, LagRecords: r.LagRecords,
+			})
+		}
+		return all
+	}
 }
 
 // followerGauges adds to the metrics how many servers follow this one, and how far the last

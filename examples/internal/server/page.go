@@ -75,6 +75,7 @@ func (p *Parts) useSite() error {
 	if p.follower != nil {
 		opts.Following = p.following
 	}
+	opts.FollowedBy = p.followerRows()
 	if p.tokens != nil {
 		opts.Allow, opts.AllowAll = p.tokens.Allow, p.tokens.AllowAll
 	}
