@@ -43,6 +43,18 @@ func TestPromisesNameTests(t *testing.T) {
 	}
 }
 
+// The packages whose tests run on Windows are listed by name, and only there would a wrong
+// one be noticed.
+func TestPortablePackagesExist(t *testing.T) {
+	script, err := os.ReadFile(filepath.Join(root, ".ci", "run"))
+	require.NoError(t, err)
+	list := regexp.MustCompile(`\./internal/\{([a-z,]+)\}/`).FindSubmatch(script)
+	require.NotNil(t, list)
+	for name := range strings.SplitSeq(string(list[1]), ",") {
+		require.DirExists(t, filepath.Join(root, "internal", name), ".ci/run, portable")
+	}
+}
+
 // The code of docs/write-a-backend.md is that of the example, which is compiled and
 // passes the kit.
 func TestWalkThroughIsCompiled(t *testing.T) {
