@@ -15,10 +15,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
+
+	"github.com/athens-go/athens/internal/oneline"
 )
 
 // Finding is an advisory that a version is affected by.
@@ -115,10 +116,10 @@ func (all *reading) add(data []byte) error {
 	if r.Withdrawn != "" {
 		return nil
 	}
-	finding := Finding{ID: line(r.ID, 40), Summary: line(r.Summary, 100)}
+	finding := Finding{ID: oneline.Of(r.ID, 40), Summary: oneline.Of(r.Summary, 100)}
 	for _, alias := range r.Aliases {
 		if finding.Alias == "" || strings.HasPrefix(alias, "CVE-") && !strings.HasPrefix(finding.Alias, "CVE-") {
-			finding.Alias = line(alias, 40)
+			finding.Alias = oneline.Of(alias, 40)
 		}
 	}
 	found := false
@@ -182,13 +183,4 @@ func withV(v string) string {
 		return v
 	}
 	return "v" + v
-}
-
-// line makes s one line of printable characters with at most n bytes.
-func line(s string, n int) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) || r == ' ' }), " ")
-	if len(s) > n {
-		s = strings.ToValidUTF8(s[:n-3], "") + "…"
-	}
-	return s
 }

@@ -3,9 +3,7 @@ package events
 import (
 	"cmp"
 	"encoding/json"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"sort"
@@ -14,6 +12,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"github.com/athens-go/athens/internal/netguard"
 )
 
 // Reader is a server that follows this one, as it says itself.
@@ -100,20 +100,11 @@ func (f *follows) sweep() {
 
 // addressOf is where a request comes from; addresses of one IPv6 network count as one.
 func addressOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
+	network := netguard.ClientNetwork(r.RemoteAddr)
+	if !network.IsValid() {
 		return ""
 	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return ""
-	}
-	if addr = addr.Unmap().WithZone(""); addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return addr.String()
+	return netguard.DescribeNetwork(network)
 }
 
 // Readers returns the servers that follow this one and were heard in the last minute, by

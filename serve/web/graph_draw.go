@@ -78,6 +78,19 @@ func middle(s string, most int) string {
 	return s[:head] + "…" + s[len(s)-(most-head-1):]
 }
 
+// stack draws the modules of a column, one below the other, and returns where the next one
+// would be.
+func (q *request) stack(d *drawing, g *graph, column int, boxes map[*node]box, x, y, width int) int {
+	for _, n := range g.nodes {
+		if n.column == column {
+			boxes[n] = q.at(n, x, y, width)
+			d.Boxes = append(d.Boxes, boxes[n])
+			y += boxHeight + boxGap
+		}
+	}
+	return y
+}
+
 // wide draws a graph from left to right.
 func (q *request) wide(g *graph) drawing {
 	used, tall := 0, 0
@@ -97,13 +110,7 @@ func (q *request) wide(g *graph) drawing {
 		}
 		y := headHeight + (tall-rows)*(boxHeight+boxGap)/2
 		d.Heads = append(d.Heads, label{x, y - 10, heads[c]})
-		for _, n := range g.nodes {
-			if n.column == c {
-				boxes[n] = q.at(n, x, y, width)
-				d.Boxes = append(d.Boxes, boxes[n])
-				y += boxHeight + boxGap
-			}
-		}
+		y = q.stack(&d, g, c, boxes, x, y, width)
 		if g.more[c] > 0 {
 			d.Heads = append(d.Heads, label{x, y + 16, "and " + number(g.more[c]) + " more"})
 		}
@@ -133,13 +140,7 @@ func (q *request) narrow(g *graph) drawing {
 		}
 		d.Heads = append(d.Heads, label{narrowMargin, y + 16, heads[c]})
 		y += headHeight
-		for _, n := range g.nodes {
-			if n.column == c {
-				boxes[n] = q.at(n, narrowMargin, y, width)
-				d.Boxes = append(d.Boxes, boxes[n])
-				y += boxHeight + boxGap
-			}
-		}
+		y = q.stack(&d, g, c, boxes, narrowMargin, y, width)
 		if g.more[c] > 0 {
 			d.Heads = append(d.Heads, label{narrowMargin, y + 10, "and " + number(g.more[c]) + " more"})
 			y += headHeight

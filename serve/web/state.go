@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/athens-go/athens"
 	"github.com/athens-go/athens/internal/durable"
+	"github.com/athens-go/athens/internal/limit"
 )
 
 // Bounds of the file that keeps what happened.
@@ -187,10 +187,7 @@ func readState(name string) (*state, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxStateBytes+1))
-	if err == nil && len(data) > maxStateBytes {
-		err = fmt.Errorf("it has more than %d bytes", maxStateBytes)
-	}
+	data, err := limit.ReadAll(f, maxStateBytes)
 	st := new(state)
 	if err == nil {
 		err = json.Unmarshal(data, st)

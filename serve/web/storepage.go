@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -56,13 +57,13 @@ func (q *request) store() (string, error) {
 	known := q.index.now.Load().shares
 	if known == nil || !q.reader.all { // a page asks about so many modules one by one
 		asked := 0
-		known = sharesOf(func(each func(h *held) bool) {
+		known = sharesOf(func(yield func(h *held) bool) {
 			q.index.all("", func(h *held) bool {
 				if asked++; asked > maxCounted {
 					d.Complete = false
 					return false
 				}
-				return !q.sees(h.path) || each(h)
+				return !q.sees(h.path) || yield(h)
 			})
 		})
 	}
@@ -82,11 +83,11 @@ func (q *request) store() (string, error) {
 }
 
 // sharesOf counts modules.
-func sharesOf(modules func(each func(h *held) bool)) *shares {
+func sharesOf(modules iter.Seq[*held]) *shares {
 	d := new(shares)
 	hosts := map[string]*share{}
 	var largest []share
-	modules(func(h *held) bool {
+	for h := range modules {
 		name, _, _ := strings.Cut(h.path, "/")
 		host := hosts[name]
 		if host == nil {
@@ -106,8 +107,7 @@ func sharesOf(modules func(each func(h *held) bool)) *shares {
 			largest = top(largest, perShare)
 		}
 		largest = append(largest, share{Name: h.path, Versions: int(h.count), Bytes: h.bytes})
-		return true
-	})
+	}
 	var list []share
 	for _, host := range hosts {
 		list = append(list, *host)

@@ -21,13 +21,11 @@ const (
 // server-sent events. It ends after ten minutes, so that a login that was revoked ends with
 // it; browsers connect again.
 func (q *request) stream() (string, error) {
-	select {
-	case q.streams <- struct{}{}:
-		defer func() { <-q.streams }()
-	default:
+	if !q.streams.TryAcquire() {
 		q.w.Header().Set("Retry-After", "5")
 		return "", &statusError{http.StatusServiceUnavailable, "Too many browsers watch this page."}
 	}
+	defer q.streams.Release()
 	ctx, cancel := context.WithTimeout(q.r.Context(), streamTime)
 	defer cancel()
 	q.ctx = ctx

@@ -141,10 +141,10 @@ type Site struct {
 	readmes  *cache.Cache[module.Version, template.HTML]
 	heavy    *limit.Semaphore // for what takes a lot of a processor or memory
 	kinds    *privacy
-	wake     chan struct{} // versions wait for Run
-	streams  chan struct{} // slots of browsers that watch
-	ended    chan struct{} // closed when Run ends
-	end      func()        // closes it
+	wake     chan struct{}    // versions wait for Run
+	streams  *limit.Semaphore // for browsers that watch
+	ended    chan struct{}    // closed when Run ends
+	end      func()           // closes it
 
 	saved   int64 // events when StateFile was written; only Run has it
 	unsaved bool  // it could not be written
@@ -172,7 +172,7 @@ func New(storage athens.Storage, opts *Options) (*Site, error) {
 	if opts != nil {
 		s.opts = *opts
 	}
-	s.streams, s.ended = make(chan struct{}, maxStreams), make(chan struct{})
+	s.streams, s.ended = limit.NewSemaphore(maxStreams), make(chan struct{})
 	s.end = sync.OnceFunc(func() { close(s.ended) })
 	s.lister, _ = storage.(athens.Lister)
 	o := &s.opts
