@@ -216,9 +216,11 @@ func newCatalog(mods []held) *catalog {
 	}
 	c.sign()
 	if len(mods) > maxCounted {
-		c.shares = sharesOf(func(each func(h *held) bool) {
+		c.shares = sharesOf(func(yield func(h *held) bool) {
 			for i := range c.mods {
-				each(&c.mods[i])
+				if !yield(&c.mods[i]) {
+					return
+				}
 			}
 		})
 	}
