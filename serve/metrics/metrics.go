@@ -10,7 +10,7 @@
 // serve.Run connects the metrics with the handler and the fills, and serves them to
 // operators as /metrics.
 //
-// A [Metrics] counts each event when it happens, at a cost of about 0.1 µs, and
+// A [Metrics] counts each event when it happens, at a cost of less than 0.2 µs, and
 // [Metrics.Gather] reads the counts. There are few names and labels, and all are known: no
 // label has a module path, a client, or anything else that a client could choose. Where
 // OpenTelemetry has a semantic convention, the name follows it, such as
@@ -90,7 +90,7 @@ func (m *Metrics) Watch(o *athens.Options) {
 		if trace != nil {
 			ctx, end = trace(ctx, op, about)
 		}
-		now := m.active.at(len(op), op)
+		now := m.active.at(op)
 		now.amount.Add(1)
 		return ctx, func(err error) {
 			now.amount.Add(-1)
@@ -130,20 +130,12 @@ func (m *Metrics) Requests(next http.Handler) http.Handler {
 func (m *Metrics) count(e *athens.Event) {
 	var s *series
 	if e.Op == athens.OpRequest {
-		s = m.requests.at(first(e.File)+5*len(e.File)+11*len(e.Outcome)+23*len(e.Source)+e.Status, requestKey{method(e.Request), e.File, e.Outcome, e.Source, e.Status})
+		s = m.requests.at(requestKey{method(e.Request), e.File, e.Outcome, e.Source, e.Status})
 	} else {
-		s = m.operations.at(len(e.Op)+5*len(e.Source)+11*len(e.Outcome), operationKey{e.Op, e.Source, e.Outcome})
+		s = m.operations.at(operationKey{e.Op, e.Source, e.Outcome})
 	}
 	s.add(e.Duration)
 	s.amount.Add(e.Bytes)
-}
-
-// first is the first byte of a text.
-func first(text string) int {
-	if text == "" {
-		return 0
-	}
-	return int(text[0])
 }
 
 // method names the methods that the protocol has, as semantic conventions want it.
@@ -204,19 +196,11 @@ func (s *series) add(d time.Duration) {
 }
 
 // table has a series for each key. Reading takes no lock: there are few keys, and they are
-// soon all known. The keys are mostly constants, so that a comparison with the key that was
-// looked for last costs much less than the map.
+// soon all known.
 type table[K comparable] struct {
-	recent [64]atomic.Pointer[entry[K]] // by place
-	known  atomic.Pointer[map[K]*series]
-	other  K // counts what there is no room for
-	mu     sync.Mutex
-}
-
-// entry is a key with its series.
-type entry[K comparable] struct {
-	key    K
-	series *series
+	known atomic.Pointer[map[K]*series]
+	other K // counts what there is no room for
+	mu    sync.Mutex
 }
 
 func newTable[K comparable](other K) *table[K] {
@@ -225,16 +209,9 @@ func newTable[K comparable](other K) *table[K] {
 	return t
 }
 
-// at returns the series of key. Place is cheap to make, and mostly another for each key.
-func (t *table[K]) at(place int, key K) *series {
-	recent := &t.recent[uint(place)%uint(len(t.recent))]
-	if e := recent.Load(); e != nil && e.key == key {
-		return e.series
-	}
+// at returns the series of key.
+func (t *table[K]) at(key K) *series {
 	if s := (*t.known.Load())[key]; s != nil {
-		if recent.Load() == nil { // keys that share a place must not take turns
-			recent.Store(&entry[K]{key, s})
-		}
 		return s
 	}
 	t.mu.Lock()
